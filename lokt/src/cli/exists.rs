@@ -1,0 +1,27 @@
+//! `lokt exists`: for `if` in scripts.
+
+use super::exit::Exit;
+use super::output::Report;
+use super::values::name;
+use crate::protocol::{Abandoned, Name, Standing};
+use crate::{Error, Locks};
+
+/// Tell by the exit code whether a lock is held: 0 if it is, 3 if not
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  if lokt exists deploy; then echo 'somebody deploys'; fi")]
+pub(super) struct Args {
+    /// The lock's name
+    #[arg(value_parser = name)]
+    name: Name,
+}
+
+pub(super) fn run(locks: &Locks, args: &Args) -> Result<Report, Error> {
+    let exit = match locks.status(&args.name)?.view.standing {
+        Standing::Free => Exit::NotFound,
+        // What can't be read is there, and in the way.
+        Standing::Abandoned(Abandoned::Corrupt) => Exit::Ok,
+        Standing::Abandoned(_) => Exit::NotFound,
+        _ => Exit::Ok,
+    };
+    Ok(Report::silent(exit))
+}

@@ -1,0 +1,109 @@
+//! `lokt guard`: a command under a lock.
+
+use std::ffi::OsString;
+use std::io;
+use std::time::Duration;
+
+use super::exit::Exit;
+use super::output::{Report, say};
+use super::values::{Wanted, duration};
+use super::waiting::Watcher;
+use crate::guard::{self, OnLost, Policy};
+use crate::host::signals::Signals;
+use crate::{Error, KILL_AFTER, Locks, inside};
+
+/// Run a command under a lock
+///
+/// The lock is released when the command and what it started have ended. Signals sent to guard reach the command.
+/// With --ttl the lock is renewed all the while; if it is lost nevertheless, the command is ended (exit code 5).
+/// Without --ttl it is never taken from a command that runs. A guard inside a guard of the same name just runs
+/// its command. The command sees LOKT_NAME, LOKT_LOCK_ID and LOKT_TOKEN (a number that rises with each holder).
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  \
+    lokt guard deploy --ttl 5m -- ./deploy.sh\n  \
+    lokt guard build --wait --timeout 2m -- make -j4\n  \
+    lokt guard migrate --note 'release 2.1' -- sh -c 'make migrate && make check'")]
+pub(super) struct Args {
+    #[command(flatten)]
+    wanted: Wanted,
+    /// What to do with the command when the lock is lost
+    #[arg(long, value_name = "ACTION", default_value = "kill")]
+    on_lost: Lost,
+    /// How long the command may take to end before it is killed
+    #[arg(long, value_name = "DURATION", value_parser = duration, allow_hyphen_values = true)]
+    kill_after: Option<Duration>,
+    /// Exit with this code, instead of 2, when the lock is held
+    #[arg(long, value_name = "N")]
+    conflict_exit_code: Option<u8>,
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "CMD")]
+    command: Vec<OsString>,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Lost {
+    /// End it
+    Kill,
+    /// Say so and let it go on
+    Warn,
+}
+
+pub(super) fn run(locks: &Locks, args: &Args) -> Result<Report, Error> {
+    let name = &args.wanted.name;
+    if inside::is_inside(locks, name) {
+        return Ok(not_started(&args.command, &guard::exec(&args.command)));
+    }
+    let signals = Signals::catch().map_err(Error::root)?;
+    let kill_after = args.kill_after.unwrap_or(KILL_AFTER);
+    let mut terms = args.wanted.terms();
+    terms.kill_after = Some(kill_after);
+    let mut watcher = Watcher::new(&signals);
+    let session = match locks.acquire_watched(name, &terms, args.wanted.patience(), &mut watcher) {
+        Ok(session) => session,
+        Err(error) => {
+            watcher.clear();
+            return Ok(denied(args, &watcher, &error));
+        }
+    };
+    watcher.done(name);
+    let on_lost = match args.on_lost {
+        Lost::Kill => OnLost::Kill,
+        Lost::Warn => OnLost::Warn,
+    };
+    let policy = Policy {
+        on_lost,
+        kill_after,
+    };
+    let ended = guard::run(session, &args.command, policy, &signals, &say);
+    super::tidy(locks);
+    Ok(match ended {
+        Ok(ended) => Report::silent(ended.into()),
+        Err(error) => not_started(&args.command, &error),
+    })
+}
+
+fn denied(args: &Args, watcher: &Watcher<'_>, error: &Error) -> Report {
+    let mut report = Report::failed(error);
+    if let Some(signal) = watcher.ended_by.filter(|_| error.is_interrupted()) {
+        report.exit = Exit::Signal(signal.as_raw());
+    } else if let (Exit::Held, Some(code)) = (report.exit, args.conflict_exit_code) {
+        report.exit = Exit::Code(code);
+    }
+    report
+}
+
+/// The command could not be started: the codes of a shell.
+fn not_started(command: &[OsString], error: &io::Error) -> Report {
+    let program = command
+        .first()
+        .map(|program| program.to_string_lossy())
+        .unwrap_or_default();
+    let (exit, why) = match error.kind() {
+        io::ErrorKind::NotFound => (Exit::NoCommand, "command not found".to_owned()),
+        _ => (Exit::NotExecutable, error.to_string()),
+    };
+    Report {
+        messages: vec![format!("failed to run {program}: {why}")],
+        ..Report::silent(exit)
+    }
+}

@@ -1,0 +1,84 @@
+//! `lokt lock`: a lock that no process holds.
+
+use serde_json::{Value, json};
+
+use super::exit::Exit;
+use super::output::{Output, Report, denial, whole_seconds};
+use super::values::Wanted;
+use super::waiting::Watcher;
+use crate::host::signals::Signals;
+use crate::{Error, Locks, Record};
+
+/// Take a lock and keep it after this program has ended
+///
+/// It lives until `lokt unlock`, until its TTL has passed, or, with --pid, until that process has ended. To hold a
+/// lock just for a command, use `lokt guard`.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  \
+    lokt lock deploy --ttl 30m --note 'by hand, ask Ada'\n  \
+    lokt lock build --pid $$            until this shell ends\n  \
+    lokt lock db --wait --timeout 1m")]
+pub(super) struct Args {
+    #[command(flatten)]
+    wanted: Wanted,
+    /// Tie the lock to this process: it ends with it
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(i64).range(1..))]
+    pid: Option<i64>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(locks: &Locks, args: &Args) -> Result<Report, Error> {
+    let name = &args.wanted.name;
+    let signals = Signals::catch().map_err(Error::root)?;
+    let mut watcher = Watcher::new(&signals);
+    let patience = args.wanted.patience();
+    let report = match locks.lock(name, &args.wanted.terms(), args.pid, patience, &mut watcher) {
+        Ok(record) => {
+            watcher.clear();
+            Report::ok(acquired(&record, args.json))
+        }
+        Err(error) => {
+            watcher.clear();
+            denied(args, &watcher, &error)
+        }
+    };
+    super::tidy(locks);
+    Ok(report)
+}
+
+fn denied(args: &Args, watcher: &Watcher<'_>, error: &Error) -> Report {
+    let mut report = Report::failed(error);
+    if let Some(signal) = watcher.ended_by.filter(|_| error.is_interrupted()) {
+        report.exit = Exit::Signal(signal.as_raw());
+    }
+    if let (true, Some(refusal), Some(now)) = (
+        args.json && error.is_held(),
+        error.refusal(),
+        error.refused_at(),
+    ) {
+        report.result = Some(Output::Json(denial(
+            args.wanted.name.as_str(),
+            refusal,
+            now,
+        )));
+    }
+    report
+}
+
+fn acquired(record: &Record, as_json: bool) -> Output {
+    if !as_json {
+        return Output::Text(format!("acquired lock \"{}\"", record.name));
+    }
+    let mut object = json!({
+        "status": "acquired",
+        "name": record.name,
+        "lock_id": record.lock_id,
+        "token": record.token,
+    });
+    if let (Value::Object(fields), Some(expiry)) = (&mut object, &record.expires_at) {
+        fields.insert("expires_at".into(), json!(whole_seconds(expiry)));
+    }
+    Output::Json(object)
+}

@@ -1,0 +1,241 @@
+//! The only file that prints: results on stdout, messages on stderr as `lokt: …`.
+
+#![expect(clippy::disallowed_methods, reason = "this is the door")]
+
+use std::io::Write;
+
+use serde_json::{Map, Value, json};
+
+use super::exit::Exit;
+use crate::protocol::{Kind, Lapse, Liveness, Now, Record, Refusal, Standing};
+use crate::{Error, words};
+
+/// What a command has to say, once.
+pub(super) struct Report {
+    /// For stdout: text, or JSON.
+    pub(super) result: Option<Output>,
+    /// For stderr, a line each.
+    pub(super) messages: Vec<String>,
+    /// How the program ends.
+    pub(super) exit: Exit,
+}
+
+/// A result in the form that was asked for.
+pub(super) enum Output {
+    Text(String),
+    Json(Value),
+}
+
+impl Report {
+    /// Success, with a result.
+    pub(super) fn ok(result: Output) -> Self {
+        Self {
+            result: Some(result),
+            messages: Vec::new(),
+            exit: Exit::Ok,
+        }
+    }
+
+    /// Nothing to say.
+    pub(super) fn silent(exit: Exit) -> Self {
+        Self {
+            result: None,
+            messages: Vec::new(),
+            exit,
+        }
+    }
+
+    /// A failure that has been put into words.
+    pub(super) fn failed(error: &Error) -> Self {
+        Self {
+            result: None,
+            messages: messages(error),
+            exit: Exit::from(error),
+        }
+    }
+}
+
+/// The error and its hints.
+fn messages(error: &Error) -> Vec<String> {
+    let mut messages = vec![error.to_string()];
+    messages.extend(
+        error
+            .hints()
+            .into_iter()
+            .map(|hint| format!("hint: {hint}")),
+    );
+    messages
+}
+
+/// Prints a report. A reader that has gone away is no error of ours.
+pub(super) fn print(report: &Report) -> Exit {
+    report.messages.iter().for_each(|message| say(message));
+    let printed = match &report.result {
+        None => Ok(()),
+        Some(Output::Text(text)) => writeln(text),
+        Some(Output::Json(value)) => writeln(&format!("{value:#}")),
+    };
+    match printed {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            say(&format!("failed to write the result: {error}"));
+            Exit::Failed
+        }
+        _ => report.exit,
+    }
+}
+
+fn writeln(text: &str) -> std::io::Result<()> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{}", text.trim_end_matches('\n'))?;
+    out.flush()
+}
+
+/// Prints a failure.
+pub(super) fn fail(error: &Error) -> Exit {
+    print(&Report::failed(error))
+}
+
+/// Prints text to stdout as it is.
+pub(super) fn out(text: &str) {
+    // Whoever closed it did not want it.
+    let _ = writeln(text);
+}
+
+/// Prints a message to stderr: one line, whatever is in it.
+pub(super) fn say(message: &str) {
+    // With stderr gone there is nowhere to complain.
+    let _ = writeln!(std::io::stderr(), "lokt: {}", words::printable(message));
+}
+
+/// Rewrites the one line that a person watches.
+pub(super) fn rewrite(line: &str) {
+    let _ = write!(std::io::stderr(), "\r\x1b[2K{line}");
+    let _ = std::io::stderr().flush();
+}
+
+/// A denial, with the Go tool's fields.
+pub(super) fn denial(name: &str, refusal: &Refusal, now: &Now) -> Value {
+    let mut object = Map::new();
+    object.insert("status".into(), json!("blocked"));
+    object.insert("name".into(), json!(name));
+    match refusal {
+        Refusal::Held {
+            record: Some(record),
+            standing,
+        } => {
+            object.extend(holder_fields("holder", record, standing, now));
+            object.insert(
+                "holder_acquired_ts".into(),
+                json!(whole_seconds(&record.acquired_ts)),
+            );
+            if let Some(expiry) = &record.expires_at {
+                object.insert("holder_expires_at".into(), json!(whole_seconds(expiry)));
+            }
+            own_fields(&mut object, record);
+        }
+        Refusal::Frozen(freeze) => {
+            object.insert("frozen".into(), json!(true));
+            object.insert("freeze_owner".into(), json!(freeze.record.owner));
+            object.insert("freeze_host".into(), json!(freeze.record.host));
+        }
+        Refusal::Queued { ahead } => {
+            object.insert("waiters_ahead".into(), json!(ahead));
+        }
+        _ => {}
+    }
+    Value::Object(object)
+}
+
+fn own_fields(object: &mut Map<String, Value>, record: &Record) {
+    if !record.lock_id.is_empty() {
+        object.insert("holder_lock_id".into(), json!(record.lock_id));
+    }
+    if let Some(note) = &record.note {
+        object.insert("holder_note".into(), json!(note));
+    }
+}
+
+/// The Go tool's fields of a holder, empty ones left out as it does.
+pub(super) fn holder_fields(
+    role: &str,
+    record: &Record,
+    standing: &Standing,
+    now: &Now,
+) -> Map<String, Value> {
+    let mut fields = Map::new();
+    let mut put = |key: &str, value: Value, shown: bool| {
+        if shown {
+            fields.insert(format!("{role}_{key}"), value);
+        }
+    };
+    let age = record.age(now).as_secs();
+    let left = left_sec(standing);
+    put("owner", json!(record.owner), !record.owner.is_empty());
+    put("host", json!(record.host), !record.host.is_empty());
+    put("pid", json!(record.pid), record.pid != 0);
+    put(
+        "agent_id",
+        json!(record.agent_id),
+        !record.agent_id.is_empty(),
+    );
+    put("age_sec", json!(age), age > 0);
+    put("ttl_sec", json!(record.ttl_sec), record.ttl_sec.is_some());
+    put(
+        "remaining_sec",
+        json!(left),
+        left.is_some_and(|left| left > 0),
+    );
+    put("expired", json!(true), is_expired(standing));
+    put("pid_status", json!(pid_status(record, standing)), true);
+    fields
+}
+
+/// What is left of the lease, in whole seconds.
+pub(super) fn left_sec(standing: &Standing) -> Option<u64> {
+    match standing {
+        Standing::Held {
+            lapse: Lapse::Left(left),
+            ..
+        } => Some(left.as_secs()),
+        _ => None,
+    }
+}
+
+/// Whether the lease has lapsed.
+pub(super) fn is_expired(standing: &Standing) -> bool {
+    matches!(
+        standing,
+        Standing::Lapsed { .. } | Standing::Abandoned(crate::protocol::Abandoned::TtlPassed)
+    )
+}
+
+/// `alive`, `dead` or `unknown`.
+pub(super) fn pid_status(record: &Record, standing: &Standing) -> &'static str {
+    use crate::protocol::Abandoned;
+    match standing {
+        Standing::Held {
+            liveness: Liveness::Alive,
+            ..
+        }
+        | Standing::Lapsed {
+            liveness: Liveness::Alive,
+        } => "alive",
+        Standing::Abandoned(Abandoned::HolderDead | Abandoned::PidGone) => "dead",
+        Standing::Held { .. } if record.kind == Some(Kind::Guard) => "unknown",
+        _ => "unknown",
+    }
+}
+
+/// A time without its fraction of a second, as the Go tool prints times in JSON.
+pub(super) fn whole_seconds(time: &str) -> String {
+    let Some((seconds, rest)) = time.split_once('.') else {
+        return time.to_owned();
+    };
+    let zone = rest
+        .find(|c: char| !c.is_ascii_digit())
+        .map_or("", |at| &rest[at..]);
+    format!("{seconds}{zone}")
+}

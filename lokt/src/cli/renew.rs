@@ -1,0 +1,56 @@
+//! `lokt renew`: starts the lease of a manual lock anew.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::output::{Output, Report, whole_seconds};
+use super::values::{duration, name};
+use crate::protocol::{Authority, Name, format_duration};
+use crate::{Error, Locks};
+
+/// Start the lease of a manual lock anew
+///
+/// A guard renews its own lock. Without --ttl the lease is as long as it was.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  lokt renew deploy\n  lokt renew deploy --ttl 1h")]
+pub(super) struct Args {
+    /// The lock's name
+    #[arg(value_parser = name)]
+    name: Name,
+    /// The new length of the lease
+    #[arg(long, value_name = "DURATION", value_parser = duration, allow_hyphen_values = true)]
+    ttl: Option<Duration>,
+    /// Renew it by its identity, whoever owns it
+    #[arg(long, value_name = "ID")]
+    lock_id: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(locks: &Locks, args: &Args) -> Result<Report, Error> {
+    let by = match &args.lock_id {
+        Some(id) => Authority::Id(id.clone()),
+        None => Authority::Owner(locks.identity().owner.clone()),
+    };
+    if args.ttl.is_some_and(|ttl| ttl.is_zero()) {
+        return Err(Error::invalid(
+            "a lease of no length can't be renewed: give --ttl a length",
+        ));
+    }
+    let record = locks.renew(&args.name, by, args.ttl)?;
+    let expires_at = record.expires_at.as_deref().map(whole_seconds);
+    Ok(Report::ok(if args.json {
+        Output::Json(json!({
+            "status": "renewed",
+            "name": args.name.as_str(),
+            "lock_id": record.lock_id,
+            "ttl_sec": record.ttl_sec,
+            "expires_at": expires_at,
+        }))
+    } else {
+        let ttl = format_duration(record.ttl().unwrap_or_default());
+        Output::Text(format!("renewed lock \"{}\" for {ttl}", args.name))
+    }))
+}

@@ -1,0 +1,104 @@
+//! `lokt unlock`: removes locks.
+
+use serde_json::json;
+
+use super::output::{Output, Report};
+use super::values::name;
+use crate::protocol::{Authority, Kind, Name, Slot};
+use crate::{Error, Locks};
+
+/// Release a lock
+///
+/// Plain, it releases a manual lock of the same owner. A guard's lock is its own: it is released when its command
+/// ends, and taken from it only by --force (which ends the command) or, when its lease has lapsed, --break-stale.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  \
+    lokt unlock deploy\n  \
+    lokt unlock deploy --break-stale    only if its holder is dead or its lease has lapsed\n  \
+    lokt unlock --all                   every manual lock of this owner")]
+pub(super) struct Args {
+    /// The lock's name
+    #[arg(value_parser = name, required_unless_present_any = ["owner", "all"], conflicts_with_all = ["owner", "all"])]
+    name: Option<Name>,
+    /// Remove it whoever holds it, and end a guard's command
+    #[arg(long, conflicts_with_all = ["owner", "all"])]
+    force: bool,
+    /// Remove it only if it is stale
+    #[arg(long, conflicts_with_all = ["owner", "all", "force"])]
+    break_stale: bool,
+    /// Release it by its identity, whoever owns it
+    #[arg(long, value_name = "ID", conflicts_with_all = ["owner", "all", "force", "break_stale"])]
+    lock_id: Option<String>,
+    /// Release every manual lock of this owner
+    #[arg(long, value_name = "OWNER", conflicts_with = "all")]
+    owner: Option<String>,
+    /// Release every manual lock of yours
+    #[arg(long)]
+    all: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(locks: &Locks, args: &Args) -> Result<Report, Error> {
+    let report = match &args.name {
+        Some(name) => one(locks, name, args)?,
+        None => many(locks, args)?,
+    };
+    super::tidy(locks);
+    Ok(report)
+}
+
+fn one(locks: &Locks, name: &Name, args: &Args) -> Result<Report, Error> {
+    let by = match (&args.lock_id, args.force, args.break_stale) {
+        (Some(id), ..) => Authority::Id(id.clone()),
+        (None, true, _) => Authority::Force,
+        (None, _, true) => Authority::Stale,
+        (None, ..) => Authority::Owner(locks.identity().owner.clone()),
+    };
+    locks.unlock(name, by)?;
+    Ok(Report::ok(if args.json {
+        Output::Json(json!({ "released": [name.as_str()], "count": 1 }))
+    } else {
+        Output::Text(format!("released lock \"{name}\""))
+    }))
+}
+
+fn many(locks: &Locks, args: &Args) -> Result<Report, Error> {
+    let owner = args
+        .owner
+        .clone()
+        .unwrap_or_else(|| locks.identity().owner.clone());
+    let mut released = Vec::new();
+    let mut messages = Vec::new();
+    for status in locks.list()? {
+        let name = status.name;
+        match &status.view.slot {
+            Slot::Record(record) if record.owner != owner => {}
+            Slot::Record(record) if record.kind == Some(Kind::Guard) => {
+                messages.push(format!(
+                    "left lock \"{name}\": it is a guard's own (pid {})",
+                    record.pid
+                ));
+            }
+            Slot::Record(_) => match locks.unlock(&name, Authority::Owner(owner.clone())) {
+                Ok(_) => released.push(name.to_string()),
+                // Somebody else was quicker, or has it now.
+                Err(error) if error.is_not_found() || error.is_not_owner() => {}
+                Err(error) => messages.push(error.to_string()),
+            },
+            Slot::Empty => {}
+            _ => messages.push(format!("left lock \"{name}\": its record can't be read")),
+        }
+    }
+    let count = released.len();
+    let result = match (args.json, count) {
+        (true, _) => Output::Json(json!({ "released": released, "count": count })),
+        (false, 0) => Output::Text("no locks matched".to_owned()),
+        (false, _) => Output::Text(format!("released {count} lock(s)")),
+    };
+    Ok(Report {
+        messages,
+        ..Report::ok(result)
+    })
+}

@@ -1,0 +1,62 @@
+//! Values of arguments, and arguments that several commands share.
+
+use std::time::Duration;
+
+use crate::protocol::{Name, parse_duration};
+use crate::{Patience, Terms};
+
+/// A waiter that names no limit gives up after this.
+const DEFAULT_WAIT: Duration = Duration::from_secs(600);
+
+pub(super) fn name(text: &str) -> Result<Name, String> {
+    text.parse::<Name>().map_err(|bad| bad.to_string())
+}
+
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).map_err(|bad| bad.to_string())
+}
+
+/// How a lock is wanted; shared by `lock` and `guard`.
+#[derive(clap::Args)]
+pub(super) struct Wanted {
+    /// The lock's name
+    #[arg(value_parser = name)]
+    pub(super) name: Name,
+    /// Let others take it over when it has not been renewed for this long (5m, 1h30m)
+    #[arg(long, value_name = "DURATION", value_parser = duration, allow_hyphen_values = true)]
+    ttl: Option<Duration>,
+    /// Wait in line until it is our turn, for 10 minutes unless --timeout says otherwise
+    #[arg(long)]
+    wait: bool,
+    /// How long to wait; needs --wait
+    #[arg(long, value_name = "DURATION", value_parser = duration, allow_hyphen_values = true, requires = "wait")]
+    timeout: Option<Duration>,
+    /// Take over a lease that has lapsed, although its holder may still be alive
+    #[arg(long)]
+    break_stale: bool,
+    /// What to tell those who find it held
+    #[arg(long, value_name = "TEXT")]
+    note: Option<String>,
+}
+
+impl Wanted {
+    pub(super) fn terms(&self) -> Terms {
+        Terms {
+            ttl: self.ttl.filter(|ttl| !ttl.is_zero()),
+            note: self.note.clone().filter(|note| !note.is_empty()),
+            break_stale: self.break_stale,
+            kill_after: None,
+        }
+    }
+
+    pub(super) fn patience(&self) -> Patience {
+        if !self.wait {
+            return Patience::None;
+        }
+        Patience::AtMost(
+            self.timeout
+                .filter(|time| !time.is_zero())
+                .unwrap_or(DEFAULT_WAIT),
+        )
+    }
+}

@@ -1,0 +1,278 @@
+//! `lokt why`: what is in the way, and what to do about it.
+
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value, json};
+
+use super::exit::Exit;
+use super::output::{Output, Report, holder_fields};
+use super::values::name;
+use crate::locks::Status;
+use crate::protocol::{
+    Abandoned, Freeze, Kind, Lapse, Liveness, Name, Record, Refusal, Slot, Standing,
+    format_duration,
+};
+use crate::{Error, Locks, words};
+
+/// Explain who holds a lock, and what to do next
+///
+/// Exit code 0 if nothing is in the way, 2 if there is.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  lokt why deploy\n  lokt why deploy --json")]
+pub(super) struct Args {
+    /// The lock's name
+    #[arg(value_parser = name)]
+    name: Name,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// One thing that is in the way.
+struct Reason {
+    kind: &'static str,
+    message: String,
+    detail: Vec<String>,
+    fields: Map<String, Value>,
+    suggestions: Vec<String>,
+}
+
+pub(super) fn run(locks: &Locks, args: &Args) -> Result<Report, Error> {
+    let status = locks.status(&args.name)?;
+    let view = &status.view;
+    if matches!(view.standing, Standing::Newer(_) | Standing::Unreadable(_)) {
+        let refusal = Refusal::Unusable(view.standing.clone());
+        return Err(Error::refused(&args.name, refusal, view.now.clone()));
+    }
+    let mut reasons: Vec<Reason> = Vec::new();
+    reasons.extend(view.freeze.as_ref().map(|freeze| frozen(freeze, &status)));
+    reasons.extend(in_the_way(&status));
+    let exit = if reasons.is_empty() {
+        Exit::Ok
+    } else {
+        Exit::Held
+    };
+    let result = if args.json {
+        Output::Json(object(&args.name, &reasons))
+    } else {
+        Output::Text(text(&args.name, &reasons, &status))
+    };
+    Ok(Report {
+        exit,
+        ..Report::ok(result)
+    })
+}
+
+fn frozen(freeze: &Freeze, status: &Status) -> Reason {
+    let (record, now, name) = (&freeze.record, &status.view.now, &status.name);
+    let lapse = freeze.left.map_or(Lapse::Never, Lapse::Left);
+    let standing = Standing::Held {
+        lapse,
+        liveness: Liveness::Unknown,
+    };
+    let mut fields = holder_fields("freeze", record, &standing, now);
+    fields.remove("freeze_pid_status");
+    let age = format_duration(record.age(now));
+    let left = freeze.left.map(format_duration);
+    let remaining = left
+        .as_ref()
+        .map(|left| format!(" ({left} remaining)"))
+        .unwrap_or_default();
+    let mut detail = vec![
+        format!("FROZEN by {}", words::person(record)),
+        format!("  Age:       {age}"),
+    ];
+    detail.extend(left.as_ref().map(|left| format!("  Remaining: {left}")));
+    let wait = left.map_or_else(
+        || "Wait for the freeze to end".to_owned(),
+        |left| format!("Wait for freeze to expire ({left} remaining)"),
+    );
+    Reason {
+        kind: "frozen",
+        message: format!("Frozen by {} for {age}{remaining}", words::person(record)),
+        detail,
+        fields,
+        suggestions: vec![wait, format!("lokt unfreeze {name}")],
+    }
+}
+
+fn in_the_way(status: &Status) -> Option<Reason> {
+    let name = &status.name;
+    match (&status.view.slot, &status.view.standing) {
+        (Slot::Record(record), standing) => Some(held(record, standing, status)),
+        (_, Standing::Free) => None,
+        (_, Standing::InProgress) => Some(plain(
+            "held",
+            "It is just being acquired".to_owned(),
+            vec![format!("lokt lock --wait {name}")],
+        )),
+        (Slot::Corrupt(why), standing) => {
+            let alive = matches!(standing, Standing::CorruptButAlive(_));
+            let mut message = format!("Its record is corrupt: {}", words::printable(why));
+            message.push_str(if alive {
+                "; and a session of it still lives"
+            } else {
+                ""
+            });
+            let way = if alive { "--force" } else { "--break-stale" };
+            Some(plain(
+                "corrupted",
+                message,
+                vec![format!("lokt unlock {name} {way}")],
+            ))
+        }
+        _ => None,
+    }
+}
+
+fn plain(kind: &'static str, message: String, suggestions: Vec<String>) -> Reason {
+    let detail = vec![format!("{}: {message}", kind.to_uppercase())];
+    Reason {
+        kind,
+        message,
+        detail,
+        fields: Map::new(),
+        suggestions,
+    }
+}
+
+fn held(record: &Record, standing: &Standing, status: &Status) -> Reason {
+    let (now, name) = (&status.view.now, &status.name);
+    let (kind, head, state, stale) = match standing {
+        Standing::Abandoned(Abandoned::HolderDead | Abandoned::PidGone) => {
+            ("dead_pid", "STALE", "dead", "dead_pid")
+        }
+        Standing::Abandoned(_) => ("expired", "EXPIRED", "its time has passed", "expired"),
+        Standing::Lapsed {
+            liveness: Liveness::Alive,
+        } => (
+            "expired",
+            "LAPSED",
+            "alive, but its lease has lapsed",
+            "expired",
+        ),
+        Standing::Lapsed { .. } => ("expired", "LAPSED", "its lease has lapsed", "expired"),
+        Standing::Held {
+            liveness: Liveness::Alive,
+            ..
+        } => ("held", "HELD", "alive", ""),
+        _ if record.pid == 0 => ("held", "HELD", "by hand", ""),
+        _ => (
+            "held",
+            "HELD",
+            "its process can't be seen from here",
+            "unknown",
+        ),
+    };
+    let mut fields = holder_fields("holder", record, standing, now);
+    if !stale.is_empty() {
+        fields.insert("holder_stale_reason".into(), json!(stale));
+    }
+    let age = format_duration(record.age(now));
+    let pid = if record.pid == 0 {
+        state.to_owned()
+    } else {
+        format!("PID {}, {state}", record.pid)
+    };
+    let mut detail = vec![
+        format!("{head} by {} ({pid})", words::person(record)),
+        format!("  Age:  {age}"),
+    ];
+    if let Some(ttl) = record.ttl() {
+        let left = match standing {
+            Standing::Held { lapse, .. } => lapse
+                .left()
+                .map(|left| format!("{} remaining", format_duration(left))),
+            _ => Some("expired".to_owned()),
+        };
+        detail.push(format!(
+            "  TTL:  {} ({})",
+            format_duration(ttl),
+            left.unwrap_or_default()
+        ));
+    }
+    detail.extend(
+        record
+            .note
+            .as_ref()
+            .map(|note| format!("  Note: {}", words::printable(note))),
+    );
+    Reason {
+        kind,
+        message: format!("Held by {} ({pid}) for {age}", words::person(record)),
+        detail,
+        fields,
+        suggestions: suggestions(record, standing, name),
+    }
+}
+
+fn suggestions(record: &Record, standing: &Standing, name: &Name) -> Vec<String> {
+    let guard = record.kind == Some(Kind::Guard);
+    match standing {
+        Standing::Abandoned(_) => vec![
+            "Nothing: the next one who wants it gets it".to_owned(),
+            format!("lokt unlock {name} --break-stale"),
+        ],
+        Standing::Lapsed { .. } => vec![
+            format!("lokt unlock {name} --break-stale"),
+            format!("lokt guard {name} --wait -- CMD  (takes a lapsed lease over)"),
+        ],
+        _ if guard => vec![
+            format!("lokt guard {name} --wait -- CMD"),
+            format!("lokt unlock {name} --force  (break-glass: ends its command)"),
+        ],
+        _ => vec![
+            format!("lokt guard {name} --wait -- CMD"),
+            format!("lokt unlock {name}  (by its owner)"),
+            format!("lokt unlock {name} --force  (break-glass)"),
+        ],
+    }
+}
+
+fn object(name: &Name, reasons: &[Reason]) -> Value {
+    let status = if reasons.is_empty() {
+        "free"
+    } else {
+        "blocked"
+    };
+    let suggestions: Vec<&String> = reasons
+        .iter()
+        .flat_map(|reason| &reason.suggestions)
+        .collect();
+    let reasons: Vec<Value> = reasons
+        .iter()
+        .map(|reason| {
+            let mut object = Map::new();
+            object.insert("type".into(), json!(reason.kind));
+            object.insert("message".into(), json!(reason.message));
+            object.extend(reason.fields.clone());
+            Value::Object(object)
+        })
+        .collect();
+    json!({ "name": name.as_str(), "status": status, "reasons": reasons, "suggestions": suggestions })
+}
+
+fn text(name: &Name, reasons: &[Reason], status: &Status) -> String {
+    let mut text = String::new();
+    if reasons.is_empty() {
+        let _ = writeln!(text, "Lock \"{name}\" is FREE — acquisition would succeed.");
+    } else {
+        let _ = writeln!(text, "Lock \"{name}\" is BLOCKED:");
+    }
+    for reason in reasons {
+        text.push('\n');
+        for line in &reason.detail {
+            let _ = writeln!(text, "  {line}");
+        }
+    }
+    if !status.waiters.is_empty() {
+        let _ = writeln!(text, "\n  {} waiting in line", status.waiters.len());
+    }
+    if !reasons.is_empty() {
+        text.push_str("\nSuggestions:\n");
+        for suggestion in reasons.iter().flat_map(|reason| &reason.suggestions) {
+            let _ = writeln!(text, "  - {suggestion}");
+        }
+    }
+    text
+}

@@ -1,0 +1,234 @@
+//! What can go wrong, in words for the person who reads them: what happened, to which lock, who holds it, what
+//! to do next. Knows no exit codes.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use crate::host::MutexBusy;
+use crate::protocol::{BadDuration, BadName, Name, Now, Refusal, format_duration};
+use crate::words;
+
+/// Why a lock could not be taken, kept, changed or looked at.
+#[derive(Debug)]
+pub struct Error(Box<Kind>);
+
+#[derive(Debug)]
+enum Kind {
+    Refused {
+        name: Name,
+        refusal: Refusal,
+        now: Now,
+    },
+    TimedOut {
+        name: Name,
+        after: Duration,
+        refusal: Refusal,
+        now: Now,
+    },
+    Busy {
+        name: Name,
+        busy: MutexBusy,
+    },
+    Interrupted {
+        name: Name,
+    },
+    Io {
+        verb: &'static str,
+        name: Option<Name>,
+        error: io::Error,
+    },
+    Invalid(String),
+}
+
+impl Error {
+    pub(crate) fn refused(name: &Name, refusal: Refusal, now: Now) -> Self {
+        Self(Box::new(Kind::Refused {
+            name: name.clone(),
+            refusal,
+            now,
+        }))
+    }
+
+    pub(crate) fn timed_out(name: &Name, after: Duration, refusal: Refusal, now: Now) -> Self {
+        Self(Box::new(Kind::TimedOut {
+            name: name.clone(),
+            after,
+            refusal,
+            now,
+        }))
+    }
+
+    pub(crate) fn busy(name: &Name, busy: MutexBusy) -> Self {
+        Self(Box::new(Kind::Busy {
+            name: name.clone(),
+            busy,
+        }))
+    }
+
+    pub(crate) fn interrupted(name: &Name) -> Self {
+        Self(Box::new(Kind::Interrupted { name: name.clone() }))
+    }
+
+    pub(crate) fn io(verb: &'static str, name: &Name, error: io::Error) -> Self {
+        Self(Box::new(Kind::Io {
+            verb,
+            name: Some(name.clone()),
+            error,
+        }))
+    }
+
+    pub(crate) fn root(error: io::Error) -> Self {
+        Self(Box::new(Kind::Io {
+            verb: "use the lock directory",
+            name: None,
+            error,
+        }))
+    }
+
+    pub(crate) fn invalid(message: impl Into<String>) -> Self {
+        Self(Box::new(Kind::Invalid(message.into())))
+    }
+
+    /// Why the protocol refused, if it did.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match &*self.0 {
+            Kind::Refused { refusal, .. } | Kind::TimedOut { refusal, .. } => Some(refusal),
+            _ => None,
+        }
+    }
+
+    /// Somebody else holds it, it is frozen, or others wait for it.
+    pub fn is_held(&self) -> bool {
+        matches!(
+            self.refusal(),
+            Some(Refusal::Held { .. } | Refusal::Queued { .. } | Refusal::Frozen(_))
+        )
+    }
+
+    /// The wait, or the wait for the lock directory's own mutex, took too long.
+    pub fn is_timed_out(&self) -> bool {
+        matches!(*self.0, Kind::TimedOut { .. } | Kind::Busy { .. })
+    }
+
+    /// There is no such lock.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self.refusal(), Some(Refusal::NotFound))
+    }
+
+    /// It is not the asker's to release or renew.
+    pub fn is_not_owner(&self) -> bool {
+        matches!(self.refusal(), Some(Refusal::NotOwner(_)))
+    }
+
+    /// The session's record is gone, or another's.
+    pub fn is_lost(&self) -> bool {
+        matches!(self.refusal(), Some(Refusal::Lost(_)))
+    }
+
+    /// The wait was interrupted by its caller.
+    pub fn is_interrupted(&self) -> bool {
+        matches!(*self.0, Kind::Interrupted { .. })
+    }
+
+    /// What was asked makes no sense.
+    pub fn is_invalid(&self) -> bool {
+        matches!(*self.0, Kind::Invalid(_))
+    }
+
+    /// The lock directory, or a part of it, is not there.
+    pub(crate) fn is_not_there(&self) -> bool {
+        matches!(&*self.0, Kind::Io { error, .. } if error.kind() == io::ErrorKind::NotFound)
+    }
+
+    /// When the protocol refused.
+    pub(crate) fn refused_at(&self) -> Option<&Now> {
+        match &*self.0 {
+            Kind::Refused { now, .. } | Kind::TimedOut { now, .. } => Some(now),
+            _ => None,
+        }
+    }
+
+    /// What to do next, a line each.
+    pub fn hints(&self) -> Vec<String> {
+        match &*self.0 {
+            Kind::Refused { name, refusal, .. } => words::hints(name, refusal, false),
+            Kind::TimedOut { name, refusal, .. } => words::hints(name, refusal, true),
+            Kind::Busy { busy, .. } if busy.holder.is_some() => {
+                vec!["let that process go on (kill -CONT) or end it".to_owned()]
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.0 {
+            Kind::Refused { name, refusal, now } => {
+                f.write_str(&words::refusal(name, refusal, now))
+            }
+            Kind::TimedOut {
+                name,
+                after,
+                refusal,
+                now,
+            } => {
+                let after = format_duration(*after);
+                write!(
+                    f,
+                    "timed out after {after}: {}",
+                    words::refusal(name, refusal, now)
+                )
+            }
+            Kind::Busy { name, busy } => write!(f, "timed out on lock \"{name}\": {busy}"),
+            Kind::Interrupted { name } => {
+                write!(f, "interrupted while waiting for lock \"{name}\"")
+            }
+            Kind::Io {
+                verb,
+                name: Some(name),
+                error,
+            } => {
+                write!(
+                    f,
+                    "failed to {verb} lock \"{name}\": {}",
+                    words::printable(&error.to_string())
+                )
+            }
+            Kind::Io {
+                verb,
+                name: None,
+                error,
+            } => {
+                write!(
+                    f,
+                    "failed to {verb}: {}",
+                    words::printable(&error.to_string())
+                )
+            }
+            Kind::Invalid(message) => f.write_str(message),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &*self.0 {
+            Kind::Io { error, .. } => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<BadName> for Error {
+    fn from(bad: BadName) -> Self {
+        Self::invalid(bad.to_string())
+    }
+}
+
+impl From<BadDuration> for Error {
+    fn from(bad: BadDuration) -> Self {
+        Self::invalid(bad.to_string())
+    }
+}

@@ -1,0 +1,105 @@
+//! Who we are: owner, agent, machine, process. The environment is read here and nowhere else.
+
+use std::fs;
+
+use super::process;
+
+/// Who asks, as it stands in records. Owner and agent are names for people; they prove nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// `LOKT_OWNER`, else the user's name.
+    pub owner: String,
+    /// `LOKT_AGENT_ID`, else one made for this process.
+    pub agent_id: String,
+    /// The machine's name.
+    pub host: String,
+    /// This process.
+    pub pid: i64,
+    /// When it started; see [`crate::Record::pid_start_ns`].
+    pub pid_start: Option<i64>,
+    /// The process-id namespace in which `pid` means something.
+    pub pid_ns: Option<u64>,
+}
+
+impl Identity {
+    /// This process's identity.
+    pub fn current() -> Self {
+        let pid = i64::from(std::process::id());
+        let pid_start = process::start_of(pid);
+        Self {
+            owner: environment("LOKT_OWNER")
+                .or_else(user_name)
+                .unwrap_or_else(|| "unknown".into()),
+            agent_id: environment("LOKT_AGENT_ID").unwrap_or_else(|| agent_of(pid, pid_start)),
+            host: host_name(),
+            pid,
+            pid_start,
+            pid_ns: process::pid_namespace(),
+        }
+    }
+}
+
+/// A variable of the environment; empty counts as unset, and what is not Unicode is shown as well as it can be.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that reads the environment"
+)]
+pub(crate) fn environment(variable: &str) -> Option<String> {
+    let value = std::env::var_os(variable)?;
+    (!value.is_empty()).then(|| value.to_string_lossy().into_owned())
+}
+
+/// The name of this machine (uname's nodename).
+pub(crate) fn host_name() -> String {
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// The user's name from `/etc/passwd`, else from the environment, else the number.
+///
+/// Not `getpwuid`: in a static program it loads the C library's name service modules at run time.
+fn user_name() -> Option<String> {
+    let uid = rustix::process::geteuid().as_raw();
+    let listed = fs::read("/etc/passwd")
+        .ok()
+        .and_then(|users| name_of(uid, &users));
+    listed
+        .or_else(|| environment("USER"))
+        .or_else(|| environment("LOGNAME"))
+        .or_else(|| Some(uid.to_string()))
+}
+
+fn name_of(uid: u32, passwd: &[u8]) -> Option<String> {
+    String::from_utf8_lossy(passwd).lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        let id = fields.nth(1)?;
+        (id.parse() == Ok(uid)).then(|| name.to_owned())
+    })
+}
+
+/// An agent's id for this process, as the Go tool makes it: 16 bits of FNV-1a over process id and start.
+fn agent_of(pid: i64, start: Option<i64>) -> String {
+    let text = match start {
+        Some(start) => format!("{pid}-{start}"),
+        None => pid.to_string(),
+    };
+    let hash = text.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    });
+    format!("agent-{:04x}", hash & 0xffff)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_user_by_number() {
+        let passwd = b"root:x:0:0:root:/root:/bin/sh\nada:x:1000:1000::/home/ada:/bin/sh\n";
+        assert_eq!(name_of(1000, passwd).as_deref(), Some("ada"));
+        assert_eq!(name_of(7, passwd), None);
+    }
+}

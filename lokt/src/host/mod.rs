@@ -1,0 +1,275 @@
+//! This machine: the only room with effects.
+//!
+//! [`Host`] is everything that the lock asks of the machine it runs on, as few and as small operations as will
+//! do. The real one is [`UnixHost`]; tests put another in its place, to choose the instant at which something
+//! happens, or the time. Nothing here knows a rule of the protocol.
+
+mod files;
+mod flock;
+mod identity;
+pub(crate) mod process;
+mod root;
+mod session_file;
+pub(crate) mod signals;
+mod unix;
+
+use std::fmt;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+pub use identity::Identity;
+pub(crate) use identity::environment;
+pub use root::{Root, RootSource};
+pub use unix::UnixHost;
+
+use crate::protocol::{Name, Now};
+
+/// A directory of the root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Dir<'a> {
+    /// The root itself.
+    Root,
+    /// Records: `<name>.json`.
+    Locks,
+    /// Freezes: `<name>.json`.
+    Freezes,
+    /// Liveness and doorbell of each session: `<name>.<lock_id>`.
+    Sessions,
+    /// The mutexes, which are never removed.
+    Stripes,
+    /// The lines: a directory for each name that is waited for.
+    Lines,
+    /// The tickets of those who wait for one name: `<number>.<lock_id>`.
+    Line(&'a Name),
+}
+
+/// A file's content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Content {
+    /// At most as many bytes as were asked for.
+    pub bytes: Vec<u8>,
+    /// Whether there is more.
+    pub truncated: bool,
+    /// Time since it was last written, by the wall clock; zero if that lies in the (near) future.
+    pub age: Duration,
+}
+
+/// How [`Host::publish`] puts a file in its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Publish {
+    /// Fails with [`io::ErrorKind::AlreadyExists`] if something stands there.
+    New,
+    /// Replaces what stands there.
+    Replace,
+}
+
+/// What a look at a session's file tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionState {
+    /// Some process holds its flock.
+    Locked,
+    /// No process does.
+    Unlocked,
+    /// There is no such file, or it is not one of ours.
+    Missing,
+}
+
+/// What can be told of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProcessState {
+    /// It runs (or is a zombie, or may not be asked).
+    Running,
+    /// It is gone, or its id belongs to a later process.
+    Gone,
+    /// It can't be told.
+    Unknown,
+}
+
+/// Why a wait ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wake {
+    /// The bell was rung.
+    Rung,
+    /// The time came.
+    Timeout,
+    /// The other descriptor became readable.
+    Interrupted,
+}
+
+/// A mutex could not be had in time.
+#[derive(Debug)]
+pub struct MutexBusy {
+    /// Who has it, as far as can be told.
+    pub holder: Option<String>,
+}
+
+impl fmt::Display for MutexBusy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the lock directory's mutex is busy")?;
+        match &self.holder {
+            Some(holder) => write!(f, ": {holder} has it"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Why [`Host::lock_stripe`] failed.
+#[derive(Debug)]
+pub enum StripeError {
+    /// Somebody else has it, for longer than was to be waited.
+    Busy(MutexBusy),
+    /// The file can't be had.
+    Io(io::Error),
+}
+
+/// A mutex that is held: no other process runs a transition of its names. Dropping it releases it.
+///
+/// Its file also holds a few bytes of state (the token counter of its names).
+pub trait Stripe {
+    /// The file's content.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the file system says.
+    fn read(&self) -> io::Result<Vec<u8>>;
+
+    /// Overwrites the content in place; with `sync`, returns once it would survive a power cut.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the file system says.
+    fn write(&mut self, content: &[u8], sync: bool) -> io::Result<()>;
+}
+
+/// A session's own file: its flock says that the session lives, and whoever has news for it rings it.
+///
+/// The flock belongs to the open file description: a command that inherits the descriptor keeps the session
+/// alive when its guard is killed, and [`release`](Self::release) ends it for all who inherited it.
+pub trait SessionFile: Send + Sync {
+    /// Sleeps until somebody rings, the monotonic clock reaches `until`, or `also` is readable.
+    fn wait(&self, until: Option<Duration>, also: Option<BorrowedFd<'_>>) -> Wake;
+
+    /// Wakes whoever sleeps in [`wait`](Self::wait), now or next.
+    fn ring(&self);
+
+    /// Ends the session's liveness, whoever else still holds the descriptor.
+    fn release(&self);
+
+    /// The descriptor that the command inherits.
+    fn descriptor(&self) -> Option<BorrowedFd<'_>>;
+}
+
+/// What the lock asks of its machine.
+pub trait Host: Send + Sync + 'static {
+    /// All clocks, read together.
+    fn now(&self) -> Now;
+
+    /// Whether only this machine's kernel can have the root's files open: `false` for network file systems,
+    /// and whenever in doubt.
+    fn is_local(&self) -> bool;
+
+    /// Creates the directories of the root that are missing.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the file system says, with the path.
+    fn prepare(&self) -> io::Result<()>;
+
+    /// Reads a regular file, following no symlink, blocking on nothing; `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// Something other than a regular file of the root's users, or whatever the file system says.
+    fn read(&self, dir: Dir<'_>, file: &str, at_most: usize) -> io::Result<Option<Content>>;
+
+    /// Puts a file with this content in its place, as a whole or not at all. The caller holds the mutex
+    /// `stripe`, which also guards the temporary file. With `sync`, it survives a power cut.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the file system says; then what stood there stands there still.
+    fn publish(
+        &self,
+        dir: Dir<'_>,
+        file: &str,
+        content: &[u8],
+        how: Publish,
+        sync: bool,
+        stripe: usize,
+    ) -> io::Result<()>;
+
+    /// Removes a file; `false` if there was none. With `sync`, it stays removed after a power cut.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the file system says.
+    fn remove(&self, dir: Dir<'_>, file: &str, sync: bool) -> io::Result<bool>;
+
+    /// The names in a directory, in no order; none if there is no such directory.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the file system says.
+    fn list(&self, dir: Dir<'_>) -> io::Result<Vec<String>>;
+
+    /// Creates the directory of a line.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the file system says.
+    fn make_line(&self, name: &Name) -> io::Result<()>;
+
+    /// Removes the directory of a line, if it is empty.
+    fn remove_line(&self, name: &Name);
+
+    /// Appends one line to a file of the root, in one write.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the file system says.
+    fn append(&self, file: &str, line: &[u8]) -> io::Result<()>;
+
+    /// Takes a mutex, waiting at most `patience`.
+    ///
+    /// # Errors
+    ///
+    /// [`StripeError`].
+    fn lock_stripe(
+        &self,
+        stripe: usize,
+        patience: Duration,
+    ) -> Result<Box<dyn Stripe>, StripeError>;
+
+    /// Creates a session's file and takes its flock. The caller holds the name's mutex, so that no sweep finds
+    /// the file before its flock is held.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the file system says.
+    fn create_session(&self, file: &str) -> io::Result<Box<dyn SessionFile>>;
+
+    /// Looks whether a session lives. Missing is not dead.
+    fn probe_session(&self, file: &str) -> SessionState;
+
+    /// Rings a session's bell, if it listens.
+    fn ring_session(&self, file: &str);
+
+    /// Rings `bell` once the session `file` is no longer alive. `false` if that can't be told.
+    fn watch_session(&self, file: &str, bell: &std::sync::Arc<dyn SessionFile>) -> bool;
+
+    /// Whether a process runs that has this id and (if given) started at `start`.
+    fn process(&self, pid: i64, start: Option<i64>) -> ProcessState;
+
+    /// Whether a process is stopped, and so can't take its turn.
+    fn is_stopped(&self, pid: i64) -> bool;
+
+    /// Rings `bell` once the process is gone. `false` if that can't be told.
+    fn watch_process(&self, pid: i64, bell: &std::sync::Arc<dyn SessionFile>) -> bool;
+
+    /// Where a session's file is, on a machine whose files can be looked at by path.
+    fn session_path(&self, file: &str) -> Option<std::path::PathBuf>;
+
+    /// 16 random bytes.
+    fn random(&self) -> [u8; 16];
+}

@@ -1,0 +1,180 @@
+//! Processes: does one run, when did it start, whose child is it.
+//!
+//! Process ids are reused, and mean something only in their own namespace; every answer here that could be
+//! wrong for one of these reasons is "unknown".
+
+use std::fs;
+
+use rustix::process::{Pid, test_kill_process};
+
+use super::ProcessState;
+
+/// A process as `/proc/PID/stat` shows it.
+struct Stat {
+    state: char,
+    parent: i64,
+    start: i64,
+}
+
+/// Reads `/proc/PID/stat`. The command's name comes second, in parentheses, and may itself contain any of
+/// `)`, spaces and newlines: what counts begins after the *last* parenthesis.
+fn stat(pid: i64) -> Option<Stat> {
+    let text = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    let (_, fields) = text.rsplit_once(") ")?;
+    let mut fields = fields.split_ascii_whitespace();
+    let state = fields.next()?.chars().next()?;
+    let parent = fields.next()?.parse().ok()?;
+    // Field 22 of the line, counted from 1.
+    let start = fields.nth(17)?.parse().ok()?;
+    Some(Stat {
+        state,
+        parent,
+        start,
+    })
+}
+
+/// When a process started, in clock ticks since boot; `None` where the machine does not tell.
+pub(crate) fn start_of(pid: i64) -> Option<i64> {
+    stat(pid).map(|stat| stat.start)
+}
+
+/// Whether a process runs that has this id and, if given, started at `start`.
+pub(crate) fn state_of(pid: i64, start: Option<i64>) -> ProcessState {
+    let Some(id) = as_pid(pid) else {
+        return ProcessState::Unknown;
+    };
+    match test_kill_process(id) {
+        Err(rustix::io::Errno::SRCH) => ProcessState::Gone,
+        // Everything else, EPERM included, means that it is there.
+        _ => match (start, start_of(pid)) {
+            (Some(then), Some(now)) if then != now => ProcessState::Gone,
+            _ => ProcessState::Running,
+        },
+    }
+}
+
+/// A process id as the system takes it; none of what would mean "every process" or "my group".
+pub(crate) fn as_pid(pid: i64) -> Option<Pid> {
+    i32::try_from(pid)
+        .ok()
+        .filter(|pid| *pid > 0)
+        .and_then(Pid::from_raw)
+}
+
+/// Whether a process is stopped (Ctrl-Z, SIGSTOP) and so can't take its turn.
+pub(crate) fn is_stopped(pid: i64) -> bool {
+    stat(pid).is_some_and(|stat| matches!(stat.state, 'T' | 't'))
+}
+
+/// Whether a process has ended and only waits for its parent to notice.
+pub(crate) fn is_zombie(pid: i64) -> bool {
+    stat(pid).is_some_and(|stat| matches!(stat.state, 'Z' | 'X'))
+}
+
+/// The process-id namespace of this process.
+pub(crate) fn pid_namespace() -> Option<u64> {
+    namespace("pid")
+}
+
+/// The time namespace of this process, which shifts its monotonic clock.
+pub(crate) fn time_namespace() -> Option<u64> {
+    namespace("time")
+}
+
+fn namespace(kind: &str) -> Option<u64> {
+    let link = fs::read_link(format!("/proc/self/ns/{kind}")).ok()?;
+    let text = link.to_str()?;
+    text.strip_prefix(kind)?
+        .strip_prefix(":[")?
+        .strip_suffix(']')?
+        .parse()
+        .ok()
+}
+
+/// The ancestors of this process, nearest first, as far as this namespace shows them.
+pub(crate) fn ancestors() -> Vec<i64> {
+    let mut found = Vec::new();
+    let mut current = i64::from(std::process::id());
+    while let Some(stat) = stat(current)
+        && stat.parent > 0
+        && !found.contains(&stat.parent)
+    {
+        found.push(stat.parent);
+        current = stat.parent;
+    }
+    found
+}
+
+/// Every process that descends from `pid`, nearest first.
+pub(crate) fn descendants(pid: i64) -> Vec<i64> {
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    let parents: Vec<(i64, i64)> = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter_map(|pid: i64| Some((pid, stat(pid)?.parent)))
+        .collect();
+    let mut found = vec![pid];
+    let mut next = 0;
+    while let Some(&parent) = found.get(next) {
+        found.extend(
+            parents
+                .iter()
+                .filter(|(_, of)| *of == parent)
+                .map(|(pid, _)| *pid),
+        );
+        next += 1;
+    }
+    found.split_off(1)
+}
+
+/// Who holds an exclusive flock on the file with this inode, as far as `/proc/locks` tells.
+pub(crate) fn flock_holder(inode: u64) -> Option<String> {
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    let pid: i64 = locks.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+        let of_file = fields.get(5)?.rsplit(':').next()?.parse() == Ok(inode);
+        (fields.get(1) == Some(&"FLOCK") && of_file).then(|| fields.get(4)?.parse().ok())?
+    })?;
+    let command = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let stopped = if is_stopped(pid) {
+        ", which is stopped"
+    } else {
+        ""
+    };
+    match command.trim_end() {
+        "" => Some(format!("process {pid}{stopped}")),
+        command => Some(format!("process {pid} ({command}){stopped}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_itself_and_its_parent() {
+        let me = i64::from(std::process::id());
+        let start = start_of(me);
+        assert!(start.is_some());
+        assert_eq!(state_of(me, start), ProcessState::Running);
+        assert_eq!(
+            state_of(me, Some(1)),
+            ProcessState::Gone,
+            "a reused id is not the same process"
+        );
+        let parent = i64::from(std::os::unix::process::parent_id());
+        assert!(ancestors().contains(&parent));
+        assert!(!ancestors().contains(&me), "nobody is their own ancestor");
+        assert!(descendants(parent).contains(&me));
+    }
+
+    #[test]
+    fn a_pid_that_is_none_is_unknown() {
+        for pid in [0, -1, i64::MAX, i64::from(i32::MIN)] {
+            assert_eq!(state_of(pid, None), ProcessState::Unknown, "{pid}");
+        }
+    }
+}

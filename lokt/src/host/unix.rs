@@ -1,0 +1,325 @@
+//! The real machine: Linux, and other Unixes as far as they go.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::thread;
+use std::time::Duration;
+
+use rustix::fs::{FileType, Mode, OFlags, fstat, mknodat, openat};
+use rustix::process::{PidfdFlags, pidfd_open};
+use rustix::time::{ClockId as Clock, clock_gettime};
+
+use super::files::Files;
+use super::session_file::Fifo;
+use super::{
+    Content, Dir, Host, MutexBusy, ProcessState, Publish, SessionFile, SessionState, Stripe,
+    StripeError, flock, process,
+};
+use crate::protocol::{ClockId, Name, Now};
+
+/// This machine, with one directory as root.
+pub struct UnixHost {
+    files: Files,
+    clock: OnceLock<ClockId>,
+    watched: Arc<Watched>,
+}
+
+/// What is being watched, and whose bells its end rings: a thread each, however many watch it.
+#[derive(Default)]
+struct Watched(Mutex<HashMap<String, Vec<Weak<dyn SessionFile>>>>);
+
+/// A mutex that is held.
+struct UnixStripe(File);
+
+impl UnixHost {
+    /// The machine, with `root` as the lock directory.
+    pub fn new(root: PathBuf) -> Self {
+        Self {
+            files: Files::new(root),
+            clock: OnceLock::new(),
+            watched: Arc::default(),
+        }
+    }
+
+    /// `CLOCK_MONOTONIC` of the real machine.
+    pub(crate) fn monotonic() -> Duration {
+        monotonic()
+    }
+
+    /// The lock directory.
+    pub fn root(&self) -> &Path {
+        self.files.path()
+    }
+
+    fn open_session(&self, file: &str, access: OFlags) -> io::Result<OwnedFd> {
+        let sessions = self.files.open_dir(Dir::Sessions)?;
+        let flags = access | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let fd = openat(&sessions, file, flags, Mode::empty())?;
+        match FileType::from_raw_mode(fstat(&fd)?.st_mode) {
+            FileType::Fifo => Ok(fd),
+            _ => Err(io::Error::from(io::ErrorKind::InvalidData)),
+        }
+    }
+}
+
+impl Host for UnixHost {
+    fn now(&self) -> Now {
+        let clock = self.clock.get_or_init(clock_id).clone();
+        Now {
+            monotonic: monotonic(),
+            boottime: boottime(),
+            wall: jiff::Timestamp::now(),
+            clock,
+        }
+    }
+
+    fn is_local(&self) -> bool {
+        self.files.is_local()
+    }
+
+    fn prepare(&self) -> io::Result<()> {
+        self.files.prepare()
+    }
+
+    fn read(&self, dir: Dir<'_>, file: &str, at_most: usize) -> io::Result<Option<Content>> {
+        self.files.read(dir, file, at_most)
+    }
+
+    fn publish(
+        &self,
+        dir: Dir<'_>,
+        file: &str,
+        content: &[u8],
+        how: Publish,
+        sync: bool,
+        stripe: usize,
+    ) -> io::Result<()> {
+        self.files.publish(dir, file, content, how, sync, stripe)
+    }
+
+    fn remove(&self, dir: Dir<'_>, file: &str, sync: bool) -> io::Result<bool> {
+        self.files.remove(dir, file, sync)
+    }
+
+    fn list(&self, dir: Dir<'_>) -> io::Result<Vec<String>> {
+        self.files.list(dir)
+    }
+
+    fn make_line(&self, name: &Name) -> io::Result<()> {
+        self.files.make(Dir::Line(name))
+    }
+
+    fn remove_line(&self, name: &Name) {
+        self.files.remove_line(name);
+    }
+
+    fn append(&self, file: &str, line: &[u8]) -> io::Result<()> {
+        self.files.append(file, line)
+    }
+
+    fn lock_stripe(
+        &self,
+        stripe: usize,
+        patience: Duration,
+    ) -> Result<Box<dyn Stripe>, StripeError> {
+        let name = format!("{stripe:02x}");
+        loop {
+            let file = self.files.open_stripe(&name).map_err(StripeError::Io)?;
+            let inode = fstat(&file)
+                .map_err(|error| StripeError::Io(error.into()))?
+                .st_ino;
+            let Some(file) = flock::exclusive_within(file, patience).map_err(StripeError::Io)?
+            else {
+                let holder = process::flock_holder(inode);
+                return Err(StripeError::Busy(MutexBusy { holder }));
+            };
+            // Nobody removes it but a user who clears the root away; then this lock excludes nobody.
+            if fstat(&file).is_ok_and(|stat| stat.st_nlink > 0) {
+                return Ok(Box::new(UnixStripe(file)));
+            }
+        }
+    }
+
+    fn create_session(&self, file: &str) -> io::Result<Box<dyn SessionFile>> {
+        let sessions = self.files.open_dir(Dir::Sessions)?;
+        mknodat(
+            &sessions,
+            file,
+            FileType::Fifo,
+            Mode::from_raw_mode(0o600),
+            0,
+        )?;
+        let fd = self.open_session(file, OFlags::RDWR)?;
+        self.files.share(&fd)?;
+        let fifo = Fifo(File::from(fd));
+        if flock::try_exclusive(&fifo.0)? {
+            return Ok(Box::new(fifo));
+        }
+        Err(io::Error::other(
+            "a session file that was just made is locked",
+        ))
+    }
+
+    fn probe_session(&self, file: &str) -> SessionState {
+        let Ok(fd) = self.open_session(file, OFlags::RDONLY) else {
+            return SessionState::Missing;
+        };
+        match flock::is_locked(&File::from(fd)) {
+            Ok(false) => SessionState::Unlocked,
+            // Doubt counts as life.
+            Ok(true) | Err(_) => SessionState::Locked,
+        }
+    }
+
+    fn ring_session(&self, file: &str) {
+        // Nobody reads it: nobody is there to hear.
+        if let Ok(fd) = self.open_session(file, OFlags::WRONLY) {
+            let _ = File::from(fd).write(b"!");
+        }
+    }
+
+    fn watch_session(&self, file: &str, bell: &Arc<dyn SessionFile>) -> bool {
+        // On a network file system a blocked flock may wake late, or hang where no signal reaches.
+        if !self.is_local() {
+            return false;
+        }
+        let Ok(fd) = self.open_session(file, OFlags::RDONLY) else {
+            return false;
+        };
+        let session = File::from(fd);
+        self.watched.watch(file.to_owned(), bell, move || {
+            let _ = flock::await_unlocked(&session);
+        })
+    }
+
+    fn process(&self, pid: i64, start: Option<i64>) -> ProcessState {
+        process::state_of(pid, start)
+    }
+
+    fn is_stopped(&self, pid: i64) -> bool {
+        process::is_stopped(pid)
+    }
+
+    fn watch_process(&self, pid: i64, bell: &Arc<dyn SessionFile>) -> bool {
+        let Some(id) = process::as_pid(pid) else {
+            return false;
+        };
+        let Ok(process) = pidfd_open(id, PidfdFlags::empty()) else {
+            return false;
+        };
+        self.watched.watch(format!("process {pid}"), bell, move || {
+            let mut fds = [rustix::event::PollFd::new(
+                &process,
+                rustix::event::PollFlags::IN,
+            )];
+            while rustix::event::poll(&mut fds, None) == Err(rustix::io::Errno::INTR) {}
+        })
+    }
+
+    fn session_path(&self, file: &str) -> Option<PathBuf> {
+        Some(self.files.path_of(Dir::Sessions, file))
+    }
+
+    fn random(&self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        if getrandom::fill(&mut bytes).is_err() {
+            // No entropy: unique all the same, by time and process.
+            let seed = monotonic().as_nanos() ^ (u128::from(std::process::id()) << 96);
+            bytes = seed.to_ne_bytes();
+        }
+        bytes
+    }
+}
+
+impl Watched {
+    /// Rings `bell` after `end` has returned, in a thread that all who watch the same thing share.
+    fn watch(
+        self: &Arc<Self>,
+        what: String,
+        bell: &Arc<dyn SessionFile>,
+        end: impl FnOnce() + Send + 'static,
+    ) -> bool {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let bell = Arc::downgrade(bell);
+        if let Some(bells) = all.get_mut(&what) {
+            bells.retain(|other| other.strong_count() > 0 && !other.ptr_eq(&bell));
+            bells.push(bell);
+            return true;
+        }
+        let (watched, key) = (Arc::clone(self), what.clone());
+        let thread = thread::Builder::new()
+            .name("watch".into())
+            .stack_size(64 * 1024);
+        let spawned = thread.spawn(move || {
+            end();
+            let bells = watched
+                .0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .remove(&key);
+            bells
+                .iter()
+                .flatten()
+                .filter_map(Weak::upgrade)
+                .for_each(|bell| bell.ring());
+        });
+        if spawned.is_ok() {
+            all.insert(what, vec![bell]);
+        }
+        spawned.is_ok()
+    }
+}
+
+impl Stripe for UnixStripe {
+    fn read(&self) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; 256];
+        let read = self.0.read_at(&mut bytes, 0)?;
+        bytes.truncate(read);
+        Ok(bytes)
+    }
+
+    fn write(&mut self, content: &[u8], sync: bool) -> io::Result<()> {
+        self.0.write_all_at(content, 0)?;
+        if sync { self.0.sync_all() } else { Ok(()) }
+    }
+}
+
+impl Drop for UnixStripe {
+    fn drop(&mut self) {
+        flock::unlock(&self.0);
+    }
+}
+
+/// `CLOCK_MONOTONIC`.
+pub(crate) fn monotonic() -> Duration {
+    read(Clock::Monotonic)
+}
+
+/// `CLOCK_BOOTTIME`; elsewhere than on Linux, the monotonic clock must do.
+fn boottime() -> Duration {
+    #[cfg(target_os = "linux")]
+    return read(Clock::Boottime);
+    #[cfg(not(target_os = "linux"))]
+    return read(Clock::Monotonic);
+}
+
+fn read(clock: Clock) -> Duration {
+    let time = clock_gettime(clock);
+    Duration::new(time.tv_sec.max(0) as u64, time.tv_nsec.max(0) as u32)
+}
+
+/// The id of the clock that this process reads: the boot, and the time namespace, which shifts it.
+fn clock_id() -> ClockId {
+    let Ok(boot) = fs::read_to_string("/proc/sys/kernel/random/boot_id") else {
+        return ClockId::unknown(monotonic().as_nanos() ^ (u128::from(std::process::id()) << 96));
+    };
+    ClockId::new(match process::time_namespace() {
+        Some(namespace) => format!("{}/{namespace}", boot.trim()),
+        None => boot.trim().to_owned(),
+    })
+}

@@ -1,0 +1,83 @@
+//! A guard inside a guard of the same lock.
+//!
+//! It runs straight through instead of waiting for itself. That it is inside must be proved: the environment
+//! names the admission, the record confirms it, *and* this process holds the descriptor that the guarded command
+//! inherited, or has that guard among its ancestors. A variable can be copied, and a process can outlive its
+//! guard.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use crate::Locks;
+use crate::host::{environment, process};
+use crate::protocol::{Kind, LockId, Name, Record, Slot};
+
+/// The variable that lists every lock that the guards around a command hold: `name:lock_id`, by spaces.
+pub(crate) const HELD: &str = "LOKT_HELD";
+
+/// The value of [`HELD`] for a command that gets one more lock.
+pub(crate) fn held_with(name: &Name, lock_id: &LockId) -> String {
+    let outer = environment(HELD).unwrap_or_default();
+    format!("{outer} {name}:{lock_id}").trim_start().to_owned()
+}
+
+/// The record of `name`, if this process is inside of its guard.
+pub(crate) fn is_inside(locks: &Locks, name: &Name) -> bool {
+    let claimed = claimed(name);
+    if claimed.is_empty() {
+        return false;
+    }
+    let Ok(status) = locks.status(name) else {
+        return false;
+    };
+    match status.view.slot {
+        Slot::Record(record) if record.kind == Some(Kind::Guard) => {
+            claimed.contains(&record.lock_id) && is_of_guard(locks, name, &record)
+        }
+        _ => false,
+    }
+}
+
+/// The admissions of `name` that the environment claims.
+fn claimed(name: &Name) -> Vec<String> {
+    let held = environment(HELD).unwrap_or_default();
+    let mut ids: Vec<String> = held
+        .split(' ')
+        .filter_map(|pair| pair.split_once(':'))
+        .filter(|(of, _)| *of == name.as_str())
+        .map(|(_, id)| id.to_owned())
+        .collect();
+    if environment("LOKT_NAME").as_deref() == Some(name.as_str()) {
+        ids.extend(environment("LOKT_LOCK_ID"));
+    }
+    ids
+}
+
+fn is_of_guard(locks: &Locks, name: &Name, record: &Record) -> bool {
+    let me = locks.identity();
+    if record.pid_ns == me.pid_ns && record.host == me.host {
+        // Its guard can be seen from here, and must run.
+        return process::start_of(record.pid)
+            .is_some_and(|start| Some(start) == record.pid_start_ns)
+            && (process::ancestors().contains(&record.pid)
+                || holds_descriptor(locks, name, record));
+    }
+    holds_descriptor(locks, name, record)
+}
+
+/// Whether one of this process's descriptors is the session's file.
+fn holds_descriptor(locks: &Locks, name: &Name, record: &Record) -> bool {
+    let Some(file) = record.id().and_then(|id| locks.session_path(name, &id)) else {
+        return false;
+    };
+    let Ok(session) = fs::symlink_metadata(file) else {
+        return false;
+    };
+    let Ok(descriptors) = fs::read_dir("/proc/self/fd") else {
+        return false;
+    };
+    descriptors.flatten().any(|entry| {
+        fs::metadata(entry.path())
+            .is_ok_and(|open| open.dev() == session.dev() && open.ino() == session.ino())
+    })
+}

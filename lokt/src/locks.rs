@@ -1,0 +1,346 @@
+//! An opened root: everything that can be asked of its locks.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::Error;
+use crate::host::{Host, Identity, Root, UnixHost};
+use crate::protocol::{
+    Authority, Claim, Decision, Displaced, Kind, LockId, MIN_GUARD_TTL, Manner, Name, Now, Record,
+    Refusal, Request,
+};
+use crate::session::Session;
+use crate::store::{Admission, Answer, Asked, DirStore, Store, Ticket, Turn, View, Waiter};
+use crate::wait::{Nobody, Onlooker, PATIENCE, Until, Waiting};
+
+/// How long a guarded command has between SIGTERM and SIGKILL, if nothing else is said.
+pub const KILL_AFTER: Duration = Duration::from_secs(5);
+
+/// The locks of one root.
+#[derive(Clone)]
+pub struct Locks {
+    store: Arc<dyn Store>,
+    host: Arc<dyn Host>,
+    identity: Identity,
+}
+
+/// On what terms a lock is wanted.
+#[derive(Debug, Clone, Default)]
+pub struct Terms {
+    /// The length of the lease; `None` for a strict lock, which is never taken from anything alive.
+    pub ttl: Option<Duration>,
+    /// What to tell those who find it held.
+    pub note: Option<String>,
+    /// Take over a lapsed lease too, although its holder may be alive.
+    pub break_stale: bool,
+    /// How long a command that must end is given; decides how long before its lapse a lease is given up.
+    pub kill_after: Option<Duration>,
+}
+
+/// How long to wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// Not at all.
+    None,
+    /// This long.
+    AtMost(Duration),
+    /// For ever.
+    Unlimited,
+}
+
+/// How a name stands.
+pub struct Status {
+    /// Which lock.
+    pub name: Name,
+    /// Its record, its standing, its freeze.
+    pub view: View,
+    /// Who waits for it, first come first.
+    pub waiters: Vec<Waiter>,
+}
+
+impl Locks {
+    /// The locks of the root that the environment and the working directory name.
+    ///
+    /// # Errors
+    ///
+    /// See [`Root::discover`].
+    pub fn discover() -> Result<Self, Error> {
+        Ok(Self::open(Root::discover().map_err(Error::root)?.path))
+    }
+
+    /// The locks in `root`, which is created when the first is taken.
+    pub fn open(root: impl Into<PathBuf>) -> Self {
+        let host = Arc::new(UnixHost::new(root.into()));
+        Self::with_host(host, Identity::current(), Arc::new(|_| {}))
+    }
+
+    /// The locks of a machine, asked for as `identity`; `warn` is told what goes wrong beside the point.
+    pub fn with_host(
+        host: Arc<dyn Host>,
+        identity: Identity,
+        warn: Arc<dyn Fn(&str) + Send + Sync>,
+    ) -> Self {
+        let store = DirStore::new(Arc::clone(&host), identity.clone(), warn);
+        Self {
+            store: Arc::new(store),
+            host,
+            identity,
+        }
+    }
+
+    /// Who asks.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// The time, as the locks see it.
+    pub fn now(&self) -> Now {
+        self.store.now()
+    }
+
+    /// Takes a lock for this process if it is to be had now.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_held`] if it is not; else see [`Error`].
+    pub fn try_acquire(&self, name: &Name, terms: &Terms) -> Result<Session, Error> {
+        self.acquire(name, terms, Patience::None)
+    }
+
+    /// Takes a lock for this process, waiting for it in line.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_timed_out`] or [`Error::is_held`] if it was not to be had; else see [`Error`].
+    pub fn acquire(
+        &self,
+        name: &Name,
+        terms: &Terms,
+        patience: Patience,
+    ) -> Result<Session, Error> {
+        self.acquire_watched(name, terms, patience, &mut Nobody)
+    }
+
+    /// As [`acquire`](Self::acquire), with somebody who looks on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_interrupted`] if the onlooker gave up; else as for `acquire`.
+    pub fn acquire_watched(
+        &self,
+        name: &Name,
+        terms: &Terms,
+        patience: Patience,
+        onlooker: &mut dyn Onlooker,
+    ) -> Result<Session, Error> {
+        if terms.ttl.is_some_and(|ttl| ttl < MIN_GUARD_TTL) {
+            return Err(Error::invalid(
+                "a TTL under 1s leaves a heartbeat no room: use 1s or more, or none",
+            ));
+        }
+        let pid = (self.identity.pid, self.identity.pid_start);
+        let claim = self.claim(Kind::Guard, terms, pid);
+        let (admission, _) = self.admit(name, claim, terms, patience, onlooker)?;
+        let kill_after = terms.kill_after.unwrap_or(KILL_AFTER);
+        let store = Arc::clone(&self.store);
+        Session::new(
+            store,
+            self.identity.clone(),
+            name.clone(),
+            admission,
+            kill_after,
+        )
+        .ok_or_else(|| Error::invalid("an admission without a session"))
+    }
+
+    /// Takes a lock that no process holds: it lives until it is unlocked, its TTL has passed, or, with `pid`,
+    /// that process has ended.
+    ///
+    /// # Errors
+    ///
+    /// As for [`acquire`](Self::acquire); and if there is no such process.
+    pub fn lock(
+        &self,
+        name: &Name,
+        terms: &Terms,
+        pid: Option<i64>,
+        patience: Patience,
+        onlooker: &mut dyn Onlooker,
+    ) -> Result<Record, Error> {
+        let tied = match pid {
+            None => (0, None),
+            Some(pid) => (pid, Some(self.start_of(pid)?)),
+        };
+        let claim = self.claim(Kind::Manual, terms, (tied.0, tied.1.flatten()));
+        let (admission, ticket) = self.admit(name, claim, terms, patience, onlooker)?;
+        if let Some(ticket) = ticket {
+            // It stood in line as a process; it is held by none.
+            self.store
+                .end_session(name, &ticket.lock_id, ticket.session.as_ref());
+        }
+        Ok(*admission.record)
+    }
+
+    fn start_of(&self, pid: i64) -> Result<Option<i64>, Error> {
+        match self.host.process(pid, None) {
+            crate::host::ProcessState::Running => Ok(crate::host::process::start_of(pid)),
+            _ => Err(Error::invalid(format!(
+                "there is no process {pid} to tie the lock to"
+            ))),
+        }
+    }
+
+    fn claim(&self, kind: Kind, terms: &Terms, (pid, pid_start): (i64, Option<i64>)) -> Claim {
+        let me = &self.identity;
+        Claim {
+            lock_id: LockId::from_random(self.host.random()),
+            kind,
+            owner: me.owner.clone(),
+            host: me.host.clone(),
+            pid,
+            pid_start,
+            pid_ns: me.pid_ns,
+            agent_id: me.agent_id.clone(),
+            ttl: terms.ttl,
+            note: terms.note.clone(),
+        }
+    }
+
+    fn admit(
+        &self,
+        name: &Name,
+        claim: Claim,
+        terms: &Terms,
+        patience: Patience,
+        onlooker: &mut dyn Onlooker,
+    ) -> Result<(Admission, Option<Ticket>), Error> {
+        let now = self.store.now().monotonic;
+        let until = match patience {
+            Patience::None => return self.try_admit(name, claim, terms, onlooker),
+            Patience::AtMost(time) => Until::Instant(now.saturating_add(time)),
+            Patience::Unlimited => Until::Admitted,
+        };
+        // Whoever stands in line may have what has lapsed.
+        Waiting::new(&self.store, name, claim, Manner::BreakStale, until).wait(onlooker)
+    }
+
+    fn try_admit(
+        &self,
+        name: &Name,
+        claim: Claim,
+        terms: &Terms,
+        onlooker: &mut dyn Onlooker,
+    ) -> Result<(Admission, Option<Ticket>), Error> {
+        let manner = if terms.break_stale {
+            Manner::BreakStale
+        } else {
+            Manner::Plain
+        };
+        match self
+            .store
+            .acquire(name, &claim, manner, &Turn::Passing, asked())?
+        {
+            Answer::Admitted(admission) => Ok((admission, None)),
+            // It is free: either the first in line takes it at once, or it can't.
+            Answer::Refused(Refusal::Queued { .. }, _) => {
+                Waiting::new(&self.store, name, claim, manner, Until::LineMoves).wait(onlooker)
+            }
+            Answer::Refused(refusal, _) => Err(Error::refused(name, refusal, self.store.now())),
+        }
+    }
+
+    /// Starts the lease of a manual lock anew; `ttl` changes its length. Returns the new record.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_not_found`], [`Error::is_not_owner`]; or the lock has no TTL.
+    pub fn renew(
+        &self,
+        name: &Name,
+        by: Authority,
+        ttl: Option<Duration>,
+    ) -> Result<Record, Error> {
+        match self.store.change(name, &Request::Renew(by, ttl), asked())? {
+            Decision::Renew(record) => Ok(*record),
+            other => Err(self.refusal_in(name, other)),
+        }
+    }
+
+    /// Removes a lock: a manual one by its owner's name or its id, a stale one, or any by force.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_not_found`], [`Error::is_not_owner`]; or it is not stale.
+    pub fn unlock(&self, name: &Name, by: Authority) -> Result<Displaced, Error> {
+        match self.store.change(name, &Request::Release(by), asked())? {
+            Decision::Remove(gone) => Ok(gone),
+            other => Err(self.refusal_in(name, other)),
+        }
+    }
+
+    /// Breaks a stale lock: one whose holder is dead or whose lease has lapsed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_not_found`]; or it is not stale.
+    pub fn break_stale(&self, name: &Name) -> Result<Displaced, Error> {
+        self.unlock(name, Authority::Stale)
+    }
+
+    fn refusal_in(&self, name: &Name, decision: Decision) -> Error {
+        let refusal = match decision {
+            Decision::Refuse(refusal) => refusal,
+            _ => Refusal::NotFound,
+        };
+        Error::refused(name, refusal, self.store.now())
+    }
+
+    /// How a name stands.
+    ///
+    /// # Errors
+    ///
+    /// The root can't be read.
+    pub fn status(&self, name: &Name) -> Result<Status, Error> {
+        let view = self.store.look(name, Duration::ZERO)?;
+        Ok(Status {
+            name: name.clone(),
+            view,
+            waiters: self.store.waiters(name)?,
+        })
+    }
+
+    /// How every name stands that is held or frozen, in order.
+    ///
+    /// # Errors
+    ///
+    /// The root can't be read.
+    pub fn list(&self) -> Result<Vec<Status>, Error> {
+        self.store
+            .names()?
+            .iter()
+            .map(|name| self.status(name))
+            .collect()
+    }
+
+    /// Sweeps if it is time for it: what everybody does who is done with its own work.
+    pub fn tidy(&self) {
+        self.store.tidy(Duration::from_millis(20));
+    }
+
+    pub(crate) fn session_path(&self, name: &Name, lock_id: &LockId) -> Option<PathBuf> {
+        self.store.session_path(name, lock_id)
+    }
+
+    /// Removes what is dead and lapsed, as far as it gets in `budget`. Returns what it removed.
+    pub fn sweep(&self, budget: Duration) -> Vec<Name> {
+        self.store.sweep(budget)
+    }
+}
+
+fn asked() -> Asked {
+    Asked {
+        unchanged_for: Duration::ZERO,
+        patience: PATIENCE,
+    }
+}

@@ -1,0 +1,45 @@
+//! The lock protocol as data and one pure step.
+//!
+//! Nothing here does I/O, reads a clock or asks the environment: whoever runs the protocol gathers the
+//! [`Evidence`], calls [`decide`] and carries out the [`Decision`]. The embedded store, the simulated
+//! machine of the tests and every later store run this same code.
+//!
+//! # The nouns
+//!
+//! * A **session** is one admission to a name, known by its [`LockId`]; it is not its owner's name.
+//! * A **record** is what is written of the holder. It says who and why; it never proves that anyone lives.
+//! * A **lease** is a record with a TTL: an upper bound on how long a *hung* holder can block others.
+//! * A **waiter** stands in line for a name; a **contender** is anyone who wants what another has.
+//! * A **fencing token** grows with each admission to a name (Kleppmann, *How to do distributed locking*,
+//!   2016), so that a resource can refuse the late writes of an earlier holder.
+//! * **Stale** is a record whose holder is dead, or whose lease has lapsed.
+//!
+//! # The invariants
+//!
+//! 1. At most one session is admitted to a name. Only a [`Decision::Admit`] admits, and it is only ever
+//!    made from evidence that nobody else is.
+//! 2. A renewal commits only on the renewer's own record, by `lock_id`.
+//! 3. A record is displaced only when it was judged stale by evidence gathered in the same atomic step.
+//! 4. The tokens of a name strictly rise.
+//! 5. Doubt counts as *held*: an unknown kind, a newer version, an unreadable file, another machine's
+//!    clock, a liveness file that has gone missing.
+//! 6. Nobody overtakes a waiter that is ready, and the line is joined in the same step as the refusal.
+
+mod decide;
+mod duration;
+mod lease;
+mod name;
+mod record;
+mod standing;
+
+#[cfg(test)]
+mod table;
+
+pub use decide::{
+    Authority, Claim, Decision, Displaced, Evidence, Manner, Refusal, Request, decide,
+};
+pub use duration::{BadDuration, format_duration, parse_duration};
+pub use lease::{Beat, ClockId, Lapse, MIN_GUARD_TTL, Now, lapse};
+pub use name::{BadName, Name};
+pub use record::{Kind, LockId, Record, Slot, VERSION};
+pub use standing::{Abandoned, Freeze, Liveness, Standing, judge};

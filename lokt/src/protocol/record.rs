@@ -1,0 +1,336 @@
+//! The record of a holder: one JSON file, readable by and from the Go tool.
+//!
+//! Reads anything, writes one thing: the Go tool's fields in its order, then ours, then whatever else stood
+//! there, so that a renewal by this version loses nothing that a later one wrote.
+
+use std::fmt;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::lease::Now;
+
+/// The record version that this code reads and writes.
+pub const VERSION: u64 = 1;
+
+/// An empty or half record younger than this is an acquisition of the Go tool in progress: it creates the
+/// file first and fills it afterwards.
+const TORN_FOR: Duration = Duration::from_secs(2);
+
+/// The identity of one admission: 32 hexadecimal digits, random, never used twice.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LockId(String);
+
+impl LockId {
+    /// An id from 16 random bytes.
+    pub fn from_random(bytes: [u8; 16]) -> Self {
+        Self(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// The id in `text`, if it is one.
+    pub fn parse(text: &str) -> Option<Self> {
+        let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        (text.len() == 32 && text.bytes().all(hex)).then(|| Self(text.to_owned()))
+    }
+
+    /// The 32 digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for LockId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What keeps a record of ours alive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A process that holds the liveness flock of its `lock_id`, and renews.
+    Guard,
+    /// No process: until `unlock`, its TTL, or the end of the process that `--pid` named.
+    Manual,
+    /// A freeze: keeps others out, admits nobody.
+    Freeze,
+    /// Written by a later version: counts as held.
+    #[serde(other)]
+    Unknown,
+}
+
+/// The record of a holder, as it stands in `<root>/locks/<name>.json`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// The record's version: [`VERSION`].
+    #[serde(default)]
+    pub version: u64,
+    /// The lock's name. The file's name counts; this one is for people.
+    #[serde(default)]
+    pub name: String,
+    /// The admission's identity.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub lock_id: String,
+    /// Who holds it, for people.
+    #[serde(default)]
+    pub owner: String,
+    /// The machine's name, for people and for the Go tool.
+    #[serde(default)]
+    pub host: String,
+    /// The holder's process; 0 where no process holds it, which the Go tool takes for alive.
+    #[serde(default)]
+    pub pid: i64,
+    /// When that process started (Linux: field 22 of `/proc/PID/stat`, in clock ticks, as the Go tool has it).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid_start_ns: Option<i64>,
+    /// The agent that acts for the owner.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub agent_id: String,
+    /// When the lock was acquired: RFC 3339, with nanoseconds.
+    #[serde(default)]
+    pub acquired_ts: String,
+    /// The TTL in whole seconds, rounded up; absent when there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_sec: Option<u64>,
+    /// When the lease lapses by the wall clock, for people and for the Go tool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
+
+    /// What keeps it alive; absent from the records of the Go tool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<Kind>,
+    /// The admission's fencing token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<u64>,
+    /// What the holder says about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// The exact TTL, in nanoseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_ns: Option<u64>,
+    /// When the lease lapses, in nanoseconds on the clock `clock_id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline_ns: Option<u64>,
+    /// Whose clock `deadline_ns` was read from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_id: Option<String>,
+    /// The process-id namespace in which `pid` means something.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid_ns: Option<u64>,
+    /// How often the lease has been renewed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renewals: Option<u64>,
+
+    /// What a later version wrote beside.
+    #[serde(flatten)]
+    pub unknown: Map<String, Value>,
+}
+
+/// What stands in a record's place.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Slot {
+    /// Nothing.
+    Empty,
+    /// A whole record.
+    Record(Box<Record>),
+    /// An empty or half record so young that the Go tool may still be writing it.
+    Torn,
+    /// Something that is no record.
+    Corrupt(String),
+    /// A record of a version that this code does not know.
+    Newer(String),
+    /// Something that may not or must not be read: a symlink, a directory, another's file.
+    Unreadable(String),
+}
+
+impl Record {
+    /// Reads the content of a record file that was last written `age` ago.
+    pub fn read(content: &[u8], age: Duration) -> Slot {
+        if content.is_empty() {
+            return torn_or_corrupt(age, "it is empty".to_owned());
+        }
+        let value: Value = match serde_json::from_slice(content) {
+            Ok(value) => value,
+            Err(error) if error.is_eof() => return torn_or_corrupt(age, error.to_string()),
+            Err(error) => return Slot::Corrupt(error.to_string()),
+        };
+        if let Some(version) = value.get("version").and_then(newer_version) {
+            return Slot::Newer(version);
+        }
+        match serde_json::from_value::<Self>(value) {
+            Ok(record) if record.has_proper_times() => Slot::Record(Box::new(record)),
+            Ok(_) => Slot::Corrupt("it has a time that is not RFC 3339".to_owned()),
+            Err(error) => Slot::Corrupt(error.to_string()),
+        }
+    }
+
+    /// The record as a file's content.
+    pub fn write(&self) -> Vec<u8> {
+        let mut content = serde_json::to_vec_pretty(self).unwrap_or_default();
+        content.push(b'\n');
+        content
+    }
+
+    /// The admission's identity, if the record names a proper one.
+    pub fn id(&self) -> Option<LockId> {
+        LockId::parse(&self.lock_id)
+    }
+
+    /// The TTL; `None` if the lock is strict.
+    pub fn ttl(&self) -> Option<Duration> {
+        self.ttl_ns
+            .map(Duration::from_nanos)
+            .or_else(|| self.ttl_sec.map(Duration::from_secs))
+            .filter(|ttl| !ttl.is_zero())
+    }
+
+    /// The deadline on the record's own clock.
+    pub fn deadline(&self) -> Option<Duration> {
+        self.deadline_ns.map(Duration::from_nanos)
+    }
+
+    /// When it was acquired, by the wall clock of then.
+    pub fn acquired(&self) -> Option<Timestamp> {
+        self.acquired_ts.parse().ok()
+    }
+
+    /// When it lapses, by the wall clock.
+    pub fn expires(&self) -> Option<Timestamp> {
+        self.expires_at.as_deref()?.parse().ok()
+    }
+
+    /// How long ago it was acquired, as far as the wall clock can tell.
+    pub fn age(&self, now: &Now) -> Duration {
+        self.acquired()
+            .and_then(|then| Duration::try_from(now.wall.duration_since(then)).ok())
+            .unwrap_or_default()
+    }
+
+    /// Starts a new lease of `ttl` at `now`.
+    pub fn start_lease(&mut self, ttl: Option<Duration>, now: &Now) {
+        let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        let clock = now.on_clock_of(self.kind.unwrap_or(Kind::Unknown));
+        self.ttl_ns = ttl.map(nanos);
+        self.ttl_sec = ttl.map(|ttl| ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0));
+        self.deadline_ns = ttl.map(|ttl| nanos(clock.saturating_add(ttl)));
+        self.clock_id = ttl.map(|_| now.clock.as_str().to_owned());
+        self.expires_at = ttl.map(|ttl| {
+            let expiry = now.wall.saturating_add(ttl);
+            expiry.unwrap_or(Timestamp::MAX).to_string()
+        });
+    }
+
+    fn has_proper_times(&self) -> bool {
+        (self.acquired_ts.is_empty() || self.acquired().is_some())
+            && (self.expires_at.is_none() || self.expires().is_some())
+    }
+}
+
+fn torn_or_corrupt(age: Duration, why: String) -> Slot {
+    if age < TORN_FOR {
+        Slot::Torn
+    } else {
+        Slot::Corrupt(why)
+    }
+}
+
+/// The version in words, if it is a number beyond [`VERSION`].
+fn newer_version(version: &Value) -> Option<String> {
+    let newer = match (version.as_u64(), version.as_f64()) {
+        (Some(number), _) => number > VERSION,
+        (None, Some(number)) => number > VERSION as f64,
+        (None, None) => false,
+    };
+    newer.then(|| version.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OLD: Duration = Duration::from_secs(3600);
+
+    fn read(text: &str) -> Slot {
+        Record::read(text.as_bytes(), OLD)
+    }
+
+    #[test]
+    fn reads_what_the_go_tool_wrote() {
+        let slot = read(
+            r#"{"version":1,"name":"x","lock_id":"00112233445566778899aabbccddeeff","owner":"o","host":"h",
+            "pid":7,"pid_start_ns":64013,"agent_id":"agent-1","acquired_ts":"2026-02-08T19:00:00.5+09:00",
+            "ttl_sec":300,"expires_at":"2026-02-08T19:05:00.5+09:00"}"#,
+        );
+        let Slot::Record(record) = slot else {
+            panic!("not read: {slot:?}");
+        };
+        assert_eq!(record.kind, None);
+        assert_eq!(record.ttl(), Some(Duration::from_secs(300)));
+        assert_eq!(record.acquired(), "2026-02-08T10:00:00.5Z".parse().ok());
+    }
+
+    #[test]
+    fn keeps_unknown_fields_and_the_order_of_its_own() {
+        let Slot::Record(record) = read(r#"{"later":{"a":[1]},"version":1,"name":"x","pid":1}"#)
+        else {
+            panic!("not read");
+        };
+        let text = String::from_utf8(record.write()).unwrap();
+        assert!(
+            text.starts_with("{\n  \"version\": 1,\n  \"name\": \"x\","),
+            "{text}"
+        );
+        assert!(text.contains("\"later\": {"), "{text}");
+    }
+
+    #[test]
+    fn tells_newer_from_corrupt() {
+        for newer in [
+            r#"{"version":99}"#,
+            r#"{"version":2,"pid":"?"}"#,
+            r#"{"version":1e30}"#,
+        ] {
+            assert!(matches!(read(newer), Slot::Newer(_)), "{newer}");
+        }
+        let deep = "[".repeat(100_000);
+        let nested = format!(
+            "{{\"version\":1,\"x\":{}1{}}}",
+            "[".repeat(5000),
+            "]".repeat(5000)
+        );
+        for corrupt in [
+            "nonsense",
+            "[]",
+            "null",
+            "7",
+            r#"{"version":-1}"#,
+            r#"{"version":"1"}"#,
+            r#"{"pid":"x"}"#,
+            r#"{"version":1} trailing"#,
+            r#"{"acquired_ts":"yesterday"}"#,
+            r#"{"expires_at":"x"}"#,
+            deep.as_str(),
+            nested.as_str(),
+            r#"{"version":1,"owner":"\ud800"}"#,
+        ] {
+            assert!(matches!(read(corrupt), Slot::Corrupt(_)), "{:.40}", corrupt);
+        }
+        assert!(matches!(
+            Record::read(b"{\"owner\":\"\xff\"}", OLD),
+            Slot::Corrupt(_)
+        ));
+    }
+
+    #[test]
+    fn a_young_half_record_is_an_acquisition_in_progress() {
+        for half in ["", "{", r#"{"version":1,"na"#] {
+            let young = Record::read(half.as_bytes(), Duration::from_millis(1999));
+            assert_eq!(young, Slot::Torn, "{half}");
+            let old = Record::read(half.as_bytes(), Duration::from_secs(2));
+            assert!(matches!(old, Slot::Corrupt(_)), "{half}");
+        }
+    }
+}

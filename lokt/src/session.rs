@@ -1,0 +1,388 @@
+//! One admission: its liveness, its heartbeat, its end. The guard and the race test run this same code.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crate::Error;
+use crate::audit::{self, Event};
+use crate::host::{Identity, SessionFile, Wake};
+use crate::protocol::{
+    Authority, Beat, Decision, LockId, Name, Record, Refusal, Request, Slot, format_duration,
+};
+use crate::store::{Admission, Asked, Store};
+
+/// How often a session looks whether its record is still there. Whoever removes it with lokt rings; this is for
+/// whoever removes it otherwise.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How many of the line learn where they stand once the holder has settled; see [`Store::wake_line`].
+const FRONT: usize = 3;
+
+/// A lock that is held. Dropping it releases it.
+///
+/// A session with a TTL must be renewed, by [`keep_alive`](Self::keep_alive) or by [`renew`](Self::renew).
+#[must_use = "the lock is released when the session is dropped"]
+pub struct Session {
+    shared: Arc<Shared>,
+    heartbeat: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    store: Arc<dyn Store>,
+    identity: Identity,
+    name: Name,
+    lock_id: LockId,
+    token: u64,
+    file: Arc<dyn SessionFile>,
+    lease: Option<Lease>,
+    state: Mutex<State>,
+}
+
+#[derive(Clone, Copy)]
+struct Lease {
+    ttl: Duration,
+    beat: Beat,
+}
+
+struct State {
+    /// When the lease lapses, on the monotonic clock.
+    deadline: Option<Duration>,
+    /// When the next beat is due.
+    due: Option<Duration>,
+    lost: bool,
+    ended: bool,
+}
+
+/// News of a session.
+#[derive(Debug)]
+pub enum News {
+    /// The lease was renewed.
+    Renewed {
+        /// How long after the beat was due.
+        late: Duration,
+        /// What was left of the lease before.
+        left: Duration,
+    },
+    /// A renewal failed; it is tried again soon.
+    RenewalFailed {
+        /// Why.
+        error: Error,
+        /// What is left of the lease.
+        left: Duration,
+    },
+    /// The lock is lost: its record is gone, or another's.
+    Lost(Error),
+}
+
+impl Session {
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        identity: Identity,
+        name: Name,
+        admission: Admission,
+        kill_after: Duration,
+    ) -> Option<Self> {
+        let record = admission.record;
+        let lease = record.ttl().map(|ttl| Lease {
+            ttl,
+            beat: Beat::new(ttl, kill_after),
+        });
+        let deadline = record.deadline();
+        let state = State {
+            deadline,
+            due: due_after(deadline, lease),
+            lost: false,
+            ended: false,
+        };
+        let shared = Shared {
+            store,
+            identity,
+            name,
+            lock_id: record.id()?,
+            token: record.token.unwrap_or_default(),
+            file: admission.session?,
+            lease,
+            state: Mutex::new(state),
+        };
+        Some(Self {
+            shared: Arc::new(shared),
+            heartbeat: None,
+        })
+    }
+
+    /// Which lock.
+    pub fn name(&self) -> &Name {
+        &self.shared.name
+    }
+
+    /// This admission's identity.
+    pub fn lock_id(&self) -> &LockId {
+        &self.shared.lock_id
+    }
+
+    /// This admission's fencing token: larger than that of any earlier admission to the same name.
+    pub fn token(&self) -> u64 {
+        self.shared.token
+    }
+
+    /// The rhythm of its heartbeat; `None` without a TTL.
+    pub fn beat(&self) -> Option<Beat> {
+        self.shared.lease.map(|lease| lease.beat)
+    }
+
+    /// When the lease lapses on this machine's monotonic clock, as far as it has been renewed.
+    pub fn deadline(&self) -> Option<Duration> {
+        self.shared.state().deadline
+    }
+
+    /// Whether it was found to be lost.
+    pub fn is_lost(&self) -> bool {
+        self.shared.state().lost
+    }
+
+    /// The file whose flock is this session's life; the guarded command inherits its descriptor.
+    pub(crate) fn file(&self) -> &dyn SessionFile {
+        self.shared.file.as_ref()
+    }
+
+    /// Renews in the background until the session ends or is lost, and notices at once when another removes it.
+    /// `on_news` is called in a thread of its own.
+    ///
+    /// # Errors
+    ///
+    /// The thread can't be started.
+    pub fn keep_alive(&mut self, on_news: impl FnMut(News) + Send + 'static) -> Result<(), Error> {
+        let shared = Arc::clone(&self.shared);
+        let spawned = thread::Builder::new()
+            .name("heartbeat".into())
+            .stack_size(256 * 1024)
+            .spawn(move || shared.heartbeat(on_news));
+        self.heartbeat =
+            Some(spawned.map_err(|error| Error::io("keep", &self.shared.name, error))?);
+        Ok(())
+    }
+
+    /// Renews now. Proves first that the record is still this session's own, even if the lease has lapsed
+    /// meanwhile (the process was paused).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_lost`] if it is another's or gone; otherwise the renewal failed and may be tried again.
+    pub fn renew(&self) -> Result<(), Error> {
+        match self.shared.lease {
+            Some(lease) => self.shared.renew(lease).map(drop),
+            None => self.shared.check(),
+        }
+    }
+
+    /// Wakes the heartbeat: whatever is due is done now.
+    pub(crate) fn nudge(&self) {
+        self.shared.file.ring();
+    }
+
+    /// Releases the lock and tells whether it was still held.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_lost`] if it was lost before; or the record could not be removed.
+    pub fn release(mut self) -> Result<(), Error> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<(), Error> {
+        let shared = Arc::clone(&self.shared);
+        {
+            let mut state = shared.state();
+            if state.ended {
+                return Ok(());
+            }
+            state.ended = true;
+        }
+        if let Some(heartbeat) = self.heartbeat.take() {
+            shared.file.ring();
+            // It panicked: there is nothing to wait for.
+            let _ = heartbeat.join();
+        }
+        let released = shared.remove();
+        shared
+            .store
+            .end_session(&shared.name, &shared.lock_id, shared.file.as_ref());
+        released
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // Nobody is left to tell; `release` tells.
+        let _ = self.end();
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn authority(&self) -> Authority {
+        Authority::Session(self.lock_id.clone())
+    }
+
+    fn heartbeat(&self, mut on_news: impl FnMut(News)) {
+        let mut next_look = self.store.now().monotonic + LOOK;
+        let mut settled = false;
+        let mut retry = None;
+        loop {
+            let due = retry.or(self.state().due);
+            let woken = self
+                .file
+                .wait(Some(due.map_or(next_look, |due| due.min(next_look))), None);
+            if self.state().ended {
+                return;
+            }
+            let now = self.store.now().monotonic;
+            let outcome = match self.lease {
+                Some(lease) if due.is_some_and(|due| now >= due) => {
+                    let news = self.beat(lease, now);
+                    retry = matches!(news, News::RenewalFailed { .. })
+                        .then(|| self.store.now().monotonic + lease.beat.retry);
+                    Some(news)
+                }
+                _ if woken == Wake::Rung || now >= next_look => {
+                    next_look = now + LOOK;
+                    self.check().err().filter(Error::is_lost).map(News::Lost)
+                }
+                _ => None,
+            };
+            if !settled && now >= next_look - LOOK {
+                self.store.wake_line(&self.name, FRONT);
+                settled = true;
+            }
+            let Some(news) = outcome else { continue };
+            if self.state().ended {
+                return;
+            }
+            let lost = matches!(news, News::Lost(_));
+            on_news(news);
+            if lost {
+                return;
+            }
+        }
+    }
+
+    /// One beat: renews, and says how it went.
+    fn beat(&self, lease: Lease, now: Duration) -> News {
+        let (due, deadline) = {
+            let state = self.state();
+            (state.due.unwrap_or(now), state.deadline.unwrap_or(now))
+        };
+        match self.renew(lease) {
+            Ok(at) => News::Renewed {
+                late: at.saturating_sub(due),
+                left: deadline.saturating_sub(at),
+            },
+            Err(error) if error.is_lost() => News::Lost(error),
+            Err(error) => {
+                let left = deadline.saturating_sub(self.store.now().monotonic);
+                News::RenewalFailed { error, left }
+            }
+        }
+    }
+
+    /// Renews, and returns when the new lease began.
+    fn renew(&self, lease: Lease) -> Result<Duration, Error> {
+        let now = self.store.now().monotonic;
+        let give_up = self
+            .state()
+            .deadline
+            .map(|deadline| deadline.saturating_sub(lease.beat.margin));
+        let asked = Asked {
+            unchanged_for: Duration::ZERO,
+            patience: give_up
+                .unwrap_or(now)
+                .saturating_sub(now)
+                .max(lease.beat.retry),
+        };
+        let request = Request::Renew(self.authority(), Some(lease.ttl));
+        match self.store.change(&self.name, &request, asked)? {
+            Decision::Renew(record) => Ok(self.renewed(&record, lease)),
+            Decision::Refuse(refusal) => Err(self.refused(refusal)),
+            Decision::Admit { .. } | Decision::Remove(_) => Err(self.refused(Refusal::Lost(None))),
+        }
+    }
+
+    fn renewed(&self, record: &Record, lease: Lease) -> Duration {
+        let mut state = self.state();
+        state.deadline = record.deadline();
+        state.due = due_after(state.deadline, Some(lease));
+        state.deadline.unwrap_or_default().saturating_sub(lease.ttl)
+    }
+
+    /// Looks whether the record is still this session's own, without the mutex and without writing.
+    fn check(&self) -> Result<(), Error> {
+        let view = self.store.look(&self.name, Duration::ZERO)?;
+        let refusal = match view.slot {
+            Slot::Record(record) if record.lock_id == self.lock_id.as_str() => return Ok(()),
+            Slot::Record(record) => Refusal::Lost(Some(record)),
+            Slot::Empty => Refusal::Lost(None),
+            // Not to be read, or half written by another program: not an unambiguous loss.
+            _ => return Ok(()),
+        };
+        Err(self.refused(refusal))
+    }
+
+    fn refused(&self, refusal: Refusal) -> Error {
+        let now = self.store.now();
+        if let Refusal::Lost(_) = &refusal {
+            let mut state = self.state();
+            if !state.lost && !state.ended {
+                state.lost = true;
+                let event = Event::new(audit::LOST, &self.name, &self.identity, &now);
+                self.store
+                    .report(&event.id(&self.lock_id).because(lost_to(&refusal)));
+            }
+        }
+        Error::refused(&self.name, refusal, now)
+    }
+
+    fn remove(&self) -> Result<(), Error> {
+        let asked = Asked {
+            unchanged_for: Duration::ZERO,
+            patience: Duration::from_secs(10),
+        };
+        match self
+            .store
+            .change(&self.name, &Request::Release(self.authority()), asked)?
+        {
+            Decision::Refuse(refusal) => Err(Error::refused(&self.name, refusal, self.store.now())),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn lost_to(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::Lost(Some(_)) => "taken over",
+        _ => "removed",
+    }
+}
+
+/// When the next beat is due, for a lease that ends at `deadline`.
+fn due_after(deadline: Option<Duration>, lease: Option<Lease>) -> Option<Duration> {
+    let lease = lease?;
+    Some(deadline?.saturating_sub(lease.ttl) + lease.beat.interval)
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let left = self
+            .deadline()
+            .map(|at| at.saturating_sub(self.shared.store.now().monotonic));
+        f.debug_struct("Session")
+            .field("name", &self.shared.name.as_str())
+            .field("lock_id", &self.shared.lock_id.as_str())
+            .field("token", &self.shared.token)
+            .field("left", &left.map(format_duration))
+            .finish()
+    }
+}

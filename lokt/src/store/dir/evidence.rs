@@ -1,0 +1,151 @@
+//! Gathers what a decision needs to know.
+
+use std::time::Duration;
+
+use super::DirStore;
+use crate::host::{Dir, ProcessState, SessionState};
+use crate::protocol::{Evidence, Freeze, Kind, Liveness, LockId, Name, Now, Record, Slot};
+
+/// The largest record that is read: a hundred times what one needs.
+const LARGEST: usize = 64 * 1024;
+
+/// What is known of a name in a root that does not exist.
+pub(super) fn nothing() -> Evidence {
+    Evidence {
+        slot: Slot::Empty,
+        liveness: Liveness::Unknown,
+        unchanged_for: Duration::ZERO,
+        earlier_boot: false,
+        survivors: false,
+        freeze: None,
+        ahead: 0,
+        next_token: 0,
+    }
+}
+
+impl DirStore {
+    /// Everything but the line and the token.
+    pub(super) fn gather(&self, name: &Name, unchanged_for: Duration, now: &Now) -> Evidence {
+        let slot = self.read_slot(Dir::Locks, &Self::record_file(name));
+        let mut evidence = Evidence {
+            unchanged_for,
+            ..nothing()
+        };
+        match &slot {
+            Slot::Record(record) => {
+                evidence.earlier_boot = self.is_of_earlier_boot(record, now);
+                evidence.liveness = self.liveness(name, record, evidence.earlier_boot, now);
+            }
+            Slot::Corrupt(_) => evidence.survivors = self.has_survivors(name),
+            _ => {}
+        }
+        evidence.freeze = self.freeze(name, now);
+        evidence.slot = slot;
+        evidence
+    }
+
+    fn read_slot(&self, dir: Dir<'_>, file: &str) -> Slot {
+        match self.host.read(dir, file, LARGEST) {
+            Ok(None) => Slot::Empty,
+            Ok(Some(content)) if content.truncated => {
+                Slot::Corrupt("it is larger than 64 KiB".to_owned())
+            }
+            Ok(Some(content)) => Record::read(&content.bytes, content.age),
+            Err(error) => Slot::Unreadable(error.to_string()),
+        }
+    }
+
+    /// The freeze of a name: in its own place, or where the Go tool once had it.
+    fn freeze(&self, name: &Name, now: &Now) -> Option<Freeze> {
+        match self.read_slot(Dir::Freezes, &Self::record_file(name)) {
+            Slot::Empty => {}
+            slot => return Freeze::in_force(slot, now),
+        }
+        match self.read_slot(Dir::Locks, &format!("freeze-{name}.json")) {
+            // A lock of ours may bear such a name.
+            Slot::Record(record) if record.kind.is_some() => None,
+            slot => Freeze::in_force(slot, now),
+        }
+    }
+
+    /// Whether the record was written before this machine last booted. Only certain if no other machine can
+    /// have written it: a local file system, and this machine's name.
+    fn is_of_earlier_boot(&self, record: &Record, now: &Now) -> bool {
+        let then = record
+            .clock_id
+            .as_deref()
+            .and_then(|id| id.split('/').next());
+        then.is_some_and(|then| then != now.clock.boot())
+            && now.clock.is_known()
+            && record.host == self.identity.host
+            && self.host.is_local()
+    }
+
+    fn liveness(&self, name: &Name, record: &Record, earlier_boot: bool, now: &Now) -> Liveness {
+        match record.kind {
+            _ if earlier_boot && record.pid != 0 => Liveness::Dead,
+            Some(Kind::Guard) => self.guard_liveness(name, record, now),
+            Some(Kind::Manual) if record.pid != 0 => self.process_liveness(record, now),
+            None if record.host == self.identity.host => {
+                match self.host.process(record.pid, record.pid_start_ns) {
+                    ProcessState::Gone => Liveness::Dead,
+                    ProcessState::Running | ProcessState::Unknown => Liveness::Alive,
+                }
+            }
+            Some(Kind::Manual | Kind::Freeze | Kind::Unknown) | None => Liveness::Unknown,
+        }
+    }
+
+    fn guard_liveness(&self, name: &Name, record: &Record, now: &Now) -> Liveness {
+        let Some(id) = LockId::parse(&record.lock_id) else {
+            return Liveness::Unknown;
+        };
+        match self.host.probe_session(&Self::session_file(name, &id)) {
+            SessionState::Locked => Liveness::Alive,
+            // Another kernel's flock need not be visible here.
+            SessionState::Unlocked if self.is_of_this_boot(record, now) => Liveness::Dead,
+            SessionState::Unlocked | SessionState::Missing => Liveness::Unknown,
+        }
+    }
+
+    fn is_of_this_boot(&self, record: &Record, now: &Now) -> bool {
+        record
+            .clock_id
+            .as_deref()
+            .and_then(|id| id.split('/').next())
+            == Some(now.clock.boot())
+    }
+
+    /// By process id: only in its own namespace, and by start time only on its own clock.
+    fn process_liveness(&self, record: &Record, now: &Now) -> Liveness {
+        if record.pid_ns != self.identity.pid_ns || !self.is_of_this_boot(record, now) {
+            return Liveness::Unknown;
+        }
+        let same_clock = record.clock_id.as_deref() == Some(now.clock.as_str());
+        let start = record.pid_start_ns.filter(|_| same_clock);
+        match self.host.process(record.pid, start) {
+            ProcessState::Gone => Liveness::Dead,
+            ProcessState::Running => Liveness::Alive,
+            ProcessState::Unknown => Liveness::Unknown,
+        }
+    }
+
+    /// Whether a session of this name lives that is not merely waiting.
+    fn has_survivors(&self, name: &Name) -> bool {
+        let waiting = self.tickets(name).unwrap_or_default();
+        let sessions = self.host.list(Dir::Sessions).unwrap_or_default();
+        sessions
+            .iter()
+            .filter_map(|file| split_session(file))
+            .filter(|(of, id)| {
+                *of == name.as_str() && !waiting.iter().any(|(_, other)| other == id)
+            })
+            .any(|(_, id)| self.lives(name, &id))
+    }
+}
+
+/// The name and the `lock_id` in the name of a session's file.
+pub(super) fn split_session(file: &str) -> Option<(&str, LockId)> {
+    let (name, id) = file.rsplit_once('.')?;
+    Some((name, LockId::parse(id)?))
+}

@@ -1,0 +1,205 @@
+//! The line of those who wait for a name.
+//!
+//! A waiter's session file is its place in a CLH queue (Craig; Landin and Hagersten, 1993): each sleeps on the
+//! flock of the one before it, and a waiter that is admitted keeps its file as holder, so that its successor
+//! sleeps on, undisturbed, until it is its turn. A hand-over wakes one process.
+
+use std::io;
+use std::sync::Arc;
+
+use super::{Claim, DirStore, Evidence, Name, Now, Publish, Ticket, Turn, Waiter, stripe_of};
+use crate::host::Dir;
+use crate::protocol::{Kind, LockId, Slot};
+use crate::store::{Place, Watch};
+
+impl DirStore {
+    /// The tickets of a line, in order, dead ones too.
+    pub(super) fn tickets(&self, name: &Name) -> io::Result<Vec<(u64, LockId)>> {
+        let mut tickets: Vec<(u64, LockId)> = self
+            .host
+            .list(Dir::Line(name))?
+            .iter()
+            .filter_map(|file| {
+                let (number, id) = file.split_once('.')?;
+                Some((number.parse().ok()?, LockId::parse(id)?))
+            })
+            .collect();
+        tickets.sort_unstable();
+        Ok(tickets)
+    }
+
+    /// How many waiters stand before the asker and are ready to go. Stops counting at the first.
+    ///
+    /// Whoever is dead, is stopped, or has been silent for too long is put out of line on the way: its place
+    /// holds up the others, and it can take a new one when it runs again.
+    pub(super) fn ready_ahead(&self, name: &Name, turn: &Turn<'_>) -> usize {
+        let (own, silent) = match turn {
+            Turn::Passing => (None, None),
+            Turn::Waiting { ticket, silent } => (*ticket, *silent),
+        };
+        let tickets = self.tickets(name).unwrap_or_default();
+        let before = tickets
+            .iter()
+            .take_while(|(number, _)| own.is_none_or(|own| *number < own.number));
+        for (number, id) in before {
+            if self.lives(name, id) && silent != Some(id) && !self.is_stopped(name, *number, id) {
+                // It may sleep on one that has just been put out of line.
+                self.host.ring_session(&Self::session_file(name, id));
+                return 1;
+            }
+            self.put_out_of_line(name, *number, id);
+        }
+        0
+    }
+
+    pub(super) fn put_out_of_line(&self, name: &Name, number: u64, id: &LockId) {
+        let _ = self
+            .host
+            .remove(Dir::Line(name), &ticket_file(number, id), false);
+        if self.lives(name, id) {
+            self.host.ring_session(&Self::session_file(name, id));
+        } else {
+            self.remove_session(name, id);
+        }
+    }
+
+    fn is_stopped(&self, name: &Name, number: u64, id: &LockId) -> bool {
+        self.read_ticket(name, number, id).is_some_and(|waiter| {
+            waiter.pid_ns == self.identity.pid_ns && self.host.is_stopped(waiter.pid)
+        })
+    }
+
+    /// Takes a place, or finds out about the one that `own` is.
+    pub(super) fn stand_in_line(
+        &self,
+        name: &Name,
+        claim: &Claim,
+        own: Option<&Ticket>,
+        evidence: &Evidence,
+        now: &Now,
+    ) -> io::Result<Place> {
+        let tickets = self.tickets(name)?;
+        let kept = own.filter(|own| tickets.iter().any(|(_, id)| *id == own.lock_id));
+        let ticket = match kept {
+            Some(_) => None,
+            None => {
+                let last = tickets.last().map_or(0, |(number, _)| *number);
+                Some(self.take_ticket(name, last + 1, claim, own, now)?)
+            }
+        };
+        let number = ticket.as_ref().or(kept).map_or(0, |own| own.number);
+        let before: Vec<&(u64, LockId)> = tickets
+            .iter()
+            .filter(|(other, _)| *other < number)
+            .collect();
+        let nearest = before.iter().rev().find(|(other, id)| {
+            let lives = self.lives(name, id);
+            if !lives {
+                self.put_out_of_line(name, *other, id);
+            }
+            lives
+        });
+        let ahead = nearest.map_or(0, |nearest| {
+            before.iter().take_while(|b| b.0 <= nearest.0).count()
+        });
+        Ok(Place {
+            ticket,
+            ahead,
+            first: before
+                .first()
+                .filter(|_| ahead > 0)
+                .map(|(_, id)| id.clone()),
+            watch: nearest.map_or_else(
+                || watch_holder(evidence),
+                |(_, id)| Watch::Session(id.clone()),
+            ),
+        })
+    }
+
+    /// A new place, for a newcomer or for one that was put out of line, whose session lives on.
+    fn take_ticket(
+        &self,
+        name: &Name,
+        number: u64,
+        claim: &Claim,
+        own: Option<&Ticket>,
+        now: &Now,
+    ) -> io::Result<Ticket> {
+        self.host.make_line(name)?;
+        let lock_id = own.map_or(&claim.lock_id, |own| &own.lock_id).clone();
+        let waiter = Waiter {
+            lock_id: lock_id.as_str().to_owned(),
+            owner: claim.owner.clone(),
+            host: self.identity.host.clone(),
+            pid: self.identity.pid,
+            pid_ns: self.identity.pid_ns,
+            agent_id: claim.agent_id.clone(),
+            since_ts: now.wall.to_string(),
+            note: claim.note.clone(),
+        };
+        let content = serde_json::to_vec(&waiter)?;
+        let session = match own {
+            Some(own) => Arc::clone(&own.session),
+            None => self
+                .host
+                .create_session(&Self::session_file(name, &lock_id))?
+                .into(),
+        };
+        let file = ticket_file(number, &lock_id);
+        let placed = self.host.publish(
+            Dir::Line(name),
+            &file,
+            &content,
+            Publish::New,
+            false,
+            stripe_of(name),
+        );
+        if let Err(error) = placed {
+            self.remove_session(name, &lock_id);
+            self.host.remove_line(name);
+            return Err(error);
+        }
+        Ok(Ticket {
+            number,
+            lock_id,
+            session,
+        })
+    }
+
+    pub(super) fn read_ticket(&self, name: &Name, number: u64, id: &LockId) -> Option<Waiter> {
+        let content = self
+            .host
+            .read(Dir::Line(name), &ticket_file(number, id), 64 * 1024)
+            .ok()??;
+        serde_json::from_slice(&content.bytes).ok()
+    }
+
+    /// Gives the place up; the last one to leave takes the line away.
+    pub(super) fn drop_ticket(&self, name: &Name, ticket: Option<&Ticket>) {
+        if let Some(ticket) = ticket {
+            let _ = self.host.remove(
+                Dir::Line(name),
+                &ticket_file(ticket.number, &ticket.lock_id),
+                false,
+            );
+            self.host.remove_line(name);
+        }
+    }
+}
+
+/// What the first in line sleeps on.
+fn watch_holder(evidence: &Evidence) -> Watch {
+    let Slot::Record(record) = &evidence.slot else {
+        return Watch::Doorbell;
+    };
+    match (record.kind, record.id()) {
+        (Some(Kind::Guard), Some(id)) => Watch::Session(id),
+        (Some(Kind::Manual), _) if record.pid > 0 => Watch::Process(record.pid),
+        (None, _) => Watch::Poll,
+        _ => Watch::Doorbell,
+    }
+}
+
+fn ticket_file(number: u64, id: &LockId) -> String {
+    format!("{number:012}.{id}")
+}

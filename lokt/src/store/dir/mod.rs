@@ -1,0 +1,447 @@
+//! The embedded store: a directory that processes of one machine share.
+//!
+//! ```text
+//! <root>/locks/NAME.json          the record (read by the Go tool too)
+//! <root>/freezes/NAME.json        a freeze
+//! <root>/sessions/NAME.LOCK_ID    liveness and doorbell of one session
+//! <root>/lines/NAME/NUMBER.LOCK_ID   a waiter's ticket
+//! <root>/stripes/NN               mutex and token counter of the names that hash to NN; never removed
+//! <root>/audit.log                what happened
+//! ```
+//!
+//! # The mutex rules
+//!
+//! 1. A record, a ticket or a session's file is created or removed only under the mutex of its name; but a
+//!    session that has ended may remove its own file, whose name nobody will ever use again.
+//! 2. Under a mutex nothing waits: no other mutex is taken, no blocking flock. So there is no lock order.
+//! 3. A session's flock is taken under the mutex and released without it, after its record is gone.
+//! 4. Records are read without it: they are replaced as a whole.
+
+mod evidence;
+mod line;
+mod sweep;
+mod token;
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Admission, Answer, Asked, Store, Ticket, Turn, View, Waiter, Watch};
+use crate::Error;
+use crate::audit::{self, Event};
+use crate::host::{Dir, Host, Identity, Publish, SessionFile, SessionState, Stripe, StripeError};
+use crate::protocol::{
+    Abandoned, Authority, Claim, Decision, Displaced, Evidence, Kind, LockId, Manner, Name, Now,
+    Record, Refusal, Request, Standing, decide, judge,
+};
+
+/// How many mutexes there are. More than the cores that could contend for them, few enough to leave lying.
+const STRIPES: usize = 64;
+
+/// Receives what went wrong beside the point: the log could not be written, say.
+pub type Warn = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// The embedded store.
+pub struct DirStore {
+    host: Arc<dyn Host>,
+    identity: Identity,
+    warn: Warn,
+}
+
+impl DirStore {
+    /// A store in the root of `host`, acting as `identity`.
+    pub fn new(host: Arc<dyn Host>, identity: Identity, warn: Warn) -> Self {
+        Self {
+            host,
+            identity,
+            warn,
+        }
+    }
+
+    fn locked(&self, name: &Name, patience: Duration) -> Result<Box<dyn Stripe>, Error> {
+        self.host
+            .lock_stripe(stripe_of(name), patience)
+            .map_err(|error| match error {
+                StripeError::Busy(busy) => Error::busy(name, busy),
+                StripeError::Io(error) => Error::io("lock", name, error),
+            })
+    }
+
+    fn record_file(name: &Name) -> String {
+        format!("{name}.json")
+    }
+
+    fn session_file(name: &Name, lock_id: &LockId) -> String {
+        format!("{name}.{lock_id}")
+    }
+
+    fn write_record(&self, name: &Name, record: &Record, how: Publish) -> io::Result<()> {
+        let sync = record.kind != Some(Kind::Guard);
+        let file = Self::record_file(name);
+        self.host.publish(
+            Dir::Locks,
+            &file,
+            &record.write(),
+            how,
+            sync,
+            stripe_of(name),
+        )
+    }
+
+    fn remove_record(&self, name: &Name, displaced: &Displaced) -> Result<(), Error> {
+        let manual = displaced
+            .record
+            .as_ref()
+            .is_none_or(|r| r.kind != Some(Kind::Guard));
+        let removed = self
+            .host
+            .remove(Dir::Locks, &Self::record_file(name), manual);
+        removed
+            .map(drop)
+            .map_err(|error| Error::io("release", name, error))
+    }
+
+    fn log(&self, event: &Event) {
+        if let Err(error) = self.host.append(audit::FILE, &event.line()) {
+            (self.warn)(&format!(
+                "{} of \"{}\" is not in the audit log: {error}",
+                event.event, event.name
+            ));
+        }
+    }
+
+    fn event(&self, event: &'static str, name: &Name, now: &Now) -> Event {
+        Event::new(event, name, &self.identity, now)
+    }
+
+    /// Admits a claim: session first, then record, so that no record is seen whose session is not yet alive.
+    fn admit(
+        &self,
+        name: &Name,
+        record: Box<Record>,
+        displaced: Option<&Displaced>,
+        ticket: Option<&Ticket>,
+    ) -> Result<Admission, io::Error> {
+        let lock_id = LockId::parse(&record.lock_id);
+        let session = match (record.kind, ticket, &lock_id) {
+            (Some(Kind::Guard), Some(ticket), _) => Some(Arc::clone(&ticket.session)),
+            (Some(Kind::Guard), None, Some(id)) => {
+                let made = self.host.create_session(&Self::session_file(name, id))?;
+                Some(Arc::from(made))
+            }
+            _ => None,
+        };
+        let how = if displaced.is_some() {
+            Publish::Replace
+        } else {
+            Publish::New
+        };
+        if let Err(error) = self.write_record(name, &record, how) {
+            if let (None, Some(id)) = (ticket, &lock_id) {
+                let _ = self
+                    .host
+                    .remove(Dir::Sessions, &Self::session_file(name, id), false);
+            }
+            return Err(error);
+        }
+        Ok(Admission { record, session })
+    }
+
+    /// What becomes of the session whose record was removed or replaced.
+    fn settle_displaced(&self, name: &Name, displaced: &Displaced) {
+        let Some(id) = displaced.record.as_ref().and_then(|record| record.id()) else {
+            return;
+        };
+        let file = Self::session_file(name, &id);
+        if displaced.standing == Standing::Abandoned(Abandoned::HolderDead) {
+            let _ = self.host.remove(Dir::Sessions, &file, false);
+        } else if !matches!(displaced.authority, Some(Authority::Session(_))) {
+            self.host.ring_session(&file);
+        }
+    }
+
+    /// Decides on a claim under the mutex, and on what the line makes of it.
+    fn decide_claim(
+        &self,
+        name: &Name,
+        request: &Request,
+        evidence: &mut Evidence,
+        turn: &Turn<'_>,
+        now: &Now,
+    ) -> Decision {
+        let decision = decide(name.as_str(), request, evidence, now);
+        if !matches!(decision, Decision::Admit { .. }) {
+            return decision;
+        }
+        // Only now does it matter who of the line is ready.
+        evidence.ahead = self.ready_ahead(name, turn);
+        if evidence.ahead == 0 {
+            decision
+        } else {
+            decide(name.as_str(), request, evidence, now)
+        }
+    }
+
+    fn refused(
+        &self,
+        name: &Name,
+        claim: &Claim,
+        evidence: &Evidence,
+        refusal: Refusal,
+        turn: &Turn<'_>,
+        now: &Now,
+    ) -> Result<Answer, Error> {
+        let hopeless = matches!(refusal, Refusal::Unusable(_));
+        let place = match turn {
+            Turn::Waiting { ticket, .. } if !hopeless => Some(
+                self.stand_in_line(name, claim, *ticket, evidence, now)
+                    .map_err(|error| Error::io("join the line for", name, error))?,
+            ),
+            _ => None,
+        };
+        match &place {
+            Some(place) if place.ticket.is_some() => {
+                self.log(
+                    &self
+                        .event(audit::WAIT, name, now)
+                        .id(&claim.lock_id)
+                        .ttl(claim.ttl),
+                );
+            }
+            Some(_) => {}
+            None => self.log(
+                &self
+                    .event(audit::DENY, name, now)
+                    .ttl(claim.ttl)
+                    .refusal(&refusal),
+            ),
+        }
+        Ok(Answer::Refused(refusal, place))
+    }
+
+    fn log_admission(
+        &self,
+        name: &Name,
+        admitted: &Record,
+        displaced: Option<&Displaced>,
+        now: &Now,
+    ) {
+        if let Some(displaced) = displaced {
+            self.log(
+                &self
+                    .event(audit::displaced(displaced), name, now)
+                    .pruned(displaced),
+            );
+        }
+        self.log(&self.event(audit::ACQUIRE, name, now).record(admitted));
+    }
+}
+
+impl Store for DirStore {
+    fn acquire(
+        &self,
+        name: &Name,
+        claim: &Claim,
+        manner: Manner,
+        turn: &Turn<'_>,
+        asked: Asked,
+    ) -> Result<Answer, Error> {
+        self.host
+            .prepare()
+            .map_err(|error| Error::io("lock", name, error))?;
+        let failed = |error| Error::io("lock", name, error);
+        let mut stripe = self.locked(name, asked.patience)?;
+        // A second look is only needed when the Go tool created its file between our look and our write.
+        for _ in 0..3 {
+            let now = self.host.now();
+            let mut evidence = self.gather(name, asked.unchanged_for, &now);
+            let mut tokens = token::Counter::read(stripe.as_ref(), &now).map_err(failed)?;
+            evidence.next_token = tokens.next();
+            let request = Request::Acquire(claim.clone(), manner);
+            match self.decide_claim(name, &request, &mut evidence, turn, &now) {
+                Decision::Admit { record, displaced } => {
+                    let token = record.token.unwrap_or_default();
+                    tokens.hand_out(token, stripe.as_mut()).map_err(failed)?;
+                    let ticket = match turn {
+                        Turn::Waiting { ticket, .. } => *ticket,
+                        Turn::Passing => None,
+                    };
+                    match self.admit(name, record, displaced.as_ref(), ticket) {
+                        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                        Err(error) => return Err(failed(error)),
+                        Ok(admission) => {
+                            self.drop_ticket(name, ticket);
+                            self.log_admission(name, &admission.record, displaced.as_ref(), &now);
+                            displaced
+                                .iter()
+                                .for_each(|gone| self.settle_displaced(name, gone));
+                            return Ok(Answer::Admitted(admission));
+                        }
+                    }
+                }
+                Decision::Refuse(refusal) => {
+                    return self.refused(name, claim, &evidence, refusal, turn, &now);
+                }
+                Decision::Renew(_) | Decision::Remove(_) => {
+                    return Err(Error::io(
+                        "lock",
+                        name,
+                        io::Error::other("a claim was not decided on"),
+                    ));
+                }
+            }
+        }
+        Err(failed(io::Error::other(
+            "another program keeps creating its record",
+        )))
+    }
+
+    fn change(&self, name: &Name, request: &Request, asked: Asked) -> Result<Decision, Error> {
+        let stripe = match self.locked(name, asked.patience) {
+            // No root, no record.
+            Err(error) if error.is_not_there() => {
+                let evidence = evidence::nothing();
+                return Ok(decide(name.as_str(), request, &evidence, &self.host.now()));
+            }
+            other => other?,
+        };
+        let now = self.host.now();
+        let evidence = self.gather(name, asked.unchanged_for, &now);
+        let decision = decide(name.as_str(), request, &evidence, &now);
+        match &decision {
+            Decision::Renew(record) => {
+                self.write_record(name, record, Publish::Replace)
+                    .map_err(|error| Error::io("renew", name, error))?;
+                self.log(&self.event(audit::RENEW, name, &now).record(record));
+            }
+            Decision::Remove(gone) => {
+                self.remove_record(name, gone)?;
+                self.log(&self.event(audit::displaced(gone), name, &now).removed(gone));
+            }
+            Decision::Admit { .. } | Decision::Refuse(_) => {}
+        }
+        if let Decision::Remove(gone) = &decision {
+            self.settle_displaced(name, gone);
+            drop(stripe);
+            // A guard's own end wakes its successor by itself: its flock is what the successor sleeps on.
+            if !matches!(gone.authority, Some(Authority::Session(_))) {
+                self.wake_line(name, 1);
+            }
+        }
+        Ok(decision)
+    }
+
+    fn look(&self, name: &Name, unchanged_for: Duration) -> Result<View, Error> {
+        let now = self.host.now();
+        let evidence = self.gather(name, unchanged_for, &now);
+        let standing = judge(&evidence, &now);
+        Ok(View {
+            slot: evidence.slot,
+            standing,
+            freeze: evidence.freeze,
+            now,
+        })
+    }
+
+    fn names(&self) -> Result<Vec<Name>, Error> {
+        let mut names = BTreeSet::new();
+        for dir in [Dir::Locks, Dir::Freezes] {
+            let files = self.host.list(dir).map_err(Error::root)?;
+            names.extend(
+                files
+                    .iter()
+                    .filter_map(|file| file.strip_suffix(".json")?.parse::<Name>().ok()),
+            );
+        }
+        Ok(names.into_iter().collect())
+    }
+
+    fn waiters(&self, name: &Name) -> Result<Vec<Waiter>, Error> {
+        let tickets = self.tickets(name).map_err(Error::root)?;
+        Ok(tickets
+            .iter()
+            .filter(|(_, id)| self.lives(name, id))
+            .filter_map(|(number, id)| self.read_ticket(name, *number, id))
+            .collect())
+    }
+
+    fn leave(&self, name: &Name, ticket: &Ticket) {
+        if let Ok(_stripe) = self.locked(name, Duration::from_secs(1)) {
+            self.drop_ticket(name, Some(ticket));
+            self.remove_session(name, &ticket.lock_id);
+        }
+        // If the mutex can't be had, a dead ticket is left: whoever comes next clears it away.
+        ticket.session.release();
+    }
+
+    fn end_session(&self, name: &Name, lock_id: &LockId, session: &dyn SessionFile) {
+        self.remove_session(name, lock_id);
+        session.release();
+    }
+
+    fn watch(&self, name: &Name, watch: &Watch, bell: &Arc<dyn SessionFile>) -> bool {
+        match watch {
+            Watch::Session(id) => self.host.watch_session(&Self::session_file(name, id), bell),
+            Watch::Process(pid) => self.host.watch_process(*pid, bell),
+            Watch::Doorbell => true,
+            Watch::Poll => false,
+        }
+    }
+
+    fn wake_line(&self, name: &Name, count: usize) {
+        let tickets = self.tickets(name).unwrap_or_default();
+        for (_, id) in tickets
+            .iter()
+            .filter(|(_, id)| self.lives(name, id))
+            .take(count)
+        {
+            self.host.ring_session(&Self::session_file(name, id));
+        }
+    }
+
+    fn sweep(&self, budget: Duration) -> Vec<Name> {
+        self.sweep_within(budget)
+    }
+
+    fn tidy(&self, budget: Duration) {
+        self.sweep_if_due(budget);
+    }
+
+    fn report(&self, event: &Event) {
+        self.log(event);
+    }
+
+    fn session_path(&self, name: &Name, lock_id: &LockId) -> Option<PathBuf> {
+        self.host.session_path(&Self::session_file(name, lock_id))
+    }
+
+    fn now(&self) -> Now {
+        self.host.now()
+    }
+}
+
+impl DirStore {
+    fn remove_session(&self, name: &Name, lock_id: &LockId) {
+        // What can't be removed now, a sweep removes.
+        let _ = self
+            .host
+            .remove(Dir::Sessions, &Self::session_file(name, lock_id), false);
+    }
+
+    fn lives(&self, name: &Name, lock_id: &LockId) -> bool {
+        self.host.probe_session(&Self::session_file(name, lock_id)) == SessionState::Locked
+    }
+}
+
+/// The mutex of a name: FNV-1a over its bytes.
+fn stripe_of(name: &Name) -> usize {
+    let hash = name
+        .as_str()
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+    (hash % STRIPES as u64) as usize
+}

@@ -1,0 +1,147 @@
+//! The sweep: removes what is dead, each thing in a transition of its own, and never on the way of an admission.
+//!
+//! Whoever is done with its own work looks whether a sweep is due. The next is due after a thousand times what the
+//! last one cost, so that sweeping takes a thousandth of the time, whether the root has ten locks or a million.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::evidence::split_session;
+use super::{Asked, DirStore, Name, STRIPES, Stripe};
+use crate::host::{Dir, SessionState};
+use crate::protocol::{Decision, LockId, Now, Request, Slot};
+use crate::store::Store;
+
+/// The mutex of the sweep itself, beyond those of the names. Its file says when the next one is due.
+const SWEEPER: usize = STRIPES;
+
+/// How long a sweep waits for a mutex: not at all to speak of. What is busy is not stale.
+const PATIENCE: Duration = Duration::from_millis(5);
+
+/// How much rarer than its cost a sweep is.
+const RARITY: u32 = 1000;
+
+impl DirStore {
+    /// Sweeps if it is due, as far as it gets in `budget`.
+    pub(super) fn sweep_if_due(&self, budget: Duration) {
+        let Ok(mut sweeper) = self.host.lock_stripe(SWEEPER, Duration::ZERO) else {
+            return;
+        };
+        let began = self.host.now();
+        if began.monotonic < due(sweeper.as_ref(), &began) {
+            return;
+        }
+        self.sweep_within(budget);
+        let now = self.host.now();
+        let cost = now.monotonic.saturating_sub(began.monotonic);
+        let next = now.monotonic + cost * RARITY;
+        // If it can't be written, the next sweep comes too soon; no harm is done.
+        let _ = sweeper.write(
+            format!("{} {:020}\n", now.clock, next.as_nanos()).as_bytes(),
+            false,
+        );
+    }
+
+    /// Removes stale records, dead sessions and dead tickets. Returns the names whose records went.
+    pub(super) fn sweep_within(&self, budget: Duration) -> Vec<Name> {
+        let until = self.host.now().monotonic + budget;
+        let in_time = || self.host.now().monotonic < until;
+        let names = self.names().unwrap_or_default();
+        let looked = self.somewhere_in(&names).take_while(|_| in_time());
+        let swept = looked
+            .filter(|name| self.sweep_record(name))
+            .cloned()
+            .collect();
+        let sessions = self.host.list(Dir::Sessions).unwrap_or_default();
+        for file in self.somewhere_in(&sessions).take_while(|_| in_time()) {
+            self.sweep_session(file);
+        }
+        let lines = self.host.list(Dir::Lines).unwrap_or_default();
+        let lines: BTreeSet<Name> = lines.iter().filter_map(|name| name.parse().ok()).collect();
+        for name in lines.iter().take_while(|_| in_time()) {
+            self.sweep_line(name);
+        }
+        swept
+    }
+
+    /// All of `items`, beginning anywhere: a sweep that ran out of time goes on elsewhere the next time.
+    fn somewhere_in<'a, T>(&self, items: &'a [T]) -> impl Iterator<Item = &'a T> {
+        let random = self.host.random();
+        let start = usize::from(u16::from_le_bytes([random[0], random[1]])) % items.len().max(1);
+        items.iter().cycle().skip(start).take(items.len())
+    }
+
+    fn sweep_record(&self, name: &Name) -> bool {
+        // Most are not stale, and a look costs less than a mutex.
+        let stale = self
+            .look(name, Duration::ZERO)
+            .is_ok_and(|view| view.standing.is_stale());
+        let asked = Asked {
+            unchanged_for: Duration::ZERO,
+            patience: PATIENCE,
+        };
+        stale
+            && matches!(
+                self.change(name, &Request::Sweep, asked),
+                Ok(Decision::Remove(_))
+            )
+    }
+
+    /// A session's file whose session died before it had a record, or after it lost it.
+    fn sweep_session(&self, file: &str) {
+        let Some((name, id)) = split_session(file) else {
+            return;
+        };
+        let Ok(name) = name.parse::<Name>() else {
+            return;
+        };
+        if self.host.probe_session(file) != SessionState::Unlocked {
+            return;
+        }
+        let Ok(_stripe) = self.locked(&name, PATIENCE) else {
+            return;
+        };
+        let now = self.host.now();
+        let evidence = self.gather(&name, Duration::ZERO, &now);
+        let recorded = match &evidence.slot {
+            Slot::Empty => false,
+            Slot::Record(record) => record.lock_id == id.as_str(),
+            // It may be the one of a record that can't be read.
+            _ => true,
+        };
+        if !recorded && self.host.probe_session(file) == SessionState::Unlocked {
+            self.remove_session(&name, &id);
+        }
+    }
+
+    fn sweep_line(&self, name: &Name) {
+        let dead = |id: &LockId| !self.lives(name, id);
+        let tickets = self.tickets(name).unwrap_or_default();
+        if !tickets.is_empty() && !tickets.iter().any(|(_, id)| dead(id)) {
+            return;
+        }
+        let Ok(_stripe) = self.locked(name, PATIENCE) else {
+            return;
+        };
+        for (number, id) in self.tickets(name).unwrap_or_default() {
+            if dead(&id) {
+                self.put_out_of_line(name, number, &id);
+            }
+        }
+        self.host.remove_line(name);
+    }
+}
+
+/// When the next sweep is due; at once after another boot.
+fn due(sweeper: &dyn Stripe, now: &Now) -> Duration {
+    let content = sweeper.read().unwrap_or_default();
+    let text = String::from_utf8_lossy(&content);
+    let mut fields = text.split_ascii_whitespace();
+    match (
+        fields.next(),
+        fields.next().and_then(|nanos| nanos.parse().ok()),
+    ) {
+        (Some(clock), Some(nanos)) if clock == now.clock.as_str() => Duration::from_nanos(nanos),
+        _ => Duration::ZERO,
+    }
+}

@@ -1,0 +1,173 @@
+//! The fencing tokens of a stripe's names: a counter in the mutex's own file.
+//!
+//! Tokens must not go back, not even over a power cut, and an admission must not cost an fsync. So they are
+//! reserved in blocks whose end is synced before the first is handed out, and the first admission after another
+//! boot starts at that end (as Hi/Lo generators of databases do).
+
+use std::io;
+
+use crate::host::Stripe;
+use crate::protocol::Now;
+
+/// How many tokens one fsync reserves.
+const BLOCK: u64 = 1000;
+
+/// The counter's length in the file; fixed, so that it is overwritten as one piece.
+const LENGTH: usize = 128;
+
+/// The counter of one stripe, read under its mutex.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Counter {
+    boot: String,
+    next: u64,
+    reserved: u64,
+}
+
+impl Counter {
+    pub(super) fn read(stripe: &dyn Stripe, now: &Now) -> io::Result<Self> {
+        Ok(Self::parse(&stripe.read()?, now))
+    }
+
+    /// The counter in `content`, as it goes on in this boot.
+    fn parse(content: &[u8], now: &Now) -> Self {
+        let boot = now.clock.boot().to_owned();
+        if content.is_empty() {
+            return Self {
+                boot,
+                next: 1,
+                reserved: 1,
+            };
+        }
+        let text = String::from_utf8_lossy(content);
+        let mut fields = text.split_ascii_whitespace();
+        let read = (fields.next(), number(fields.next()), number(fields.next()));
+        match read {
+            (Some(then), Some(next), Some(reserved)) if then == boot => Self {
+                boot,
+                next,
+                reserved,
+            },
+            (Some(_), Some(_), Some(reserved)) => Self {
+                boot,
+                next: reserved,
+                reserved,
+            },
+            // Damaged: begin where no counter that began at 1 can have come to.
+            _ => {
+                let next = (now.wall.as_second().max(0) as u64) << 20;
+                Self {
+                    boot,
+                    next,
+                    reserved: next,
+                }
+            }
+        }
+    }
+
+    /// The next token.
+    pub(super) fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Notes that `token` is handed out, so that the next is larger.
+    pub(super) fn hand_out(&mut self, token: u64, stripe: &mut dyn Stripe) -> io::Result<()> {
+        self.next = token.saturating_add(1);
+        let reserve = self.next > self.reserved;
+        if reserve {
+            self.reserved = self.next.saturating_add(BLOCK);
+        }
+        stripe.write(&self.content(), reserve)
+    }
+
+    fn content(&self) -> Vec<u8> {
+        let mut line = format!("{} {} {}", self.boot, self.next, self.reserved).into_bytes();
+        line.resize(LENGTH - 1, b' ');
+        line.push(b'\n');
+        line
+    }
+}
+
+fn number(text: Option<&str>) -> Option<u64> {
+    text?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::protocol::ClockId;
+
+    struct Memory {
+        content: Vec<u8>,
+        synced: Vec<u8>,
+    }
+
+    impl Stripe for Memory {
+        fn read(&self) -> io::Result<Vec<u8>> {
+            Ok(self.content.clone())
+        }
+
+        fn write(&mut self, content: &[u8], sync: bool) -> io::Result<()> {
+            self.content = content.to_vec();
+            if sync {
+                self.synced = content.to_vec();
+            }
+            Ok(())
+        }
+    }
+
+    fn boot(id: &str) -> Now {
+        Now {
+            monotonic: Duration::ZERO,
+            boottime: Duration::ZERO,
+            wall: jiff::Timestamp::from_second(1_800_000_000).unwrap(),
+            clock: ClockId::new(id),
+        }
+    }
+
+    fn take(stripe: &mut Memory, now: &Now) -> u64 {
+        let mut counter = Counter::read(stripe, now).unwrap();
+        let token = counter.next();
+        counter.hand_out(token, stripe).unwrap();
+        token
+    }
+
+    #[test]
+    fn tokens_rise_by_one_within_a_boot() {
+        let mut stripe = Memory {
+            content: Vec::new(),
+            synced: Vec::new(),
+        };
+        let taken: Vec<u64> = (0..2500).map(|_| take(&mut stripe, &boot("a"))).collect();
+        assert_eq!(taken, (1..=2500).collect::<Vec<u64>>());
+    }
+
+    #[test]
+    fn tokens_rise_over_a_power_cut_at_any_moment() {
+        for before in [1, 2, 999, 1000, 1001, 1002, 2500] {
+            let mut stripe = Memory {
+                content: Vec::new(),
+                synced: Vec::new(),
+            };
+            let last = (0..before)
+                .map(|_| take(&mut stripe, &boot("a")))
+                .last()
+                .unwrap();
+            stripe.content = stripe.synced.clone();
+            let first = take(&mut stripe, &boot("b"));
+            assert!(first > last, "{first} after {last}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_counter_begins_beyond_any_other() {
+        let mut stripe = Memory {
+            content: b"\0\0\0".to_vec(),
+            synced: Vec::new(),
+        };
+        let first = take(&mut stripe, &boot("a"));
+        assert!(first > 1 << 50, "{first}");
+        assert_eq!(take(&mut stripe, &boot("a")), first + 1);
+    }
+}

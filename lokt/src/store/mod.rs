@@ -1,0 +1,200 @@
+//! Stores: they carry the protocol's decisions out atomically, and know no rule themselves.
+//!
+//! The embedded store is a directory ([`DirStore`]). The trait is small enough for a store that is a service
+//! (compare-and-swap on a revision, a lease, a watch); every store runs the same
+//! [`decide`](crate::protocol::decide).
+
+mod dir;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use dir::DirStore;
+
+use crate::Error;
+use crate::audit::Event;
+use crate::host::SessionFile;
+use crate::protocol::{
+    Claim, Decision, Freeze, LockId, Manner, Name, Now, Record, Refusal, Request, Slot, Standing,
+};
+
+/// What the asker brings along.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked {
+    /// How long it has seen this very record, unchanged.
+    pub unchanged_for: Duration,
+    /// How long it is ready to wait for the store's own mutex.
+    pub patience: Duration,
+}
+
+/// A place in the line of those who wait for a name.
+pub struct Ticket {
+    /// Its number: lower is earlier.
+    pub number: u64,
+    /// The identity of the admission that it waits for.
+    pub lock_id: LockId,
+    /// The waiter's own file: while its flock is held, the waiter lives.
+    pub session: Arc<dyn SessionFile>,
+}
+
+/// How a claimant stands to the line.
+pub enum Turn<'a> {
+    /// It passes by: a plain try. It does not overtake those who wait.
+    Passing,
+    /// It wants a place, or has one.
+    Waiting {
+        /// The place it has.
+        ticket: Option<&'a Ticket>,
+        /// The first in line, if it has left the lock lying free for so long that it may be passed over.
+        silent: Option<&'a LockId>,
+    },
+}
+
+/// An admission.
+pub struct Admission {
+    /// The record, as it was written.
+    pub record: Box<Record>,
+    /// The liveness of a process's session; none for a manual lock.
+    pub session: Option<Arc<dyn SessionFile>>,
+}
+
+/// What a waiter sleeps on: the end of the one before it (the CLH queue lock).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Watch {
+    /// A session's liveness: that of the waiter before, or of the holder.
+    Session(LockId),
+    /// The process that a manual lock is tied to.
+    Process(i64),
+    /// Nothing that the kernel could tell of: whoever removes the record rings.
+    Doorbell,
+    /// A record of the Go tool, which rings nobody: look now and then.
+    Poll,
+}
+
+/// A waiter's place, as it was when the store last looked.
+pub struct Place {
+    /// A place that was just taken; `None` if the waiter keeps the one it had.
+    pub ticket: Option<Ticket>,
+    /// How many tickets are before it.
+    pub ahead: usize,
+    /// The first ticket before it.
+    pub first: Option<LockId>,
+    /// What to sleep on.
+    pub watch: Watch,
+}
+
+/// What came of a claim.
+pub enum Answer {
+    /// It is admitted.
+    Admitted(Admission),
+    /// It is not; a waiter has its place.
+    Refused(Refusal, Option<Place>),
+}
+
+/// Somebody who waits.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Waiter {
+    /// The identity of the admission that it waits for.
+    pub lock_id: String,
+    /// Who.
+    pub owner: String,
+    /// On which machine.
+    pub host: String,
+    /// Which process.
+    pub pid: i64,
+    /// The namespace of `pid`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid_ns: Option<u64>,
+    /// The agent that acts for the owner.
+    pub agent_id: String,
+    /// Since when, by the wall clock.
+    pub since_ts: String,
+    /// What it says about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// A name as it can be seen without any lock.
+pub struct View {
+    /// What stands in the record's place.
+    pub slot: Slot,
+    /// How it stands.
+    pub standing: Standing,
+    /// A freeze in force.
+    pub freeze: Option<Freeze>,
+    /// When this was seen.
+    pub now: Now,
+}
+
+/// Carries decisions out atomically.
+pub trait Store: Send + Sync + 'static {
+    /// Decides on a claim and carries the decision out. A waiter that is refused has joined the line by then:
+    /// no wake-up is lost between the refusal and its sleep.
+    ///
+    /// # Errors
+    ///
+    /// The store can't be reached, written or locked; nothing has changed then.
+    fn acquire(
+        &self,
+        name: &Name,
+        claim: &Claim,
+        manner: Manner,
+        turn: &Turn<'_>,
+        asked: Asked,
+    ) -> Result<Answer, Error>;
+
+    /// Decides on any other request and carries the decision out.
+    ///
+    /// # Errors
+    ///
+    /// As for [`acquire`](Self::acquire).
+    fn change(&self, name: &Name, request: &Request, asked: Asked) -> Result<Decision, Error>;
+
+    /// Looks, without any lock and without changing anything.
+    ///
+    /// # Errors
+    ///
+    /// The store can't be reached.
+    fn look(&self, name: &Name, unchanged_for: Duration) -> Result<View, Error>;
+
+    /// Every name that has a record or a freeze, in order.
+    ///
+    /// # Errors
+    ///
+    /// The store can't be reached.
+    fn names(&self) -> Result<Vec<Name>, Error>;
+
+    /// Who waits for a name, first come first.
+    ///
+    /// # Errors
+    ///
+    /// The store can't be reached.
+    fn waiters(&self, name: &Name) -> Result<Vec<Waiter>, Error>;
+
+    /// Gives a place in line up.
+    fn leave(&self, name: &Name, ticket: &Ticket);
+
+    /// Ends a session's liveness, after its record is gone.
+    fn end_session(&self, name: &Name, lock_id: &LockId, session: &dyn SessionFile);
+
+    /// Rings `bell` when what a waiter sleeps on has ended; `false` if the store can't tell.
+    fn watch(&self, name: &Name, watch: &Watch, bell: &Arc<dyn SessionFile>) -> bool;
+
+    /// Wakes the first `count` in line, so that they learn where they stand.
+    fn wake_line(&self, name: &Name, count: usize);
+
+    /// Removes what is dead, as far as it gets in `budget`; returns the names whose records went.
+    fn sweep(&self, budget: Duration) -> Vec<Name>;
+
+    /// Sweeps if it is time for it.
+    fn tidy(&self, budget: Duration);
+
+    /// Writes an event that no transition wrote.
+    fn report(&self, event: &Event);
+
+    /// Where a session's file is, if the store has it on this machine.
+    fn session_path(&self, name: &Name, lock_id: &LockId) -> Option<std::path::PathBuf>;
+
+    /// What time it is for this store.
+    fn now(&self) -> Now;
+}

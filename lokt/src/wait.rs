@@ -1,0 +1,345 @@
+//! Waiting for a name: one loop, for whoever stands in line.
+//!
+//! A waiter sleeps until the one before it has ended, and only the first in line also watches the clock for the
+//! holder's lease. Everybody else looks up rarely, the later the rarer (the n-th every n seconds), so that
+//! somebody who runs notices when those before it are stopped or hung while the lock lies free.
+
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::Error;
+use crate::host::Wake;
+use crate::protocol::{Claim, LockId, Manner, Name, Now, Record, Refusal, Slot, Standing};
+use crate::store::{Admission, Answer, Asked, Place, Store, Ticket, Turn, Watch};
+
+/// How long a waiter may leave the lock lying free before the next passes it over.
+const SILENCE: Duration = Duration::from_secs(2);
+
+/// The first in line looks this often even if nothing rings: somebody may have removed the record by hand.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How often to look where nothing can ring: a record of the Go tool, a network file system.
+const POLL: Duration = Duration::from_millis(50);
+
+/// Nobody sleeps longer than this.
+const LONGEST_SLEEP: Duration = Duration::from_secs(20);
+
+/// How long anybody waits for the store's own mutex, if nothing else is asked for.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a claimant waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// Only for those in line to take, or to miss, their turn: a plain try does not overtake, nor does it wait.
+    LineMoves,
+    /// To this instant of the monotonic clock.
+    Instant(Duration),
+    /// For ever.
+    Admitted,
+}
+
+/// What a waiter's surroundings want of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nod {
+    /// Go on waiting.
+    GoOn,
+    /// Give up.
+    GiveUp,
+    /// Leave the line, so that nobody waits for one who can't go, and come back later.
+    StepAside,
+}
+
+/// How a wait stands.
+#[derive(Debug)]
+pub struct Progress<'a> {
+    /// What is waited for.
+    pub name: &'a Name,
+    /// What stands in the way.
+    pub refusal: &'a Refusal,
+    /// How many stand before in line.
+    pub ahead: usize,
+    /// How long it has taken.
+    pub waited: Duration,
+    /// When this was seen.
+    pub now: &'a Now,
+}
+
+/// Whoever looks on while a waiter waits.
+pub trait Onlooker {
+    /// Is told each time that the waiter has looked.
+    fn progress(&mut self, _: &Progress<'_>) {}
+
+    /// A descriptor whose readability interrupts the sleep.
+    fn interrupt(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    /// How often to be told, if it wants to hear even when nothing happens.
+    fn interval(&self) -> Option<Duration> {
+        None
+    }
+
+    /// What is wanted now.
+    fn nod(&mut self) -> Nod {
+        Nod::GoOn
+    }
+
+    /// The waiter has left the line; it comes back when this returns.
+    fn step_aside(&mut self) {}
+}
+
+/// Nobody looks on.
+pub struct Nobody;
+
+impl Onlooker for Nobody {}
+
+/// A claim that waits.
+pub(crate) struct Waiting<'a> {
+    store: &'a Arc<dyn Store>,
+    name: &'a Name,
+    claim: Claim,
+    manner: Manner,
+    until: Until,
+    began: Duration,
+    ticket: Option<Ticket>,
+    /// The holder's record as it was last seen, and since when it has not changed.
+    seen: Option<(Box<Record>, Duration)>,
+    /// The first in line, and since when the lock has lain free for it.
+    silent: Option<(LockId, Duration)>,
+}
+
+impl<'a> Waiting<'a> {
+    pub(crate) fn new(
+        store: &'a Arc<dyn Store>,
+        name: &'a Name,
+        claim: Claim,
+        manner: Manner,
+        until: Until,
+    ) -> Self {
+        let began = store.now().monotonic;
+        Self {
+            store,
+            name,
+            claim,
+            manner,
+            until,
+            began,
+            ticket: None,
+            seen: None,
+            silent: None,
+        }
+    }
+
+    /// Waits until the claim is admitted; leaves the line in every other case.
+    pub(crate) fn wait(
+        mut self,
+        onlooker: &mut dyn Onlooker,
+    ) -> Result<(Admission, Option<Ticket>), Error> {
+        let result = self.run(onlooker);
+        match result {
+            Ok(admission) => Ok((admission, self.ticket)),
+            Err(error) => {
+                self.leave();
+                Err(error)
+            }
+        }
+    }
+
+    fn run(&mut self, onlooker: &mut dyn Onlooker) -> Result<Admission, Error> {
+        loop {
+            let (refusal, place) = match self.ask()? {
+                Answer::Admitted(admission) => return Ok(admission),
+                Answer::Refused(refusal, place) => (refusal, place),
+            };
+            let now = self.store.now();
+            let Some(mut place) = place else {
+                return Err(Error::refused(self.name, refusal, now));
+            };
+            self.ticket = place.ticket.take().or(self.ticket.take());
+            self.note(&refusal, &place, now.monotonic);
+            if self.until == Until::LineMoves && !matches!(refusal, Refusal::Queued { .. }) {
+                return Err(Error::refused(self.name, refusal, now));
+            }
+            self.sleep(&refusal, &place, onlooker)?;
+        }
+    }
+
+    fn ask(&self) -> Result<Answer, Error> {
+        let now = self.store.now().monotonic;
+        let patience = match self.until {
+            Until::Instant(end) => end.saturating_sub(now).clamp(POLL, PATIENCE),
+            Until::LineMoves | Until::Admitted => PATIENCE,
+        };
+        let unchanged_for = self.unchanged_for(now);
+        let silent = self
+            .silent
+            .as_ref()
+            .filter(|(_, since)| now >= *since + SILENCE)
+            .map(|(id, _)| id);
+        let turn = Turn::Waiting {
+            ticket: self.ticket.as_ref(),
+            silent,
+        };
+        let asked = Asked {
+            unchanged_for,
+            patience,
+        };
+        self.store
+            .acquire(self.name, &self.claim, self.manner, &turn, asked)
+    }
+
+    /// Remembers what was seen, to time it on this process's own clock.
+    fn note(&mut self, refusal: &Refusal, place: &Place, now: Duration) {
+        match (refusal, &self.seen) {
+            (
+                Refusal::Held {
+                    record: Some(record),
+                    ..
+                },
+                Some((seen, _)),
+            ) if record == seen => {}
+            (
+                Refusal::Held {
+                    record: Some(record),
+                    ..
+                },
+                _,
+            ) => self.seen = Some((record.clone(), now)),
+            _ => self.seen = None,
+        }
+        let free = matches!(refusal, Refusal::Queued { .. });
+        match (&place.first, &self.silent) {
+            (Some(first), Some((silent, _))) if free && first == silent => {}
+            (Some(first), _) if free => self.silent = Some((first.clone(), now)),
+            _ => self.silent = None,
+        }
+    }
+
+    fn unchanged_for(&self, now: Duration) -> Duration {
+        self.seen
+            .as_ref()
+            .map_or(Duration::ZERO, |(_, since)| now.saturating_sub(*since))
+    }
+
+    /// Sleeps until there is a reason to ask again.
+    fn sleep(
+        &mut self,
+        refusal: &Refusal,
+        place: &Place,
+        onlooker: &mut dyn Onlooker,
+    ) -> Result<(), Error> {
+        let Some(bell) = self
+            .ticket
+            .as_ref()
+            .map(|ticket| Arc::clone(&ticket.session))
+        else {
+            return Ok(());
+        };
+        let told = self.store.watch(self.name, &place.watch, &bell);
+        let mut wake_at = self.store.now().monotonic + self.longest(refusal, place, told);
+        loop {
+            let now = self.store.now();
+            let waited = now.monotonic.saturating_sub(self.began);
+            onlooker.progress(&Progress {
+                name: self.name,
+                refusal,
+                ahead: place.ahead,
+                waited,
+                now: &now,
+            });
+            self.obey(onlooker.nod(), onlooker)?;
+            if self.ticket.is_none() {
+                return Ok(());
+            }
+            if matches!(self.until, Until::Instant(end) if now.monotonic >= end) {
+                return Err(Error::timed_out(self.name, waited, refusal.clone(), now));
+            }
+            let until = self.next_wake(wake_at, now.monotonic, onlooker.interval());
+            match bell.wait(Some(until), onlooker.interrupt()) {
+                Wake::Rung => return Ok(()),
+                Wake::Interrupted => {}
+                Wake::Timeout if until < wake_at => {}
+                Wake::Timeout if place.ahead > 0 && !self.worth_asking(place) => {
+                    wake_at = self.store.now().monotonic + self.longest(refusal, place, told);
+                }
+                Wake::Timeout => return Ok(()),
+            }
+        }
+    }
+
+    fn obey(&mut self, nod: Nod, onlooker: &mut dyn Onlooker) -> Result<(), Error> {
+        match nod {
+            Nod::GoOn => Ok(()),
+            Nod::GiveUp => Err(Error::interrupted(self.name)),
+            Nod::StepAside => {
+                self.leave();
+                onlooker.step_aside();
+                self.seen = None;
+                self.silent = None;
+                Ok(())
+            }
+        }
+    }
+
+    fn next_wake(&self, wake_at: Duration, now: Duration, interval: Option<Duration>) -> Duration {
+        let mut until = wake_at;
+        if let Until::Instant(end) = self.until {
+            until = until.min(end);
+        }
+        interval.map_or(until, |interval| until.min(now + interval))
+    }
+
+    /// How long there is nothing to do, if nothing rings.
+    fn longest(&self, refusal: &Refusal, place: &Place, told: bool) -> Duration {
+        if let (Refusal::Queued { .. }, Some((_, since))) = (refusal, &self.silent) {
+            let now = self.store.now().monotonic;
+            return (*since + SILENCE)
+                .saturating_sub(now)
+                .max(Duration::from_millis(1));
+        }
+        if place.ahead > 0 {
+            let turn = u32::try_from(place.ahead).unwrap_or(u32::MAX);
+            let rare = LOOK.saturating_mul(turn).min(LONGEST_SLEEP);
+            return if told {
+                rare
+            } else {
+                POLL.saturating_mul(turn).min(rare)
+            };
+        }
+        let left = match refusal {
+            Refusal::Held {
+                standing: Standing::Held { lapse, .. },
+                ..
+            } => lapse.left(),
+            Refusal::Held {
+                standing: Standing::InProgress,
+                ..
+            } => Some(POLL),
+            Refusal::Frozen(freeze) => freeze.left,
+            _ => None,
+        };
+        let look = if told { LOOK } else { POLL };
+        left.map_or(look, |left| left.max(Duration::from_millis(1)).min(look))
+    }
+
+    /// Whether one who is not the first has a reason to ask: the lock is to be had, or the one before it has
+    /// become the holder, so that it is now the first itself.
+    fn worth_asking(&self, place: &Place) -> bool {
+        let Ok(view) = self.store.look(self.name, Duration::ZERO) else {
+            return true;
+        };
+        match (&view.slot, &place.watch, &view.standing) {
+            (Slot::Record(record), Watch::Session(before), Standing::Held { .. }) => {
+                record.lock_id == before.as_str()
+            }
+            _ => true,
+        }
+    }
+
+    fn leave(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            self.store.leave(self.name, &ticket);
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! How a lock's state is said to people. Everything that a record says is made printable first.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use crate::protocol::{
+    Abandoned, Freeze, Kind, Liveness, Name, Now, Record, Refusal, Standing, format_duration,
+};
+
+/// `text` without anything that a terminal would obey: control and formatting characters are escaped.
+pub(crate) fn printable(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() || is_format(c) {
+            safe.extend(c.escape_default());
+        } else {
+            safe.push(c);
+        }
+    }
+    safe
+}
+
+/// Characters that reorder or hide text (bidirectional controls, zero width, tags), and line separators.
+fn is_format(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// `owner@host`, with the agent if there is one.
+pub(crate) fn person(record: &Record) -> String {
+    let mut text = format!("{}@{}", or_unknown(&record.owner), or_unknown(&record.host));
+    if !record.agent_id.is_empty() {
+        let _ = write!(text, " (agent {})", printable(&record.agent_id));
+    }
+    text
+}
+
+fn or_unknown(text: &str) -> String {
+    if text.is_empty() {
+        "unknown".to_owned()
+    } else {
+        printable(text)
+    }
+}
+
+/// Who holds it and how: owner, host, pid, note, age, what is left of the lease.
+pub(crate) fn holder(record: &Record, standing: &Standing, now: &Now) -> String {
+    let mut text = person(record);
+    match (record.pid, record.kind) {
+        (0, Some(Kind::Manual)) => text.push_str(", by hand"),
+        (pid, _) => drop(write!(text, ", pid {pid}")),
+    }
+    let _ = write!(text, ", for {}", format_duration(record.age(now)));
+    if let Some(lease) = lease(standing) {
+        let _ = write!(text, ", {lease}");
+    }
+    if let Some(note) = &record.note {
+        let _ = write!(text, ", note: {}", printable(note));
+    }
+    text
+}
+
+fn lease(standing: &Standing) -> Option<String> {
+    match standing {
+        Standing::Held { lapse, .. } => lapse
+            .left()
+            .map(|left| format!("{} left of its lease", format_duration(left))),
+        Standing::Lapsed {
+            liveness: Liveness::Alive,
+        } => Some("alive but its lease has lapsed".to_owned()),
+        Standing::Lapsed { .. } => Some("its lease has lapsed".to_owned()),
+        _ => None,
+    }
+}
+
+/// How a name stands, in one word.
+pub(crate) fn state(standing: &Standing, frozen: bool) -> &'static str {
+    match standing {
+        Standing::Free if frozen => "frozen",
+        Standing::Free => "free",
+        Standing::Held { .. } => "held",
+        Standing::Lapsed { .. } => "lapsed",
+        Standing::Abandoned(Abandoned::HolderDead | Abandoned::PidGone) => "dead",
+        Standing::Abandoned(Abandoned::TtlPassed) => "expired",
+        Standing::Abandoned(Abandoned::Corrupt) | Standing::CorruptButAlive(_) => "corrupt",
+        Standing::InProgress => "starting",
+        Standing::Newer(_) => "newer",
+        Standing::Unreadable(_) => "unreadable",
+    }
+}
+
+/// Why something was refused, in one line.
+pub(crate) fn refusal(name: &Name, refusal: &Refusal, now: &Now) -> String {
+    match refusal {
+        Refusal::Held {
+            record: Some(record),
+            standing,
+        } => {
+            format!(
+                "lock \"{name}\" is held by {}",
+                holder(record, standing, now)
+            )
+        }
+        Refusal::Held {
+            record: None,
+            standing,
+        } => unusable(name, standing),
+        Refusal::Queued { ahead: 1 } => {
+            format!("lock \"{name}\" is free, but somebody is waiting for it")
+        }
+        Refusal::Queued { ahead } => {
+            format!("lock \"{name}\" is free, but {ahead} others are waiting for it")
+        }
+        Refusal::Frozen(freeze) => format!("lock \"{name}\" is {}", frozen(freeze, now)),
+        Refusal::NotFound => format!("lock \"{name}\" not found"),
+        Refusal::NotOwner(record) if record.kind == Some(Kind::Guard) => {
+            let by = person(record);
+            format!(
+                "lock \"{name}\" is a guard's own ({by}, pid {}): it ends with its command",
+                record.pid
+            )
+        }
+        Refusal::NotOwner(record) => {
+            format!("lock \"{name}\" is owned by {}, not by you", person(record))
+        }
+        Refusal::NotStale {
+            record: Some(record),
+            standing,
+        } => {
+            format!(
+                "lock \"{name}\" is not stale: held by {}",
+                holder(record, standing, now)
+            )
+        }
+        Refusal::NotStale {
+            record: None,
+            standing,
+        } => unusable(name, standing),
+        Refusal::Lost(Some(record)) => {
+            format!(
+                "lock \"{name}\" is lost: it is now held by {}",
+                person(record)
+            )
+        }
+        Refusal::Lost(None) => format!("lock \"{name}\" is lost: its record is gone"),
+        Refusal::NoLease(_) => format!("lock \"{name}\" has no TTL that could be renewed"),
+        Refusal::Unusable(standing) => unusable(name, standing),
+    }
+}
+
+/// A freeze: by whom, for how long.
+pub(crate) fn frozen(freeze: &Freeze, now: &Now) -> String {
+    let mut text = format!("frozen by {}", person(&freeze.record));
+    let _ = write!(text, ", for {}", format_duration(freeze.record.age(now)));
+    if let Some(left) = freeze.left {
+        let _ = write!(text, ", {} left", format_duration(left));
+    }
+    if let Some(note) = &freeze.record.note {
+        let _ = write!(text, ", note: {}", printable(note));
+    }
+    text
+}
+
+fn unusable(name: &Name, standing: &Standing) -> String {
+    match standing {
+        Standing::Newer(version) => format!(
+            "lock \"{name}\" is of version {}, newer than this lokt knows: it counts as held; upgrade lokt",
+            printable(version)
+        ),
+        Standing::Unreadable(why) => {
+            format!(
+                "lock \"{name}\" can't be read, so it counts as held: {}",
+                printable(why)
+            )
+        }
+        Standing::Abandoned(Abandoned::Corrupt) => format!("lock \"{name}\" has a corrupt record"),
+        Standing::CorruptButAlive(why) => format!(
+            "lock \"{name}\" has a corrupt record ({}), and a session of it still lives",
+            printable(why)
+        ),
+        Standing::InProgress => format!("lock \"{name}\" is just being acquired"),
+        Standing::Free => format!("lock \"{name}\" is free"),
+        _ => format!("lock \"{name}\" is held"),
+    }
+}
+
+/// What to do about a refusal.
+pub(crate) fn hints(name: &Name, refusal: &Refusal, waited: bool) -> Vec<String> {
+    let wait = "wait for it: --wait, or --wait --timeout 5m";
+    let force = format!("if you are sure that it is abandoned: lokt unlock {name} --force");
+    match refusal {
+        Refusal::Held {
+            standing: Standing::Lapsed { .. },
+            ..
+        } => {
+            vec!["take it over: --break-stale, or --wait".to_owned()]
+        }
+        Refusal::Held {
+            standing: Standing::CorruptButAlive(_),
+            ..
+        } => vec![force],
+        Refusal::Held { .. } | Refusal::Queued { .. } | Refusal::Frozen(_) if waited => {
+            vec![format!("see who holds it: lokt why {name}")]
+        }
+        Refusal::Held { .. } | Refusal::Queued { .. } | Refusal::Frozen(_) => vec![wait.to_owned()],
+        Refusal::NotOwner(_) | Refusal::NotStale { .. } => {
+            vec![format!("see who holds it: lokt why {name}"), force]
+        }
+        Refusal::NoLease(_) => vec![format!("give it one: lokt renew {name} --ttl 5m")],
+        Refusal::Unusable(Standing::Abandoned(Abandoned::Corrupt)) => {
+            vec![format!("remove it: lokt unlock {name} --break-stale")]
+        }
+        Refusal::Unusable(Standing::Newer(_) | Standing::CorruptButAlive(_)) => vec![force],
+        Refusal::Unusable(_) | Refusal::NotFound | Refusal::Lost(_) => Vec::new(),
+    }
+}
+
+/// How long something has taken, for a line that a person watches.
+pub(crate) fn elapsed(duration: Duration) -> String {
+    format_duration(Duration::from_secs(duration.as_secs()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_would_obey_is_escaped() {
+        assert_eq!(
+            printable("ada \u{1b}[31m\u{7}\n\u{9b}"),
+            "ada \\u{1b}[31m\\u{7}\\n\\u{9b}"
+        );
+        assert_eq!(printable("\u{202e}evil\u{2066}"), "\\u{202e}evil\\u{2066}");
+        assert_eq!(printable("Zoë, 東京 🔒"), "Zoë, 東京 🔒");
+    }
+}

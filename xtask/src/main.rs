@@ -1,0 +1,129 @@
+//! The project's tasks, one program instead of a folder of scripts: `cargo xtask --help`.
+//!
+//! This file is the table of contents. Each task has a file of its own, whose `run` does it:
+//!
+//! | task | what it does |
+//! | --- | --- |
+//! | `test` | every test once, under nextest, then the doc tests |
+//! | `race` | the contention test many times over, with a report on its timings |
+//! | `ci` | any job of `ci/matrix.json`, as the CI runs it |
+//!
+//! Below them: `nextest` finds, installs and reads the test runner, `console` is the only file that prints.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a task is not the lock: it may ask the clock, the environment and other programs"
+)]
+
+mod ci;
+mod console;
+mod nextest;
+mod paths;
+mod race;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use xshell::Shell;
+
+/// Exit code for a command line that makes no sense (`EX_USAGE`), the one that `lokt` itself uses.
+const EXIT_USAGE: u8 = 64;
+
+/// The tasks of the lokt project
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+enum Task {
+    /// Run all tests: nextest, then the doc tests
+    Test(test::Test),
+    /// Run the contention test many times per TTL and report its timings
+    Race(race::Race),
+    /// Run jobs of the CI matrix on this machine
+    Ci(ci::Ci),
+}
+
+impl Task {
+    fn run(self, sh: &Shell) -> anyhow::Result<()> {
+        match self {
+            Self::Test(test) => test.run(sh),
+            Self::Race(race) => race.run(sh),
+            Self::Ci(ci) => ci.run(sh),
+        }
+    }
+}
+
+/// A request that cannot be carried out as it stands: reported like a mistake on the command line.
+#[derive(Debug)]
+struct UsageError(String);
+
+impl std::fmt::Display for UsageError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for UsageError {}
+
+fn main() -> ExitCode {
+    let task = match Task::try_parse() {
+        Ok(task) => task,
+        Err(error) => return explain(&error),
+    };
+    match Shell::new()
+        .map_err(Into::into)
+        .and_then(|sh| task.run(&sh))
+    {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            console::error(&format!("{error:#}"));
+            match error.is::<UsageError>() {
+                true => ExitCode::from(EXIT_USAGE),
+                false => ExitCode::FAILURE,
+            }
+        }
+    }
+}
+
+/// Help goes to stdout as it is; of a mistake, one line says what is wrong.
+fn explain(error: &clap::Error) -> ExitCode {
+    let text = error.render().to_string();
+    if !error.use_stderr() {
+        console::print(&text);
+        return ExitCode::SUCCESS;
+    }
+    console::error(&first_paragraph(&text));
+    ExitCode::from(EXIT_USAGE)
+}
+
+/// The first paragraph of clap's message, on one line and without its `error:`.
+fn first_paragraph(text: &str) -> String {
+    let lines: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.is_empty())
+        .collect();
+    let line = lines.join(" ");
+    line.strip_prefix("error: ").unwrap_or(&line).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn command_line_is_consistent() {
+        <Task as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn a_mistake_is_explained_in_one_line() {
+        let error = Task::try_parse_from(["xtask", "race", "--ttl", "2parsecs"])
+            .err()
+            .map(|e| e.render().to_string());
+        let line = first_paragraph(&error.unwrap_or_default());
+        assert!(
+            line.starts_with("invalid value '2parsecs' for '--ttl <TTL>'"),
+            "{line}"
+        );
+    }
+}

@@ -1,0 +1,82 @@
+//! `cargo xtask test`: every test of the workspace once, then the doc tests, which nextest does not run.
+
+use std::time::Instant;
+
+use anyhow::bail;
+use clap::Args;
+use xshell::{Shell, cmd};
+
+use crate::nextest::{self, Nextest};
+use crate::{console, paths};
+
+/// The profile in `.config/nextest.toml`.
+const PROFILE: &str = "ci";
+
+#[derive(Args, Default)]
+pub struct Test {
+    /// Handed on to `cargo nextest run`, such as `-E 'test(renewal)'`
+    #[arg(last = true, value_name = "NEXTEST ARGS")]
+    nextest_args: Vec<String>,
+}
+
+impl Test {
+    pub fn run(self, sh: &Shell) -> anyhow::Result<()> {
+        let _workspace = sh.push_dir(paths::workspace());
+        let started = Instant::now();
+        let tests = self.tests(sh)?;
+        let doc_tests = doc_tests(sh)?;
+
+        console::heading("summary");
+        console::line(&format!("tests      {}", tests.words));
+        console::line(&format!("doc tests  {}", doc_tests.words));
+        console::line(&format!(
+            "took       {:.0} s",
+            started.elapsed().as_secs_f64()
+        ));
+        if !(tests.passed && doc_tests.passed) {
+            bail!("there are failed tests: see above");
+        }
+        Ok(())
+    }
+
+    fn tests(&self, sh: &Shell) -> anyhow::Result<Outcome> {
+        let nextest = Nextest::find_or_install(sh)?;
+        console::heading("tests");
+        nextest::forget_junit(PROFILE)?;
+        let cmd = nextest
+            .run(sh, PROFILE)
+            .arg("--workspace")
+            .args(["--no-input-handler"])
+            .args(&self.nextest_args);
+        let status = std::process::Command::from(cmd).status()?;
+        if !status
+            .code()
+            .is_some_and(|code| nextest::EXIT_RAN.contains(&code))
+        {
+            bail!("the tests did not run: see above for why");
+        }
+        let cases = nextest::read_junit(&nextest::junit_path(PROFILE))?;
+        let failed = cases.iter().filter(|case| case.failure.is_some()).count();
+        Ok(Outcome {
+            passed: status.success(),
+            words: format!("{} passed, {failed} failed", cases.len() - failed),
+        })
+    }
+}
+
+struct Outcome {
+    passed: bool,
+    words: String,
+}
+
+fn doc_tests(sh: &Shell) -> anyhow::Result<Outcome> {
+    console::heading("doc tests");
+    let cmd = cmd!(sh, "cargo test --doc --workspace")
+        .quiet()
+        .ignore_status();
+    let passed = std::process::Command::from(cmd).status()?.success();
+    Ok(Outcome {
+        passed,
+        words: if passed { "passed" } else { "failed" }.to_owned(),
+    })
+}
