@@ -8,9 +8,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::host::Identity;
-use crate::protocol::{
-    Abandoned, Authority, Displaced, LockId, Name, Now, Record, Refusal, Standing,
-};
+use crate::protocol::{Abandoned, Authority, Displaced, LockId, Name, Now, Record, Refusal, Standing};
 
 /// The log's file in the root.
 pub(crate) const FILE: &str = "audit.log";
@@ -99,10 +97,7 @@ impl Event {
     /// Says who was in the way.
     pub(crate) fn refusal(mut self, refusal: &Refusal) -> Self {
         match refusal {
-            Refusal::Held {
-                record: Some(record),
-                ..
-            } => self.person("holder", record),
+            Refusal::Held { record: Some(record), .. } => self.person("holder", record),
             Refusal::Frozen(freeze) => {
                 self.event = FREEZE_DENY;
                 self.lock_id = Some(freeze.record.lock_id.clone()).filter(|id| !id.is_empty());
@@ -162,9 +157,7 @@ impl Event {
 /// The event for what a decision removed.
 pub(crate) fn displaced(gone: &Displaced) -> &'static str {
     match (&gone.authority, &gone.standing) {
-        (_, Standing::Abandoned(Abandoned::Corrupt) | Standing::CorruptButAlive(_)) => {
-            CORRUPT_BREAK
-        }
+        (_, Standing::Abandoned(Abandoned::Corrupt) | Standing::CorruptButAlive(_)) => CORRUPT_BREAK,
         (Some(Authority::Force), _) => FORCE_BREAK,
         (Some(Authority::Stale), _) | (None, Standing::Lapsed { .. }) => STALE_BREAK,
         (Some(_), _) => RELEASE,

@@ -15,55 +15,25 @@ pub struct Error(Box<Kind>);
 
 #[derive(Debug)]
 enum Kind {
-    Refused {
-        name: Name,
-        refusal: Refusal,
-        now: Now,
-    },
-    TimedOut {
-        name: Name,
-        after: Duration,
-        refusal: Refusal,
-        now: Now,
-    },
-    Busy {
-        name: Name,
-        busy: MutexBusy,
-    },
-    Interrupted {
-        name: Name,
-    },
-    Io {
-        verb: &'static str,
-        name: Option<Name>,
-        error: io::Error,
-    },
+    Refused { name: Name, refusal: Refusal, now: Now },
+    TimedOut { name: Name, after: Duration, refusal: Refusal, now: Now },
+    Busy { name: Name, busy: MutexBusy },
+    Interrupted { name: Name },
+    Io { verb: &'static str, name: Option<Name>, error: io::Error },
     Invalid(String),
 }
 
 impl Error {
     pub(crate) fn refused(name: &Name, refusal: Refusal, now: Now) -> Self {
-        Self(Box::new(Kind::Refused {
-            name: name.clone(),
-            refusal,
-            now,
-        }))
+        Self(Box::new(Kind::Refused { name: name.clone(), refusal, now }))
     }
 
     pub(crate) fn timed_out(name: &Name, after: Duration, refusal: Refusal, now: Now) -> Self {
-        Self(Box::new(Kind::TimedOut {
-            name: name.clone(),
-            after,
-            refusal,
-            now,
-        }))
+        Self(Box::new(Kind::TimedOut { name: name.clone(), after, refusal, now }))
     }
 
     pub(crate) fn busy(name: &Name, busy: MutexBusy) -> Self {
-        Self(Box::new(Kind::Busy {
-            name: name.clone(),
-            busy,
-        }))
+        Self(Box::new(Kind::Busy { name: name.clone(), busy }))
     }
 
     pub(crate) fn interrupted(name: &Name) -> Self {
@@ -71,19 +41,11 @@ impl Error {
     }
 
     pub(crate) fn io(verb: &'static str, name: &Name, error: io::Error) -> Self {
-        Self(Box::new(Kind::Io {
-            verb,
-            name: Some(name.clone()),
-            error,
-        }))
+        Self(Box::new(Kind::Io { verb, name: Some(name.clone()), error }))
     }
 
     pub(crate) fn root(error: io::Error) -> Self {
-        Self(Box::new(Kind::Io {
-            verb: "use the lock directory",
-            name: None,
-            error,
-        }))
+        Self(Box::new(Kind::Io { verb: "use the lock directory", name: None, error }))
     }
 
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
@@ -100,10 +62,7 @@ impl Error {
 
     /// Somebody else holds it, it is frozen, or others wait for it.
     pub fn is_held(&self) -> bool {
-        matches!(
-            self.refusal(),
-            Some(Refusal::Held { .. } | Refusal::Queued { .. } | Refusal::Frozen(_))
-        )
+        matches!(self.refusal(), Some(Refusal::Held { .. } | Refusal::Queued { .. } | Refusal::Frozen(_)))
     }
 
     /// The wait, or the wait for the lock directory's own mutex, took too long.
@@ -157,56 +116,46 @@ impl Error {
             Kind::Busy { busy, .. } if busy.holder.is_some() => {
                 vec!["let that process go on (kill -CONT) or end it".to_owned()]
             }
+            Kind::Io { error, .. } => io_hint(error).into_iter().collect(),
             _ => Vec::new(),
         }
     }
 }
 
+/// What to do about a file system that would not.
+fn io_hint(error: &io::Error) -> Option<String> {
+    let hint = match error.kind() {
+        _ if error.to_string().contains("LOKT_ROOT") => return None,
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "make room there; what is held stays held, and can be released"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => {
+            "everybody who shares these locks needs the same LOKT_ROOT, on a file system that can be written"
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::NotADirectory => {
+            "LOKT_ROOT chooses another lock directory; everybody who shares these locks needs the same"
+        }
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &*self.0 {
-            Kind::Refused { name, refusal, now } => {
-                f.write_str(&words::refusal(name, refusal, now))
-            }
-            Kind::TimedOut {
-                name,
-                after,
-                refusal,
-                now,
-            } => {
+            Kind::Refused { name, refusal, now } => f.write_str(&words::refusal(name, refusal, now)),
+            Kind::TimedOut { name, after, refusal, now } => {
                 let after = format_duration(*after);
-                write!(
-                    f,
-                    "timed out after {after}: {}",
-                    words::refusal(name, refusal, now)
-                )
+                write!(f, "timed out after {after}: {}", words::refusal(name, refusal, now))
             }
             Kind::Busy { name, busy } => write!(f, "timed out on lock \"{name}\": {busy}"),
             Kind::Interrupted { name } => {
                 write!(f, "interrupted while waiting for lock \"{name}\"")
             }
-            Kind::Io {
-                verb,
-                name: Some(name),
-                error,
-            } => {
-                write!(
-                    f,
-                    "failed to {verb} lock \"{name}\": {}",
-                    words::printable(&error.to_string())
-                )
+            Kind::Io { verb, name: Some(name), error } => {
+                write!(f, "failed to {verb} \"{name}\": {}", words::cause(error))
             }
-            Kind::Io {
-                verb,
-                name: None,
-                error,
-            } => {
-                write!(
-                    f,
-                    "failed to {verb}: {}",
-                    words::printable(&error.to_string())
-                )
-            }
+            Kind::Io { verb, name: None, error } => write!(f, "failed to {verb}: {}", words::cause(error)),
             Kind::Invalid(message) => f.write_str(message),
         }
     }

@@ -57,10 +57,8 @@ fn is_of_guard(locks: &Locks, name: &Name, record: &Record) -> bool {
     let me = locks.identity();
     if record.pid_ns == me.pid_ns && record.host == me.host {
         // Its guard can be seen from here, and must run.
-        return process::start_of(record.pid)
-            .is_some_and(|start| Some(start) == record.pid_start_ns)
-            && (process::ancestors().contains(&record.pid)
-                || holds_descriptor(locks, name, record));
+        return process::start_of(record.pid).is_some_and(|start| Some(start) == record.pid_start_ns)
+            && (process::ancestors().contains(&record.pid) || holds_descriptor(locks, name, record));
     }
     holds_descriptor(locks, name, record)
 }

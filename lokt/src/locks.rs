@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::Error;
 use crate::host::{Host, Identity, Root, UnixHost};
 use crate::protocol::{
-    Authority, Claim, Decision, Displaced, Kind, LockId, MIN_GUARD_TTL, Manner, Name, Now, Record,
-    Refusal, Request,
+    Authority, Claim, Decision, Displaced, Kind, LockId, MIN_GUARD_TTL, Manner, Name, Now, Record, Refusal,
+    Request,
 };
 use crate::session::Session;
 use crate::store::{Admission, Answer, Asked, DirStore, Store, Ticket, Turn, View, Waiter};
@@ -76,17 +76,9 @@ impl Locks {
     }
 
     /// The locks of a machine, asked for as `identity`; `warn` is told what goes wrong beside the point.
-    pub fn with_host(
-        host: Arc<dyn Host>,
-        identity: Identity,
-        warn: Arc<dyn Fn(&str) + Send + Sync>,
-    ) -> Self {
+    pub fn with_host(host: Arc<dyn Host>, identity: Identity, warn: Arc<dyn Fn(&str) + Send + Sync>) -> Self {
         let store = DirStore::new(Arc::clone(&host), identity.clone(), warn);
-        Self {
-            store: Arc::new(store),
-            host,
-            identity,
-        }
+        Self { store: Arc::new(store), host, identity }
     }
 
     /// Who asks.
@@ -113,12 +105,7 @@ impl Locks {
     /// # Errors
     ///
     /// [`Error::is_timed_out`] or [`Error::is_held`] if it was not to be had; else see [`Error`].
-    pub fn acquire(
-        &self,
-        name: &Name,
-        terms: &Terms,
-        patience: Patience,
-    ) -> Result<Session, Error> {
+    pub fn acquire(&self, name: &Name, terms: &Terms, patience: Patience) -> Result<Session, Error> {
         self.acquire_watched(name, terms, patience, &mut Nobody)
     }
 
@@ -135,23 +122,15 @@ impl Locks {
         onlooker: &mut dyn Onlooker,
     ) -> Result<Session, Error> {
         if terms.ttl.is_some_and(|ttl| ttl < MIN_GUARD_TTL) {
-            return Err(Error::invalid(
-                "a TTL under 1s leaves a heartbeat no room: use 1s or more, or none",
-            ));
+            return Err(Error::invalid("a TTL under 1s leaves a heartbeat no room: use 1s or more, or none"));
         }
         let pid = (self.identity.pid, self.identity.pid_start);
         let claim = self.claim(Kind::Guard, terms, pid);
         let (admission, _) = self.admit(name, claim, terms, patience, onlooker)?;
         let kill_after = terms.kill_after.unwrap_or(KILL_AFTER);
         let store = Arc::clone(&self.store);
-        Session::new(
-            store,
-            self.identity.clone(),
-            name.clone(),
-            admission,
-            kill_after,
-        )
-        .ok_or_else(|| Error::invalid("an admission without a session"))
+        Session::new(store, self.identity.clone(), name.clone(), admission, kill_after)
+            .ok_or_else(|| Error::invalid("an admission without a session"))
     }
 
     /// Takes a lock that no process holds: it lives until it is unlocked, its TTL has passed, or, with `pid`,
@@ -176,8 +155,7 @@ impl Locks {
         let (admission, ticket) = self.admit(name, claim, terms, patience, onlooker)?;
         if let Some(ticket) = ticket {
             // It stood in line as a process; it is held by none.
-            self.store
-                .end_session(name, &ticket.lock_id, ticket.session.as_ref());
+            self.store.end_session(name, &ticket.lock_id, ticket.session.as_ref());
         }
         Ok(*admission.record)
     }
@@ -185,9 +163,7 @@ impl Locks {
     fn start_of(&self, pid: i64) -> Result<Option<i64>, Error> {
         match self.host.process(pid, None) {
             crate::host::ProcessState::Running => Ok(crate::host::process::start_of(pid)),
-            _ => Err(Error::invalid(format!(
-                "there is no process {pid} to tie the lock to"
-            ))),
+            _ => Err(Error::invalid(format!("there is no process {pid} to tie the lock to"))),
         }
     }
 
@@ -232,15 +208,8 @@ impl Locks {
         terms: &Terms,
         onlooker: &mut dyn Onlooker,
     ) -> Result<(Admission, Option<Ticket>), Error> {
-        let manner = if terms.break_stale {
-            Manner::BreakStale
-        } else {
-            Manner::Plain
-        };
-        match self
-            .store
-            .acquire(name, &claim, manner, &Turn::Passing, asked())?
-        {
+        let manner = if terms.break_stale { Manner::BreakStale } else { Manner::Plain };
+        match self.store.acquire(name, &claim, manner, &Turn::Passing, asked())? {
             Answer::Admitted(admission) => Ok((admission, None)),
             // It is free: either the first in line takes it at once, or it can't.
             Answer::Refused(Refusal::Queued { .. }, _) => {
@@ -255,12 +224,7 @@ impl Locks {
     /// # Errors
     ///
     /// [`Error::is_not_found`], [`Error::is_not_owner`]; or the lock has no TTL.
-    pub fn renew(
-        &self,
-        name: &Name,
-        by: Authority,
-        ttl: Option<Duration>,
-    ) -> Result<Record, Error> {
+    pub fn renew(&self, name: &Name, by: Authority, ttl: Option<Duration>) -> Result<Record, Error> {
         match self.store.change(name, &Request::Renew(by, ttl), asked())? {
             Decision::Renew(record) => Ok(*record),
             other => Err(self.refusal_in(name, other)),
@@ -303,11 +267,7 @@ impl Locks {
     /// The root can't be read.
     pub fn status(&self, name: &Name) -> Result<Status, Error> {
         let view = self.store.look(name, Duration::ZERO)?;
-        Ok(Status {
-            name: name.clone(),
-            view,
-            waiters: self.store.waiters(name)?,
-        })
+        Ok(Status { name: name.clone(), view, waiters: self.store.waiters(name)? })
     }
 
     /// How every name stands that is held or frozen, in order.
@@ -316,11 +276,7 @@ impl Locks {
     ///
     /// The root can't be read.
     pub fn list(&self) -> Result<Vec<Status>, Error> {
-        self.store
-            .names()?
-            .iter()
-            .map(|name| self.status(name))
-            .collect()
+        self.store.names()?.iter().map(|name| self.status(name)).collect()
     }
 
     /// Sweeps if it is time for it: what everybody does who is done with its own work.
@@ -339,8 +295,5 @@ impl Locks {
 }
 
 fn asked() -> Asked {
-    Asked {
-        unchanged_for: Duration::ZERO,
-        patience: PATIENCE,
-    }
+    Asked { unchanged_for: Duration::ZERO, patience: PATIENCE }
 }

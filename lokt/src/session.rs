@@ -84,17 +84,9 @@ impl Session {
         kill_after: Duration,
     ) -> Option<Self> {
         let record = admission.record;
-        let lease = record.ttl().map(|ttl| Lease {
-            ttl,
-            beat: Beat::new(ttl, kill_after),
-        });
+        let lease = record.ttl().map(|ttl| Lease { ttl, beat: Beat::new(ttl, kill_after) });
         let deadline = record.deadline();
-        let state = State {
-            deadline,
-            due: due_after(deadline, lease),
-            lost: false,
-            ended: false,
-        };
+        let state = State { deadline, due: due_after(deadline, lease), lost: false, ended: false };
         let shared = Shared {
             store,
             identity,
@@ -105,10 +97,7 @@ impl Session {
             lease,
             state: Mutex::new(state),
         };
-        Some(Self {
-            shared: Arc::new(shared),
-            heartbeat: None,
-        })
+        Some(Self { shared: Arc::new(shared), heartbeat: None })
     }
 
     /// Which lock.
@@ -158,8 +147,7 @@ impl Session {
             .name("heartbeat".into())
             .stack_size(256 * 1024)
             .spawn(move || shared.heartbeat(on_news));
-        self.heartbeat =
-            Some(spawned.map_err(|error| Error::io("keep", &self.shared.name, error))?);
+        self.heartbeat = Some(spawned.map_err(|error| Error::io("keep", &self.shared.name, error))?);
         Ok(())
     }
 
@@ -205,9 +193,11 @@ impl Session {
             let _ = heartbeat.join();
         }
         let released = shared.remove();
-        shared
-            .store
-            .end_session(&shared.name, &shared.lock_id, shared.file.as_ref());
+        match &released {
+            // The record stays: without its session's file nobody could tell that the session is dead.
+            Err(error) if !error.is_lost() => shared.file.release(),
+            _ => shared.store.end_session(&shared.name, &shared.lock_id, shared.file.as_ref()),
+        }
         released
     }
 }
@@ -234,9 +224,7 @@ impl Shared {
         let mut retry = None;
         loop {
             let due = retry.or(self.state().due);
-            let woken = self
-                .file
-                .wait(Some(due.map_or(next_look, |due| due.min(next_look))), None);
+            let woken = self.file.wait(Some(due.map_or(next_look, |due| due.min(next_look))), None);
             if self.state().ended {
                 return;
             }
@@ -277,10 +265,7 @@ impl Shared {
             (state.due.unwrap_or(now), state.deadline.unwrap_or(now))
         };
         match self.renew(lease) {
-            Ok(at) => News::Renewed {
-                late: at.saturating_sub(due),
-                left: deadline.saturating_sub(at),
-            },
+            Ok(at) => News::Renewed { late: at.saturating_sub(due), left: deadline.saturating_sub(at) },
             Err(error) if error.is_lost() => News::Lost(error),
             Err(error) => {
                 let left = deadline.saturating_sub(self.store.now().monotonic);
@@ -292,16 +277,10 @@ impl Shared {
     /// Renews, and returns when the new lease began.
     fn renew(&self, lease: Lease) -> Result<Duration, Error> {
         let now = self.store.now().monotonic;
-        let give_up = self
-            .state()
-            .deadline
-            .map(|deadline| deadline.saturating_sub(lease.beat.margin));
+        let give_up = self.state().deadline.map(|deadline| deadline.saturating_sub(lease.beat.margin));
         let asked = Asked {
             unchanged_for: Duration::ZERO,
-            patience: give_up
-                .unwrap_or(now)
-                .saturating_sub(now)
-                .max(lease.beat.retry),
+            patience: give_up.unwrap_or(now).saturating_sub(now).max(lease.beat.retry),
         };
         let request = Request::Renew(self.authority(), Some(lease.ttl));
         match self.store.change(&self.name, &request, asked)? {
@@ -338,22 +317,15 @@ impl Shared {
             if !state.lost && !state.ended {
                 state.lost = true;
                 let event = Event::new(audit::LOST, &self.name, &self.identity, &now);
-                self.store
-                    .report(&event.id(&self.lock_id).because(lost_to(&refusal)));
+                self.store.report(&event.id(&self.lock_id).because(lost_to(&refusal)));
             }
         }
         Error::refused(&self.name, refusal, now)
     }
 
     fn remove(&self) -> Result<(), Error> {
-        let asked = Asked {
-            unchanged_for: Duration::ZERO,
-            patience: Duration::from_secs(10),
-        };
-        match self
-            .store
-            .change(&self.name, &Request::Release(self.authority()), asked)?
-        {
+        let asked = Asked { unchanged_for: Duration::ZERO, patience: Duration::from_secs(10) };
+        match self.store.change(&self.name, &Request::Release(self.authority()), asked)? {
             Decision::Refuse(refusal) => Err(Error::refused(&self.name, refusal, self.store.now())),
             _ => Ok(()),
         }
@@ -375,9 +347,7 @@ fn due_after(deadline: Option<Duration>, lease: Option<Lease>) -> Option<Duratio
 
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let left = self
-            .deadline()
-            .map(|at| at.saturating_sub(self.shared.store.now().monotonic));
+        let left = self.deadline().map(|at| at.saturating_sub(self.shared.store.now().monotonic));
         f.debug_struct("Session")
             .field("name", &self.shared.name.as_str())
             .field("lock_id", &self.shared.lock_id.as_str())

@@ -25,6 +25,9 @@ const POLL: Duration = Duration::from_millis(50);
 /// Nobody sleeps longer than this.
 const LONGEST_SLEEP: Duration = Duration::from_secs(20);
 
+/// Nobody asks again sooner than after this.
+const SHORTEST_SLEEP: Duration = Duration::from_micros(50);
+
 /// How long anybody waits for the store's own mutex, if nothing else is asked for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -118,24 +121,11 @@ impl<'a> Waiting<'a> {
         until: Until,
     ) -> Self {
         let began = store.now().monotonic;
-        Self {
-            store,
-            name,
-            claim,
-            manner,
-            until,
-            began,
-            ticket: None,
-            seen: None,
-            silent: None,
-        }
+        Self { store, name, claim, manner, until, began, ticket: None, seen: None, silent: None }
     }
 
     /// Waits until the claim is admitted; leaves the line in every other case.
-    pub(crate) fn wait(
-        mut self,
-        onlooker: &mut dyn Onlooker,
-    ) -> Result<(Admission, Option<Ticket>), Error> {
+    pub(crate) fn wait(mut self, onlooker: &mut dyn Onlooker) -> Result<(Admission, Option<Ticket>), Error> {
         let result = self.run(onlooker);
         match result {
             Ok(admission) => Ok((admission, self.ticket)),
@@ -148,7 +138,8 @@ impl<'a> Waiting<'a> {
 
     fn run(&mut self, onlooker: &mut dyn Onlooker) -> Result<Admission, Error> {
         loop {
-            let (refusal, place) = match self.ask()? {
+            let asked_at = self.store.now().monotonic;
+            let (refusal, place) = match self.ask(asked_at)? {
                 Answer::Admitted(admission) => return Ok(admission),
                 Answer::Refused(refusal, place) => (refusal, place),
             };
@@ -161,51 +152,27 @@ impl<'a> Waiting<'a> {
             if self.until == Until::LineMoves && !matches!(refusal, Refusal::Queued { .. }) {
                 return Err(Error::refused(self.name, refusal, now));
             }
-            self.sleep(&refusal, &place, onlooker)?;
+            self.sleep(asked_at, &refusal, &place, onlooker)?;
         }
     }
 
-    fn ask(&self) -> Result<Answer, Error> {
-        let now = self.store.now().monotonic;
+    fn ask(&self, now: Duration) -> Result<Answer, Error> {
         let patience = match self.until {
             Until::Instant(end) => end.saturating_sub(now).clamp(POLL, PATIENCE),
             Until::LineMoves | Until::Admitted => PATIENCE,
         };
         let unchanged_for = self.unchanged_for(now);
-        let silent = self
-            .silent
-            .as_ref()
-            .filter(|(_, since)| now >= *since + SILENCE)
-            .map(|(id, _)| id);
-        let turn = Turn::Waiting {
-            ticket: self.ticket.as_ref(),
-            silent,
-        };
-        let asked = Asked {
-            unchanged_for,
-            patience,
-        };
-        self.store
-            .acquire(self.name, &self.claim, self.manner, &turn, asked)
+        let silent = self.silent.as_ref().filter(|(_, since)| now >= *since + SILENCE).map(|(id, _)| id);
+        let turn = Turn::Waiting { ticket: self.ticket.as_ref(), silent };
+        let asked = Asked { unchanged_for, patience };
+        self.store.acquire(self.name, &self.claim, self.manner, &turn, asked)
     }
 
     /// Remembers what was seen, to time it on this process's own clock.
     fn note(&mut self, refusal: &Refusal, place: &Place, now: Duration) {
         match (refusal, &self.seen) {
-            (
-                Refusal::Held {
-                    record: Some(record),
-                    ..
-                },
-                Some((seen, _)),
-            ) if record == seen => {}
-            (
-                Refusal::Held {
-                    record: Some(record),
-                    ..
-                },
-                _,
-            ) => self.seen = Some((record.clone(), now)),
+            (Refusal::Held { record: Some(record), .. }, Some((seen, _))) if record == seen => {}
+            (Refusal::Held { record: Some(record), .. }, _) => self.seen = Some((record.clone(), now)),
             _ => self.seen = None,
         }
         let free = matches!(refusal, Refusal::Queued { .. });
@@ -217,37 +184,27 @@ impl<'a> Waiting<'a> {
     }
 
     fn unchanged_for(&self, now: Duration) -> Duration {
-        self.seen
-            .as_ref()
-            .map_or(Duration::ZERO, |(_, since)| now.saturating_sub(*since))
+        self.seen.as_ref().map_or(Duration::ZERO, |(_, since)| now.saturating_sub(*since))
     }
 
     /// Sleeps until there is a reason to ask again.
     fn sleep(
         &mut self,
+        asked_at: Duration,
         refusal: &Refusal,
         place: &Place,
         onlooker: &mut dyn Onlooker,
     ) -> Result<(), Error> {
-        let Some(bell) = self
-            .ticket
-            .as_ref()
-            .map(|ticket| Arc::clone(&ticket.session))
-        else {
+        let Some(bell) = self.ticket.as_ref().map(|ticket| Arc::clone(&ticket.session)) else {
             return Ok(());
         };
         let told = self.store.watch(self.name, &place.watch, &bell);
-        let mut wake_at = self.store.now().monotonic + self.longest(refusal, place, told);
+        // Counted from before the store looked: rather a moment too early than too late.
+        let mut wake_at = asked_at + self.longest(refusal, place, told).max(SHORTEST_SLEEP);
         loop {
             let now = self.store.now();
             let waited = now.monotonic.saturating_sub(self.began);
-            onlooker.progress(&Progress {
-                name: self.name,
-                refusal,
-                ahead: place.ahead,
-                waited,
-                now: &now,
-            });
+            onlooker.progress(&Progress { name: self.name, refusal, ahead: place.ahead, waited, now: &now });
             self.obey(onlooker.nod(), onlooker)?;
             if self.ticket.is_none() {
                 return Ok(());
@@ -294,33 +251,21 @@ impl<'a> Waiting<'a> {
     fn longest(&self, refusal: &Refusal, place: &Place, told: bool) -> Duration {
         if let (Refusal::Queued { .. }, Some((_, since))) = (refusal, &self.silent) {
             let now = self.store.now().monotonic;
-            return (*since + SILENCE)
-                .saturating_sub(now)
-                .max(Duration::from_millis(1));
+            return (*since + SILENCE).saturating_sub(now).max(Duration::from_millis(1));
         }
         if place.ahead > 0 {
             let turn = u32::try_from(place.ahead).unwrap_or(u32::MAX);
             let rare = LOOK.saturating_mul(turn).min(LONGEST_SLEEP);
-            return if told {
-                rare
-            } else {
-                POLL.saturating_mul(turn).min(rare)
-            };
+            return if told { rare } else { POLL.saturating_mul(turn).min(rare) };
         }
         let left = match refusal {
-            Refusal::Held {
-                standing: Standing::Held { lapse, .. },
-                ..
-            } => lapse.left(),
-            Refusal::Held {
-                standing: Standing::InProgress,
-                ..
-            } => Some(POLL),
+            Refusal::Held { standing: Standing::Held { lapse, .. }, .. } => lapse.left(),
+            Refusal::Held { standing: Standing::InProgress, .. } => Some(POLL),
             Refusal::Frozen(freeze) => freeze.left,
             _ => None,
         };
         let look = if told { LOOK } else { POLL };
-        left.map_or(look, |left| left.max(Duration::from_millis(1)).min(look))
+        left.map_or(look, |left| left.min(look))
     }
 
     /// Whether one who is not the first has a reason to ask: the lock is to be had, or the one before it has

@@ -11,7 +11,7 @@ use crate::protocol::{
 pub(crate) fn printable(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_control() || is_format(c) {
+        if is_obeyed(c) {
             safe.extend(c.escape_default());
         } else {
             safe.push(c);
@@ -20,28 +20,38 @@ pub(crate) fn printable(text: &str) -> String {
     safe
 }
 
-/// Characters that reorder or hide text (bidirectional controls, zero width, tags), and line separators.
-fn is_format(c: char) -> bool {
-    matches!(c,
+/// Whether a terminal would obey `c` rather than show it: control characters, and those that reorder or hide
+/// text (bidirectional controls, zero width, tags) or separate lines.
+pub(crate) fn is_obeyed(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
         '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
         | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// `owner@host`, with the agent if there is one.
+/// `owner@host`, with the agent if it has a name of its own.
 pub(crate) fn person(record: &Record) -> String {
-    let mut text = format!("{}@{}", or_unknown(&record.owner), or_unknown(&record.host));
-    if !record.agent_id.is_empty() {
+    let mut text = owner_at_host(&record.owner, &record.host);
+    if !record.agent_id.is_empty() && !is_made_up(&record.agent_id) {
         let _ = write!(text, " (agent {})", printable(&record.agent_id));
     }
     text
 }
 
+/// `agent-` and four digits, made anew for each process that was given no agent's name: it tells people nothing.
+fn is_made_up(agent_id: &str) -> bool {
+    agent_id
+        .strip_prefix("agent-")
+        .is_some_and(|digits| digits.len() == 4 && digits.bytes().all(|digit| digit.is_ascii_hexdigit()))
+}
+
+/// `owner@host`.
+pub(crate) fn owner_at_host(owner: &str, host: &str) -> String {
+    format!("{}@{}", or_unknown(owner), or_unknown(host))
+}
+
 fn or_unknown(text: &str) -> String {
-    if text.is_empty() {
-        "unknown".to_owned()
-    } else {
-        printable(text)
-    }
+    if text.is_empty() { "unknown".to_owned() } else { printable(text) }
 }
 
 /// Who holds it and how: owner, host, pid, note, age, what is left of the lease.
@@ -63,12 +73,10 @@ pub(crate) fn holder(record: &Record, standing: &Standing, now: &Now) -> String 
 
 fn lease(standing: &Standing) -> Option<String> {
     match standing {
-        Standing::Held { lapse, .. } => lapse
-            .left()
-            .map(|left| format!("{} left of its lease", format_duration(left))),
-        Standing::Lapsed {
-            liveness: Liveness::Alive,
-        } => Some("alive but its lease has lapsed".to_owned()),
+        Standing::Held { lapse, .. } => {
+            lapse.left().map(|left| format!("{} left of its lease", format_duration(left)))
+        }
+        Standing::Lapsed { liveness: Liveness::Alive } => Some("alive but its lease has lapsed".to_owned()),
         Standing::Lapsed { .. } => Some("its lease has lapsed".to_owned()),
         _ => None,
     }
@@ -93,19 +101,10 @@ pub(crate) fn state(standing: &Standing, frozen: bool) -> &'static str {
 /// Why something was refused, in one line.
 pub(crate) fn refusal(name: &Name, refusal: &Refusal, now: &Now) -> String {
     match refusal {
-        Refusal::Held {
-            record: Some(record),
-            standing,
-        } => {
-            format!(
-                "lock \"{name}\" is held by {}",
-                holder(record, standing, now)
-            )
+        Refusal::Held { record: Some(record), standing } => {
+            format!("lock \"{name}\" is held by {}", holder(record, standing, now))
         }
-        Refusal::Held {
-            record: None,
-            standing,
-        } => unusable(name, standing),
+        Refusal::Held { record: None, standing } => unusable(name, standing),
         Refusal::Queued { ahead: 1 } => {
             format!("lock \"{name}\" is free, but somebody is waiting for it")
         }
@@ -116,32 +115,17 @@ pub(crate) fn refusal(name: &Name, refusal: &Refusal, now: &Now) -> String {
         Refusal::NotFound => format!("lock \"{name}\" not found"),
         Refusal::NotOwner(record) if record.kind == Some(Kind::Guard) => {
             let by = person(record);
-            format!(
-                "lock \"{name}\" is a guard's own ({by}, pid {}): it ends with its command",
-                record.pid
-            )
+            format!("lock \"{name}\" is a guard's own ({by}, pid {}): it ends with its command", record.pid)
         }
         Refusal::NotOwner(record) => {
             format!("lock \"{name}\" is owned by {}, not by you", person(record))
         }
-        Refusal::NotStale {
-            record: Some(record),
-            standing,
-        } => {
-            format!(
-                "lock \"{name}\" is not stale: held by {}",
-                holder(record, standing, now)
-            )
+        Refusal::NotStale { record: Some(record), standing } => {
+            format!("lock \"{name}\" is not stale: held by {}", holder(record, standing, now))
         }
-        Refusal::NotStale {
-            record: None,
-            standing,
-        } => unusable(name, standing),
+        Refusal::NotStale { record: None, standing } => unusable(name, standing),
         Refusal::Lost(Some(record)) => {
-            format!(
-                "lock \"{name}\" is lost: it is now held by {}",
-                person(record)
-            )
+            format!("lock \"{name}\" is lost: it is now held by {}", person(record))
         }
         Refusal::Lost(None) => format!("lock \"{name}\" is lost: its record is gone"),
         Refusal::NoLease(_) => format!("lock \"{name}\" has no TTL that could be renewed"),
@@ -169,10 +153,7 @@ fn unusable(name: &Name, standing: &Standing) -> String {
             printable(version)
         ),
         Standing::Unreadable(why) => {
-            format!(
-                "lock \"{name}\" can't be read, so it counts as held: {}",
-                printable(why)
-            )
+            format!("lock \"{name}\" can't be read, so it counts as held: {}", printable(why))
         }
         Standing::Abandoned(Abandoned::Corrupt) => format!("lock \"{name}\" has a corrupt record"),
         Standing::CorruptButAlive(why) => format!(
@@ -190,29 +171,37 @@ pub(crate) fn hints(name: &Name, refusal: &Refusal, waited: bool) -> Vec<String>
     let wait = "wait for it: --wait, or --wait --timeout 5m";
     let force = format!("if you are sure that it is abandoned: lokt unlock {name} --force");
     match refusal {
-        Refusal::Held {
-            standing: Standing::Lapsed { .. },
-            ..
-        } => {
+        Refusal::Held { standing: Standing::Lapsed { .. }, .. } => {
             vec!["take it over: --break-stale, or --wait".to_owned()]
         }
-        Refusal::Held {
-            standing: Standing::CorruptButAlive(_),
-            ..
-        } => vec![force],
+        Refusal::Held { standing: Standing::CorruptButAlive(_), .. } => vec![force],
         Refusal::Held { .. } | Refusal::Queued { .. } | Refusal::Frozen(_) if waited => {
             vec![format!("see who holds it: lokt why {name}")]
         }
         Refusal::Held { .. } | Refusal::Queued { .. } | Refusal::Frozen(_) => vec![wait.to_owned()],
-        Refusal::NotOwner(_) | Refusal::NotStale { .. } => {
-            vec![format!("see who holds it: lokt why {name}"), force]
+        Refusal::NotOwner(record) if record.kind == Some(Kind::Guard) => {
+            vec![format!("if its command must end: lokt unlock {name} --force")]
         }
+        Refusal::NotOwner(_) => vec![force],
+        Refusal::NotStale { .. } => vec![format!("see who holds it: lokt why {name}"), force],
         Refusal::NoLease(_) => vec![format!("give it one: lokt renew {name} --ttl 5m")],
         Refusal::Unusable(Standing::Abandoned(Abandoned::Corrupt)) => {
             vec![format!("remove it: lokt unlock {name} --break-stale")]
         }
         Refusal::Unusable(Standing::Newer(_) | Standing::CorruptButAlive(_)) => vec![force],
+        Refusal::Unusable(Standing::Unreadable(_)) => {
+            vec!["see what stands there; lokt removes nothing that is not its own".to_owned()]
+        }
         Refusal::Unusable(_) | Refusal::NotFound | Refusal::Lost(_) => Vec::new(),
+    }
+}
+
+/// Why the system refused, without the number that means nothing to people.
+pub(crate) fn cause(error: &std::io::Error) -> String {
+    let text = printable(&error.to_string());
+    match text.rsplit_once(" (os error ") {
+        Some((words, number)) if number.ends_with(')') => words.to_owned(),
+        _ => text,
     }
 }
 
@@ -227,10 +216,7 @@ mod tests {
 
     #[test]
     fn what_a_terminal_would_obey_is_escaped() {
-        assert_eq!(
-            printable("ada \u{1b}[31m\u{7}\n\u{9b}"),
-            "ada \\u{1b}[31m\\u{7}\\n\\u{9b}"
-        );
+        assert_eq!(printable("ada \u{1b}[31m\u{7}\n\u{9b}"), "ada \\u{1b}[31m\\u{7}\\n\\u{9b}");
         assert_eq!(printable("\u{202e}evil\u{2066}"), "\\u{202e}evil\\u{2066}");
         assert_eq!(printable("Zoë, 東京 🔒"), "Zoë, 東京 🔒");
     }

@@ -8,4 +8,7 @@
     reason = "tests start programs, read clocks, and end at the first surprise"
 )]
 
+pub mod machine;
+pub mod race;
 pub mod sandbox;
+pub mod timeline;

@@ -40,17 +40,11 @@ pub struct Running {
 impl Sandbox {
     /// A new sandbox; `program` is `env!("CARGO_BIN_EXE_lokt-under-test")`.
     pub fn new(program: &str) -> Self {
-        let dir = tempfile::Builder::new()
-            .prefix("lokt-")
-            .tempdir()
-            .expect("a temporary directory");
+        let dir = tempfile::Builder::new().prefix("lokt-").tempdir().expect("a temporary directory");
         for sub in ["work", "home"] {
             fs::create_dir(dir.path().join(sub)).expect("a directory in the sandbox");
         }
-        Self {
-            dir,
-            program: program.into(),
-        }
+        Self { dir, program: program.into() }
     }
 
     /// The sandbox's directory.
@@ -83,12 +77,7 @@ impl Sandbox {
                 if path.is_dir() {
                     dirs.push(path);
                 } else {
-                    found.push(
-                        path.strip_prefix(self.root())
-                            .unwrap()
-                            .display()
-                            .to_string(),
-                    );
+                    found.push(path.strip_prefix(self.root()).unwrap().display().to_string());
                 }
             }
         }
@@ -145,9 +134,7 @@ impl Sandbox {
     /// the command runs.
     pub fn hold<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Running {
         let mut command = self.lokt(args);
-        command
-            .args(["--", "sh", "-c", "echo in; read line"])
-            .stdin(Stdio::piped());
+        command.args(["--", "sh", "-c", "echo in; read line"]).stdin(Stdio::piped());
         let mut running = start(&mut command);
         running.await_line("in");
         running
@@ -161,13 +148,8 @@ pub fn output(command: &mut Command) -> Output {
 
 /// Starts a command with its stdout and stderr captured.
 pub fn start(command: &mut Command) -> Running {
-    let child = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
-    Running {
-        child: child.expect("the program starts"),
-    }
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    Running { child: child.expect("the program starts") }
 }
 
 /// Waits until `met`, looking often; fails with `what` if it takes too long.
@@ -202,11 +184,7 @@ impl Running {
             if out.read(&mut byte).expect("stdout can be read") == 0 {
                 let said = String::from_utf8_lossy(&read).into_owned();
                 let mut stderr = String::new();
-                let _ = self
-                    .child
-                    .stderr
-                    .as_mut()
-                    .map(|err| err.read_to_string(&mut stderr));
+                let _ = self.child.stderr.as_mut().map(|err| err.read_to_string(&mut stderr));
                 panic!("it ended without the line {line:?}: {said:?} {stderr:?}");
             }
             read.push(byte[0]);
@@ -220,10 +198,7 @@ impl Running {
         let mut byte = [0];
         loop {
             if err.read(&mut byte).expect("stderr can be read") == 0 {
-                panic!(
-                    "it ended without {text:?} on stderr: {:?}",
-                    String::from_utf8_lossy(&read)
-                );
+                panic!("it ended without {text:?} on stderr: {:?}", String::from_utf8_lossy(&read));
             }
             read.push(byte[0]);
             let said = String::from_utf8_lossy(&read).into_owned();
@@ -240,10 +215,7 @@ impl Running {
 
     /// Whether it still runs.
     pub fn runs(&mut self) -> bool {
-        self.child
-            .try_wait()
-            .expect("a child can be asked")
-            .is_none()
+        self.child.try_wait().expect("a child can be asked").is_none()
     }
 
     /// Waits for its end.
@@ -271,9 +243,7 @@ impl Running {
         let began = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().expect("a child can be asked") {
-                return status
-                    .code()
-                    .unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
+                return status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
             }
             assert!(began.elapsed() < PATIENCE, "the program hangs");
             std::thread::park_timeout(Duration::from_millis(1));
@@ -290,10 +260,6 @@ impl Drop for Running {
 
 impl fmt::Debug for Output {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "exit {}\n--- stdout\n{}\n--- stderr\n{}",
-            self.code, self.stdout, self.stderr
-        )
+        write!(f, "exit {}\n--- stdout\n{}\n--- stderr\n{}", self.code, self.stdout, self.stderr)
     }
 }

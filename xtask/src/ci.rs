@@ -85,8 +85,7 @@ impl Ci {
 
 impl Matrix {
     fn read(path: &Path) -> anyhow::Result<Self> {
-        let text = fs::read_to_string(path)
-            .with_context(|| format!("failed to read {}", path.display()))?;
+        let text = fs::read_to_string(path).with_context(|| format!("failed to read {}", path.display()))?;
         Self::parse(&text).with_context(|| format!("failed to understand {}", path.display()))
     }
 
@@ -106,21 +105,12 @@ impl Matrix {
         let names: Vec<String> = self.jobs.iter().map(|job| job.name.clone()).collect();
         let job = self.jobs.into_iter().find(|job| job.name == name);
         job.ok_or_else(|| {
-            UsageError(format!(
-                "no job is named {name:?}: there are {}",
-                names.join(", ")
-            ))
-            .into()
+            UsageError(format!("no job is named {name:?}: there are {}", names.join(", "))).into()
         })
     }
 
     fn list(&self) {
-        let width = self
-            .jobs
-            .iter()
-            .map(|job| job.name.len())
-            .max()
-            .unwrap_or(0);
+        let width = self.jobs.iter().map(|job| job.name.len()).max().unwrap_or(0);
         for job in &self.jobs {
             console::line(&format!("{:width$}  {}", job.name, job.words()));
         }
@@ -161,19 +151,14 @@ impl Job {
     fn run(self, sh: &Shell) -> anyhow::Result<()> {
         console::heading(&format!("{}: {}", self.name, self.words()));
         if !self.os.is_this() {
-            console::note(&format!(
-                "this job is for {:?}; running it here all the same",
-                self.os
-            ));
+            console::note(&format!("this job is for {:?}; running it here all the same", self.os));
         }
         let started = Instant::now();
         match self.kind {
             Kind::Fmt => cmd!(sh, "cargo fmt --all --check").run()?,
-            Kind::Clippy => cmd!(
-                sh,
-                "cargo clippy --workspace --all-targets --locked -- -D warnings"
-            )
-            .run()?,
+            Kind::Clippy => {
+                cmd!(sh, "cargo clippy --workspace --all-targets --locked -- -D warnings").run()?
+            }
             Kind::Doc => cmd!(sh, "cargo doc --workspace --no-deps --locked")
                 .env("RUSTDOCFLAGS", "-D warnings")
                 .run()?,
@@ -181,11 +166,7 @@ impl Job {
             Kind::Race => Race::of(self.ttl, self.runs, false).run(sh)?,
             Kind::Sanitize => Race::of(self.ttl, self.runs, true).run(sh)?,
         }
-        console::note(&format!(
-            "{}: passed in {:.0} s",
-            self.name,
-            started.elapsed().as_secs_f64()
-        ));
+        console::note(&format!("{}: passed in {:.0} s", self.name, started.elapsed().as_secs_f64()));
         Ok(())
     }
 
@@ -222,17 +203,9 @@ mod tests {
     #[test]
     fn the_matrix_of_this_repository_is_valid() -> anyhow::Result<()> {
         let matrix = Matrix::read(&paths::workspace().join("ci/matrix.json"))?;
-        let has = |os, kind| {
-            matrix
-                .jobs
-                .iter()
-                .any(|job| job.os == os && job.kind == kind)
-        };
+        let has = |os, kind| matrix.jobs.iter().any(|job| job.os == os && job.kind == kind);
         for os in [Os::Ubuntu, Os::Macos] {
-            assert!(
-                has(os, Kind::Test) && has(os, Kind::Race),
-                "{os:?} is not tested"
-            );
+            assert!(has(os, Kind::Test) && has(os, Kind::Race), "{os:?} is not tested");
         }
         Ok(())
     }
@@ -241,38 +214,17 @@ mod tests {
     fn mistakes_in_the_matrix_are_named() {
         let fmt = r#"{"name": "fmt", "os": "ubuntu-latest", "kind": "fmt"}"#;
         let mistakes = [
-            (
-                fmt.replace("\"fmt\"}", "\"fnt\"}"),
-                "unknown variant `fnt`, expected one of `fmt`",
-            ),
-            (
-                fmt.replace("ubuntu", "beos"),
-                "unknown variant `beos-latest`",
-            ),
+            (fmt.replace("\"fmt\"}", "\"fnt\"}"), "unknown variant `fnt`, expected one of `fmt`"),
+            (fmt.replace("ubuntu", "beos"), "unknown variant `beos-latest`"),
             (format!("{fmt}, {fmt}"), "two jobs are named \"fmt\""),
-            (
-                fmt.replace("\"kind\": \"fmt\"", "\"kind\": \"race\""),
-                "job \"fmt\": \"ttl\" is missing",
-            ),
-            (
-                fmt.replace('}', ", \"ttl\": [\"2s\"]}"),
-                "are for the kinds race and sanitize",
-            ),
-            (
-                fmt.replace('}', ", \"ttl\": [\"2\"]}"),
-                "write a whole number with a unit",
-            ),
-            (
-                fmt.replace('}', ", \"tll\": [\"2s\"]}"),
-                "unknown field `tll`",
-            ),
+            (fmt.replace("\"kind\": \"fmt\"", "\"kind\": \"race\""), "job \"fmt\": \"ttl\" is missing"),
+            (fmt.replace('}', ", \"ttl\": [\"2s\"]}"), "are for the kinds race and sanitize"),
+            (fmt.replace('}', ", \"ttl\": [\"2\"]}"), "write a whole number with a unit"),
+            (fmt.replace('}', ", \"tll\": [\"2s\"]}"), "unknown field `tll`"),
         ];
         for (jobs, words) in mistakes {
             let error = parse(&jobs).err().unwrap_or_default();
-            assert!(
-                error.contains(words),
-                "{jobs}: {error:?} does not say {words:?}"
-            );
+            assert!(error.contains(words), "{jobs}: {error:?} does not say {words:?}");
         }
     }
 }

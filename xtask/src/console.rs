@@ -1,10 +1,6 @@
 //! What the tasks say. The only file that prints: results go to stdout, all the rest to stderr.
 
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "the one door to the terminal"
-)]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the one door to the terminal")]
 
 use std::io::IsTerminal;
 

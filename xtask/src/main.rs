@@ -69,10 +69,7 @@ fn main() -> ExitCode {
         Ok(task) => task,
         Err(error) => return explain(&error),
     };
-    match Shell::new()
-        .map_err(Into::into)
-        .and_then(|sh| task.run(&sh))
-    {
+    match Shell::new().map_err(Into::into).and_then(|sh| task.run(&sh)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             console::error(&format!("{error:#}"));
@@ -97,11 +94,7 @@ fn explain(error: &clap::Error) -> ExitCode {
 
 /// The first paragraph of clap's message, on one line and without its `error:`.
 fn first_paragraph(text: &str) -> String {
-    let lines: Vec<&str> = text
-        .lines()
-        .map(str::trim)
-        .take_while(|line| !line.is_empty())
-        .collect();
+    let lines: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
     let line = lines.join(" ");
     line.strip_prefix("error: ").unwrap_or(&line).to_owned()
 }
@@ -121,9 +114,6 @@ mod tests {
             .err()
             .map(|e| e.render().to_string());
         let line = first_paragraph(&error.unwrap_or_default());
-        assert!(
-            line.starts_with("invalid value '2parsecs' for '--ttl <TTL>'"),
-            "{line}"
-        );
+        assert!(line.starts_with("invalid value '2parsecs' for '--ttl <TTL>'"), "{line}");
     }
 }

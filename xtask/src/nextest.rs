@@ -29,9 +29,7 @@ impl Nextest {
     /// `cargo nextest run --profile PROFILE`, to be completed.
     pub fn run<'a>(&self, sh: &'a Shell, profile: &str) -> Cmd<'a> {
         let program = &self.program;
-        cmd!(sh, "{program} nextest run --profile {profile}")
-            .quiet()
-            .ignore_status()
+        cmd!(sh, "{program} nextest run --profile {profile}").quiet().ignore_status()
     }
 }
 
@@ -53,17 +51,12 @@ fn install(sh: &Shell) -> anyhow::Result<Nextest> {
     cmd!(sh, "cargo install cargo-nextest --locked --root {root}").quiet().run().context(
         "failed to install cargo-nextest: see https://nexte.st/docs/installation for a prebuilt one, then try again",
     )?;
-    Ok(Nextest {
-        program: root.join("bin/cargo-nextest"),
-    })
+    Ok(Nextest { program: root.join("bin/cargo-nextest") })
 }
 
 /// Where nextest leaves the JUnit file of a profile: below the workspace, whatever the target directory.
 pub fn junit_path(profile: &str) -> PathBuf {
-    paths::workspace()
-        .join("target/nextest")
-        .join(profile)
-        .join("junit.xml")
+    paths::workspace().join("target/nextest").join(profile).join("junit.xml")
 }
 
 /// Removes the JUnit file of an earlier run, so that it can't be taken for the one to come.
@@ -90,20 +83,11 @@ pub struct Case {
 
 /// Reads a JUnit file as nextest writes it.
 pub fn read_junit(path: &Path) -> anyhow::Result<Vec<Case>> {
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("failed to read {}", path.display()))?;
+    let text = std::fs::read_to_string(path).with_context(|| format!("failed to read {}", path.display()))?;
     let report = Report::deserialize_from_str(&text).with_context(|| {
-        format!(
-            "failed to understand {}: is it from another version of nextest?",
-            path.display()
-        )
+        format!("failed to understand {}: is it from another version of nextest?", path.display())
     })?;
-    Ok(report
-        .test_suites
-        .into_iter()
-        .flat_map(|suite| suite.test_cases)
-        .map(Case::from)
-        .collect())
+    Ok(report.test_suites.into_iter().flat_map(|suite| suite.test_cases).map(Case::from).collect())
 }
 
 impl From<TestCase> for Case {
@@ -112,22 +96,14 @@ impl From<TestCase> for Case {
         Self {
             name: case.name.to_string(),
             seconds: case.time.unwrap_or_default().as_secs_f64(),
-            output: output
-                .map(|text| text.as_str().trim())
-                .collect::<Vec<_>>()
-                .join("\n")
-                .trim()
-                .to_owned(),
+            output: output.map(|text| text.as_str().trim()).collect::<Vec<_>>().join("\n").trim().to_owned(),
             failure: failure(case.status),
         }
     }
 }
 
 fn failure(status: TestCaseStatus) -> Option<String> {
-    let TestCaseStatus::NonSuccess {
-        kind, message, ty, ..
-    } = status
-    else {
+    let TestCaseStatus::NonSuccess { kind, message, ty, .. } = status else {
         return None;
     };
     let said = message.or(ty).map(|text| text.to_string());
@@ -167,10 +143,7 @@ mod tests {
 
         let failures: Vec<_> = cases.iter().map(|case| case.failure.as_deref()).collect();
         let abort = Some("process aborted with signal 6 (SIGABRT)");
-        assert_eq!(
-            failures,
-            [abort, None, Some("test failure with exit code 101")]
-        );
+        assert_eq!(failures, [abort, None, Some("test failure with exit code 101")]);
         assert_eq!(cases[0].output, "running 1 test\nit's gone");
         Ok(())
     }

@@ -5,12 +5,8 @@ use std::path::{Path, PathBuf};
 /// The root of the workspace. Cargo says where this package is when it runs it; a copy of the binary that is
 /// started by hand falls back on the place where it was built.
 pub fn workspace() -> PathBuf {
-    let package =
-        std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
-    Path::new(&package)
-        .parent()
-        .unwrap_or(Path::new("."))
-        .to_owned()
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    Path::new(&package).parent().unwrap_or(Path::new(".")).to_owned()
 }
 
 /// Cargo's target directory, wherever the environment moves it.

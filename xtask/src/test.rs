@@ -29,10 +29,7 @@ impl Test {
         console::heading("summary");
         console::line(&format!("tests      {}", tests.words));
         console::line(&format!("doc tests  {}", doc_tests.words));
-        console::line(&format!(
-            "took       {:.0} s",
-            started.elapsed().as_secs_f64()
-        ));
+        console::line(&format!("took       {:.0} s", started.elapsed().as_secs_f64()));
         if !(tests.passed && doc_tests.passed) {
             bail!("there are failed tests: see above");
         }
@@ -43,16 +40,10 @@ impl Test {
         let nextest = Nextest::find_or_install(sh)?;
         console::heading("tests");
         nextest::forget_junit(PROFILE)?;
-        let cmd = nextest
-            .run(sh, PROFILE)
-            .arg("--workspace")
-            .args(["--no-input-handler"])
-            .args(&self.nextest_args);
+        let cmd =
+            nextest.run(sh, PROFILE).arg("--workspace").args(["--no-input-handler"]).args(&self.nextest_args);
         let status = std::process::Command::from(cmd).status()?;
-        if !status
-            .code()
-            .is_some_and(|code| nextest::EXIT_RAN.contains(&code))
-        {
+        if !status.code().is_some_and(|code| nextest::EXIT_RAN.contains(&code)) {
             bail!("the tests did not run: see above for why");
         }
         let cases = nextest::read_junit(&nextest::junit_path(PROFILE))?;
@@ -71,12 +62,7 @@ struct Outcome {
 
 fn doc_tests(sh: &Shell) -> anyhow::Result<Outcome> {
     console::heading("doc tests");
-    let cmd = cmd!(sh, "cargo test --doc --workspace")
-        .quiet()
-        .ignore_status();
+    let cmd = cmd!(sh, "cargo test --doc --workspace").quiet().ignore_status();
     let passed = std::process::Command::from(cmd).status()?.success();
-    Ok(Outcome {
-        passed,
-        words: if passed { "passed" } else { "failed" }.to_owned(),
-    })
+    Ok(Outcome { passed, words: if passed { "passed" } else { "failed" }.to_owned() })
 }

@@ -70,10 +70,7 @@ pub(super) fn run(locks: &Locks, args: &Args) -> Result<Report, Error> {
         Lost::Kill => OnLost::Kill,
         Lost::Warn => OnLost::Warn,
     };
-    let policy = Policy {
-        on_lost,
-        kill_after,
-    };
+    let policy = Policy { on_lost, kill_after };
     let ended = guard::run(session, &args.command, policy, &signals, &say);
     super::tidy(locks);
     Ok(match ended {
@@ -94,16 +91,10 @@ fn denied(args: &Args, watcher: &Watcher<'_>, error: &Error) -> Report {
 
 /// The command could not be started: the codes of a shell.
 fn not_started(command: &[OsString], error: &io::Error) -> Report {
-    let program = command
-        .first()
-        .map(|program| program.to_string_lossy())
-        .unwrap_or_default();
+    let program = command.first().map(|program| program.to_string_lossy()).unwrap_or_default();
     let (exit, why) = match error.kind() {
         io::ErrorKind::NotFound => (Exit::NoCommand, "command not found".to_owned()),
         _ => (Exit::NotExecutable, error.to_string()),
     };
-    Report {
-        messages: vec![format!("failed to run {program}: {why}")],
-        ..Report::silent(exit)
-    }
+    Report { messages: vec![format!("failed to run {program}: {why}")], ..Report::silent(exit) }
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::exit::Exit;
 use super::output::{Output, Report, denial, whole_seconds};
-use super::values::Wanted;
+use super::values::{Wanted, pid};
 use super::waiting::Watcher;
 use crate::host::signals::Signals;
 use crate::{Error, Locks, Record};
@@ -16,13 +16,13 @@ use crate::{Error, Locks, Record};
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  \
     lokt lock deploy --ttl 30m --note 'by hand, ask Ada'\n  \
-    lokt lock build --pid $$            until this shell ends\n  \
+    lokt lock build --pid $$          held until this shell ends\n  \
     lokt lock db --wait --timeout 1m")]
 pub(super) struct Args {
     #[command(flatten)]
     wanted: Wanted,
     /// Tie the lock to this process: it ends with it
-    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(i64).range(1..))]
+    #[arg(long, value_name = "PID", value_parser = pid, allow_hyphen_values = true)]
     pid: Option<i64>,
     /// Print JSON
     #[arg(long)]
@@ -53,16 +53,8 @@ fn denied(args: &Args, watcher: &Watcher<'_>, error: &Error) -> Report {
     if let Some(signal) = watcher.ended_by.filter(|_| error.is_interrupted()) {
         report.exit = Exit::Signal(signal.as_raw());
     }
-    if let (true, Some(refusal), Some(now)) = (
-        args.json && error.is_held(),
-        error.refusal(),
-        error.refused_at(),
-    ) {
-        report.result = Some(Output::Json(denial(
-            args.wanted.name.as_str(),
-            refusal,
-            now,
-        )));
+    if args.json && report.exit == Exit::Held {
+        report.result = Some(Output::Json(denial(&args.wanted.name, error)));
     }
     report
 }

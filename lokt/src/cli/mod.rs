@@ -11,11 +11,11 @@ mod output;
 mod renew;
 mod status;
 mod unlock;
+mod usage;
 mod values;
 mod waiting;
 mod why;
 
-use std::ffi::{OsStr, OsString};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -35,13 +35,16 @@ use crate::{Error, Locks};
     version,
     about,
     max_term_width = 100,
+    args_override_self = true,
     after_help = "Examples:\n  \
         lokt guard deploy --ttl 5m -- ./deploy.sh    run it, unless somebody else does\n  \
         lokt guard build --wait -- make              run it when it is our turn\n  \
         lokt why deploy                              who is in the way, and what to do\n\n\
-        Exit codes: 0 ok, 1 error, 2 held, frozen or timed out, 3 not found, 4 not owner, 64 usage.\n\
-        guard: the command's own code; 128+n when a signal ended it; 126/127 not executable / not found;\n\
-        5 when the lock was lost and the command was ended."
+        Exit codes:\n  \
+        0  ok             2  held, frozen or timed out    4  not owner\n  \
+        1  error          3  not found                   64  usage\n  \
+        guard: the command's own code; 128+n when a signal ended it; 126 not\n  \
+        executable; 127 not found; 5 when the lock was lost and the command ended"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -61,14 +64,15 @@ enum Command {
 
 /// Runs the program with this process's arguments.
 pub fn main() -> ExitCode {
-    let arguments = go_style(std::env::args_os().collect());
-    if arguments.len() < 2 {
+    let arguments = usage::go_style(std::env::args_os().collect());
+    let Some(command) = arguments.get(1) else {
         output::out(&Cli::command().render_help().to_string());
         return Exit::Usage.into();
-    }
+    };
+    let command = command.to_string_lossy().into_owned();
     match Cli::try_parse_from(arguments) {
         Ok(cli) => run(cli.command).into(),
-        Err(error) => usage(&error).into(),
+        Err(error) => usage::explain(&error, &command).into(),
     }
 }
 
@@ -104,50 +108,4 @@ fn tidy(locks: &Locks) {
     if environment("LOKT_NO_SWEEP").is_none() {
         locks.tidy();
     }
-}
-
-/// The Go tool also takes `-ttl` for `--ttl`.
-fn go_style(arguments: Vec<OsString>) -> Vec<OsString> {
-    let mut own = true;
-    arguments
-        .into_iter()
-        .map(|argument| {
-            own &= argument != "--";
-            if own && is_go_flag(&argument) {
-                let mut long = OsString::from("-");
-                long.push(argument);
-                return long;
-            }
-            argument
-        })
-        .collect()
-}
-
-fn is_go_flag(argument: &OsStr) -> bool {
-    let bytes = argument.as_encoded_bytes();
-    bytes.len() > 2 && bytes[0] == b'-' && bytes[1].is_ascii_lowercase()
-}
-
-/// One clear line for bad usage; help and version as they are.
-fn usage(error: &clap::Error) -> Exit {
-    use clap::error::ErrorKind;
-    let text = error.render().to_string();
-    if matches!(
-        error.kind(),
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
-    ) {
-        output::out(&text);
-        return Exit::Ok;
-    }
-    let paragraphs = text
-        .split("\n\n")
-        .map(|p| p.split_whitespace().collect::<Vec<_>>().join(" "));
-    let kept: Vec<String> = paragraphs
-        .filter(|p| {
-            !p.is_empty() && !p.starts_with("Usage:") && !p.starts_with("For more information")
-        })
-        .map(|p| p.trim_start_matches("error: ").to_owned())
-        .collect();
-    output::say(&kept.join("; "));
-    Exit::Usage
 }

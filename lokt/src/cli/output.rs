@@ -7,7 +7,7 @@ use std::io::Write;
 use serde_json::{Map, Value, json};
 
 use super::exit::Exit;
-use crate::protocol::{Kind, Lapse, Liveness, Now, Record, Refusal, Standing};
+use crate::protocol::{Abandoned, Lapse, Liveness, Name, Now, Record, Refusal, Standing};
 use crate::{Error, words};
 
 /// What a command has to say, once.
@@ -29,41 +29,24 @@ pub(super) enum Output {
 impl Report {
     /// Success, with a result.
     pub(super) fn ok(result: Output) -> Self {
-        Self {
-            result: Some(result),
-            messages: Vec::new(),
-            exit: Exit::Ok,
-        }
+        Self { result: Some(result), messages: Vec::new(), exit: Exit::Ok }
     }
 
     /// Nothing to say.
     pub(super) fn silent(exit: Exit) -> Self {
-        Self {
-            result: None,
-            messages: Vec::new(),
-            exit,
-        }
+        Self { result: None, messages: Vec::new(), exit }
     }
 
     /// A failure that has been put into words.
     pub(super) fn failed(error: &Error) -> Self {
-        Self {
-            result: None,
-            messages: messages(error),
-            exit: Exit::from(error),
-        }
+        Self { result: None, messages: messages(error), exit: Exit::from(error) }
     }
 }
 
 /// The error and its hints.
 fn messages(error: &Error) -> Vec<String> {
     let mut messages = vec![error.to_string()];
-    messages.extend(
-        error
-            .hints()
-            .into_iter()
-            .map(|hint| format!("hint: {hint}")),
-    );
+    messages.extend(error.hints().into_iter().map(|hint| format!("hint: {hint}")));
     messages
 }
 
@@ -73,15 +56,29 @@ pub(super) fn print(report: &Report) -> Exit {
     let printed = match &report.result {
         None => Ok(()),
         Some(Output::Text(text)) => writeln(text),
-        Some(Output::Json(value)) => writeln(&format!("{value:#}")),
+        Some(Output::Json(value)) => writeln(&inert(&format!("{value:#}"))),
     };
     match printed {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            say(&format!("failed to write the result: {error}"));
+            say(&format!("failed to write the result: {}", words::cause(&error)));
             Exit::Failed
         }
         _ => report.exit,
     }
+}
+
+/// JSON whose strings have the same value, but show a terminal nothing to obey: what JSON itself need not escape.
+fn inert(json: &str) -> String {
+    let mut safe = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c != '\n' && words::is_obeyed(c) {
+            let units = c.encode_utf16(&mut [0; 2]).to_vec();
+            units.iter().for_each(|unit| safe.push_str(&format!("\\u{unit:04x}")));
+        } else {
+            safe.push(c);
+        }
+    }
+    safe
 }
 
 fn writeln(text: &str) -> std::io::Result<()> {
@@ -107,7 +104,9 @@ pub(super) fn out(text: &str) {
 /// Prints a message to stderr: one line, whatever is in it.
 pub(super) fn say(message: &str) {
     // With stderr gone there is nowhere to complain.
-    let _ = writeln!(std::io::stderr(), "lokt: {}", words::printable(message));
+    let line = format!("lokt: {}\n", words::printable(message));
+    // In one write: others may share the terminal, or the log.
+    let _ = std::io::stderr().write_all(line.as_bytes());
 }
 
 /// Rewrites the one line that a person watches.
@@ -116,21 +115,31 @@ pub(super) fn rewrite(line: &str) {
     let _ = std::io::stderr().flush();
 }
 
+/// What is to be said to one who asked for a lock by its id, if another one is there now.
+pub(super) fn another(name: &Name, id: &str, error: &Error) -> Report {
+    let mut report = Report::failed(error);
+    if let Some(Refusal::NotOwner(record)) = error.refusal()
+        && record.lock_id != id
+    {
+        report.messages[0] =
+            format!("lock \"{name}\" is not the one with the id {id}: {} has it now", words::person(record));
+    }
+    report
+}
+
 /// A denial, with the Go tool's fields.
-pub(super) fn denial(name: &str, refusal: &Refusal, now: &Now) -> Value {
+pub(super) fn denial(name: &Name, error: &Error) -> Value {
     let mut object = Map::new();
     object.insert("status".into(), json!("blocked"));
-    object.insert("name".into(), json!(name));
+    object.insert("name".into(), json!(name.as_str()));
+    // Without a refusal it was the lock directory itself that could not be had in time.
+    let (Some(refusal), Some(now)) = (error.refusal(), error.refused_at()) else {
+        return Value::Object(object);
+    };
     match refusal {
-        Refusal::Held {
-            record: Some(record),
-            standing,
-        } => {
+        Refusal::Held { record: Some(record), standing } => {
             object.extend(holder_fields("holder", record, standing, now));
-            object.insert(
-                "holder_acquired_ts".into(),
-                json!(whole_seconds(&record.acquired_ts)),
-            );
+            object.insert("holder_acquired_ts".into(), json!(whole_seconds(&record.acquired_ts)));
             if let Some(expiry) = &record.expires_at {
                 object.insert("holder_expires_at".into(), json!(whole_seconds(expiry)));
             }
@@ -149,7 +158,8 @@ pub(super) fn denial(name: &str, refusal: &Refusal, now: &Now) -> Value {
     Value::Object(object)
 }
 
-fn own_fields(object: &mut Map<String, Value>, record: &Record) {
+/// Ours, after them.
+pub(super) fn own_fields(object: &mut Map<String, Value>, record: &Record) {
     if !record.lock_id.is_empty() {
         object.insert("holder_lock_id".into(), json!(record.lock_id));
     }
@@ -176,55 +186,35 @@ pub(super) fn holder_fields(
     put("owner", json!(record.owner), !record.owner.is_empty());
     put("host", json!(record.host), !record.host.is_empty());
     put("pid", json!(record.pid), record.pid != 0);
-    put(
-        "agent_id",
-        json!(record.agent_id),
-        !record.agent_id.is_empty(),
-    );
+    put("agent_id", json!(record.agent_id), !record.agent_id.is_empty());
     put("age_sec", json!(age), age > 0);
     put("ttl_sec", json!(record.ttl_sec), record.ttl_sec.is_some());
-    put(
-        "remaining_sec",
-        json!(left),
-        left.is_some_and(|left| left > 0),
-    );
+    put("remaining_sec", json!(left), left.is_some_and(|left| left > 0));
     put("expired", json!(true), is_expired(standing));
-    put("pid_status", json!(pid_status(record, standing)), true);
+    put("pid_status", json!(pid_status(standing)), true);
     fields
 }
 
 /// What is left of the lease, in whole seconds.
 pub(super) fn left_sec(standing: &Standing) -> Option<u64> {
     match standing {
-        Standing::Held {
-            lapse: Lapse::Left(left),
-            ..
-        } => Some(left.as_secs()),
+        Standing::Held { lapse: Lapse::Left(left), .. } => Some(left.as_secs()),
         _ => None,
     }
 }
 
 /// Whether the lease has lapsed.
 pub(super) fn is_expired(standing: &Standing) -> bool {
-    matches!(
-        standing,
-        Standing::Lapsed { .. } | Standing::Abandoned(crate::protocol::Abandoned::TtlPassed)
-    )
+    matches!(standing, Standing::Lapsed { .. } | Standing::Abandoned(Abandoned::TtlPassed))
 }
 
 /// `alive`, `dead` or `unknown`.
-pub(super) fn pid_status(record: &Record, standing: &Standing) -> &'static str {
-    use crate::protocol::Abandoned;
+pub(super) fn pid_status(standing: &Standing) -> &'static str {
     match standing {
-        Standing::Held {
-            liveness: Liveness::Alive,
-            ..
+        Standing::Held { liveness: Liveness::Alive, .. } | Standing::Lapsed { liveness: Liveness::Alive } => {
+            "alive"
         }
-        | Standing::Lapsed {
-            liveness: Liveness::Alive,
-        } => "alive",
         Standing::Abandoned(Abandoned::HolderDead | Abandoned::PidGone) => "dead",
-        Standing::Held { .. } if record.kind == Some(Kind::Guard) => "unknown",
         _ => "unknown",
     }
 }
@@ -234,8 +224,6 @@ pub(super) fn whole_seconds(time: &str) -> String {
     let Some((seconds, rest)) = time.split_once('.') else {
         return time.to_owned();
     };
-    let zone = rest
-        .find(|c: char| !c.is_ascii_digit())
-        .map_or("", |at| &rest[at..]);
+    let zone = rest.find(|c: char| !c.is_ascii_digit()).map_or("", |at| &rest[at..]);
     format!("{seconds}{zone}")
 }

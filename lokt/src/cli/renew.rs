@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::output::{Output, Report, whole_seconds};
-use super::values::{duration, name};
+use super::output::{Output, Report, another, whole_seconds};
+use super::values::{duration, lock_id, name};
 use crate::protocol::{Authority, Name, format_duration};
 use crate::{Error, Locks};
 
@@ -22,7 +22,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "DURATION", value_parser = duration, allow_hyphen_values = true)]
     ttl: Option<Duration>,
     /// Renew it by its identity, whoever owns it
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = lock_id, allow_hyphen_values = true)]
     lock_id: Option<String>,
     /// Print JSON
     #[arg(long)]
@@ -35,11 +35,12 @@ pub(super) fn run(locks: &Locks, args: &Args) -> Result<Report, Error> {
         None => Authority::Owner(locks.identity().owner.clone()),
     };
     if args.ttl.is_some_and(|ttl| ttl.is_zero()) {
-        return Err(Error::invalid(
-            "a lease of no length can't be renewed: give --ttl a length",
-        ));
+        return Err(Error::invalid("a lease of no length can't be renewed: give --ttl a length"));
     }
-    let record = locks.renew(&args.name, by, args.ttl)?;
+    let record = match (locks.renew(&args.name, by, args.ttl), &args.lock_id) {
+        (Err(error), Some(id)) => return Ok(another(&args.name, id, &error)),
+        (renewed, _) => renewed?,
+    };
     let expires_at = record.expires_at.as_deref().map(whole_seconds);
     Ok(Report::ok(if args.json {
         Output::Json(json!({

@@ -5,13 +5,10 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::exit::Exit;
 use super::output::{Output, Report, is_expired, left_sec, pid_status, whole_seconds};
 use super::values::name;
 use crate::locks::Status;
-use crate::protocol::{
-    Authority, Freeze, Kind, Name, Now, Record, Refusal, Slot, Standing, format_duration,
-};
+use crate::protocol::{Authority, Freeze, Kind, Name, Now, Record, Refusal, Slot, Standing, format_duration};
 use crate::{Error, Locks, words};
 
 /// Show what is held, by whom, since when
@@ -43,11 +40,11 @@ fn one(locks: &Locks, name: &Name, args: &Args) -> Result<Report, Error> {
     let status = locks.status(name)?;
     let view = &status.view;
     if args.prune_expired && is_expired(&view.standing) && locks.break_stale(name).is_ok() {
-        let text = Output::Text(format!("pruned expired lock \"{name}\""));
-        return Ok(Report {
-            result: (!args.json).then_some(text),
-            ..Report::silent(Exit::Ok)
-        });
+        return Ok(Report::ok(if args.json {
+            Output::Json(json!({ "status": "pruned", "name": name.as_str() }))
+        } else {
+            Output::Text(format!("pruned expired lock \"{name}\""))
+        }));
     }
     match &view.slot {
         Slot::Record(record) => Ok(Report::ok(if args.json {
@@ -56,21 +53,13 @@ fn one(locks: &Locks, name: &Name, args: &Args) -> Result<Report, Error> {
             Output::Text(details(record, &status))
         })),
         Slot::Empty => {
-            let mut report =
-                Report::failed(&Error::refused(name, Refusal::NotFound, view.now.clone()));
+            let mut report = Report::failed(&Error::refused(name, Refusal::NotFound, view.now.clone()));
             if let Some(freeze) = &view.freeze {
-                report.messages.push(format!(
-                    "lock \"{name}\" is {}",
-                    words::frozen(freeze, &view.now)
-                ));
+                report.messages.push(format!("lock \"{name}\" is {}", words::frozen(freeze, &view.now)));
             }
             Ok(report)
         }
-        _ => Err(Error::refused(
-            name,
-            Refusal::Unusable(view.standing.clone()),
-            view.now.clone(),
-        )),
+        _ => Err(Error::refused(name, Refusal::Unusable(view.standing.clone()), view.now.clone())),
     }
 }
 
@@ -93,12 +82,11 @@ fn all(locks: &Locks, args: &Args) -> Result<Report, Error> {
     for name in &pruned {
         let _ = writeln!(text, "pruned: {name} (expired)");
     }
-    for line in shown.iter().flat_map(lines) {
-        let _ = writeln!(text, "{line}");
-    }
+    let lines: Vec<Line> = shown.iter().flat_map(lines).collect();
+    text.push_str(&table(&lines));
     if !pruned.is_empty() {
         let _ = writeln!(text, "\npruned {} expired lock(s)", pruned.len());
-    } else if shown.is_empty() {
+    } else if lines.is_empty() {
         text.push_str("no locks");
     }
     Ok(Report::ok(Output::Text(text)))
@@ -109,18 +97,11 @@ fn details(record: &Record, status: &Status) -> String {
     let view = &status.view;
     let mut text = String::new();
     let mut put = |label: &str, value: String| {
-        let label = if label.is_empty() {
-            String::new()
-        } else {
-            format!("{label}:")
-        };
+        let label = if label.is_empty() { String::new() } else { format!("{label}:") };
         text.push_str(&format!("{label:<10}{value}\n"));
     };
     put("name", status.name.to_string());
-    put(
-        "state",
-        words::state(&view.standing, view.freeze.is_some()).to_owned(),
-    );
+    put("state", words::state(&view.standing, view.freeze.is_some()).to_owned());
     put("owner", words::printable(&record.owner));
     if !record.agent_id.is_empty() {
         put("agent", words::printable(&record.agent_id));
@@ -130,7 +111,7 @@ fn details(record: &Record, status: &Status) -> String {
         "pid",
         match (record.pid, record.kind) {
             (0, Some(Kind::Manual)) => "none (locked by hand)".to_owned(),
-            (pid, _) => format!("{pid} ({})", pid_status(record, &view.standing)),
+            (pid, _) => format!("{pid} ({})", pid_status(&view.standing)),
         },
     );
     put("age", format_duration(record.age(&view.now)));
@@ -150,10 +131,7 @@ fn details(record: &Record, status: &Status) -> String {
         } else {
             format!("in {}", format_duration(left))
         };
-        put(
-            "expires",
-            format!("{} ({when})", words::printable(&whole_seconds(expiry))),
-        );
+        put("expires", format!("{} ({when})", words::printable(&whole_seconds(expiry))));
     }
     if let Some(token) = record.token {
         put("token", token.to_string());
@@ -166,11 +144,7 @@ fn details(record: &Record, status: &Status) -> String {
     }
     for (place, waiter) in status.waiters.iter().enumerate() {
         let label = if place == 0 { "waiting" } else { "" };
-        let person = format!(
-            "{}@{}",
-            words::printable(&waiter.owner),
-            words::printable(&waiter.host)
-        );
+        let person = words::owner_at_host(&waiter.owner, &waiter.host);
         let value = format!(
             "{}. {person}, pid {}, for {}",
             place + 1,
@@ -183,62 +157,74 @@ fn details(record: &Record, status: &Status) -> String {
 }
 
 fn waited(since: &str, now: &Now) -> String {
-    let waited = since
-        .parse::<jiff::Timestamp>()
-        .ok()
-        .map(|since| now.wall.duration_since(since));
-    format_duration(
-        waited
-            .and_then(|waited| Duration::try_from(waited).ok())
-            .unwrap_or_default(),
-    )
+    let waited = since.parse::<jiff::Timestamp>().ok().map(|since| now.wall.duration_since(since));
+    format_duration(waited.and_then(|waited| Duration::try_from(waited).ok()).unwrap_or_default())
+}
+
+/// A line of the list: a lock, or a freeze.
+struct Line {
+    name: String,
+    person: String,
+    rest: String,
+}
+
+/// The lines, in columns as wide as they need to be.
+fn table(lines: &[Line]) -> String {
+    let width = |column: fn(&Line) -> &str, least: usize| {
+        let widths = lines.iter().map(|line| column(line).chars().count());
+        widths.fold(least, usize::max)
+    };
+    // As wide as the Go tool has it, if that will do.
+    let name = width(|line| &line.name, 20);
+    let person = width(|line| &line.person, 0);
+    let mut text = String::new();
+    for line in lines {
+        let row = format!("{:<name$}  {:<person$}  {}", line.name, line.person, line.rest);
+        let _ = writeln!(text, "{}", row.trim_end());
+    }
+    text
 }
 
 /// A name's lines in the list: its lock, its freeze.
-fn lines(status: &Status) -> Vec<String> {
+fn lines(status: &Status) -> Vec<Line> {
     let view = &status.view;
-    let name = &status.name;
     let mut lines = Vec::new();
     match &view.slot {
         Slot::Record(record) => {
             let mark = match &view.standing {
-                Standing::Abandoned(crate::protocol::Abandoned::TtlPassed)
-                | Standing::Lapsed { .. } => " [EXPIRED]",
+                standing if is_expired(standing) => " [EXPIRED]",
                 Standing::Abandoned(_) => " [DEAD]",
                 _ => "",
             };
-            let waiting = match status.waiters.len() {
-                0 => String::new(),
-                count => format!(" ({count} waiting)"),
-            };
-            lines.push(format!("{}{mark}{waiting}", line(name, record, &view.now)));
+            let mut line = line(status, record, mark);
+            if !status.waiters.is_empty() {
+                let _ = write!(line.rest, " ({} waiting)", status.waiters.len());
+            }
+            if let Some(note) = &record.note {
+                let _ = write!(line.rest, "  {}", words::printable(note));
+            }
+            lines.push(line);
         }
         Slot::Empty => {}
-        _ => {
-            let state = words::state(&view.standing, false).to_uppercase();
-            lines.push(format!("{:<20}  [{state}]", name.as_str()));
-        }
+        _ => lines.push(Line {
+            name: status.name.to_string(),
+            person: "-".to_owned(),
+            rest: format!("[{}]", words::state(&view.standing, false).to_uppercase()),
+        }),
     }
     if let Some(freeze) = &view.freeze {
-        lines.push(format!(
-            "{} [FROZEN]",
-            line(name, &freeze.record, &view.now)
-        ));
+        lines.push(line(status, &freeze.record, " [FROZEN]"));
     }
     lines
 }
 
-fn line(name: &Name, record: &Record, now: &Now) -> String {
-    let person = format!(
-        "{}@{}",
-        words::printable(&record.owner),
-        words::printable(&record.host)
-    );
-    format!(
-        "{:<20}  {person}  {}",
-        name.as_str(),
-        format_duration(record.age(now))
-    )
+fn line(status: &Status, record: &Record, mark: &str) -> Line {
+    let age = format_duration(record.age(&status.view.now));
+    Line {
+        name: status.name.to_string(),
+        person: words::owner_at_host(&record.owner, &record.host),
+        rest: format!("{age}{mark}"),
+    }
 }
 
 /// A name's objects in the list: its lock, its freeze.
@@ -252,13 +238,7 @@ fn objects(status: &Status) -> Vec<Value> {
             objects.push(json!({ "name": status.name.as_str(), "state": state }));
         }
     }
-    objects.extend(
-        status
-            .view
-            .freeze
-            .as_ref()
-            .map(|freeze| frozen(freeze, status)),
-    );
+    objects.extend(status.view.freeze.as_ref().map(|freeze| frozen(freeze, status)));
     objects
 }
 
@@ -267,12 +247,13 @@ fn object(record: &Record, status: &Status) -> Value {
     let view = &status.view;
     let mut fields = common(record, status, &view.standing);
     let mut put = |key: &str, value: Value| drop(fields.insert(key.to_owned(), value));
-    put(
-        "state",
-        json!(words::state(&view.standing, view.freeze.is_some())),
-    );
-    put("kind", json!(record.kind));
-    put("lock_id", json!(record.lock_id));
+    put("state", json!(words::state(&view.standing, view.freeze.is_some())));
+    if let Some(kind) = record.kind {
+        put("kind", json!(kind));
+    }
+    if !record.lock_id.is_empty() {
+        put("lock_id", json!(record.lock_id));
+    }
     if let Some(token) = record.token {
         put("token", json!(token));
     }
@@ -311,34 +292,14 @@ fn common(record: &Record, status: &Status, standing: &Standing) -> Map<String, 
     put("owner", json!(record.owner), true);
     put("host", json!(record.host), true);
     put("pid", json!(record.pid), true);
-    put(
-        "pid_start_ns",
-        json!(record.pid_start_ns),
-        record.pid_start_ns.is_some(),
-    );
-    put(
-        "agent_id",
-        json!(record.agent_id),
-        !record.agent_id.is_empty(),
-    );
-    put(
-        "acquired_ts",
-        json!(whole_seconds(&record.acquired_ts)),
-        true,
-    );
+    put("pid_start_ns", json!(record.pid_start_ns), record.pid_start_ns.is_some());
+    put("agent_id", json!(record.agent_id), !record.agent_id.is_empty());
+    put("acquired_ts", json!(whole_seconds(&record.acquired_ts)), true);
     put("ttl_sec", json!(record.ttl_sec), record.ttl_sec.is_some());
-    put(
-        "expires_at",
-        json!(record.expires_at.as_deref().map(whole_seconds)),
-        record.expires_at.is_some(),
-    );
-    put(
-        "age_sec",
-        json!(record.age(&status.view.now).as_secs()),
-        true,
-    );
+    put("expires_at", json!(record.expires_at.as_deref().map(whole_seconds)), record.expires_at.is_some());
+    put("age_sec", json!(record.age(&status.view.now).as_secs()), true);
     put("expired", json!(is_expired(standing)), true);
-    put("pid_status", json!(pid_status(record, standing)), true);
+    put("pid_status", json!(pid_status(standing)), true);
     fields
 }
 

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::output::{Output, Report};
-use super::values::name;
+use super::output::{Output, Report, another};
+use super::values::{lock_id, name};
 use crate::protocol::{Authority, Kind, Name, Slot};
 use crate::{Error, Locks};
 
@@ -14,8 +14,8 @@ use crate::{Error, Locks};
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  \
     lokt unlock deploy\n  \
-    lokt unlock deploy --break-stale    only if its holder is dead or its lease has lapsed\n  \
-    lokt unlock --all                   every manual lock of this owner")]
+    lokt unlock deploy --break-stale   if its holder is dead or its lease has lapsed\n  \
+    lokt unlock --all                  every lock that you took with lokt lock")]
 pub(super) struct Args {
     /// The lock's name
     #[arg(value_parser = name, required_unless_present_any = ["owner", "all"], conflicts_with_all = ["owner", "all"])]
@@ -27,10 +27,10 @@ pub(super) struct Args {
     #[arg(long, conflicts_with_all = ["owner", "all", "force"])]
     break_stale: bool,
     /// Release it by its identity, whoever owns it
-    #[arg(long, value_name = "ID", conflicts_with_all = ["owner", "all", "force", "break_stale"])]
+    #[arg(long, value_name = "ID", value_parser = lock_id, allow_hyphen_values = true, conflicts_with_all = ["owner", "all", "force", "break_stale"])]
     lock_id: Option<String>,
     /// Release every manual lock of this owner
-    #[arg(long, value_name = "OWNER", conflicts_with = "all")]
+    #[arg(long, value_name = "OWNER", value_parser = owner, conflicts_with = "all")]
     owner: Option<String>,
     /// Release every manual lock of yours
     #[arg(long)]
@@ -56,7 +56,10 @@ fn one(locks: &Locks, name: &Name, args: &Args) -> Result<Report, Error> {
         (None, _, true) => Authority::Stale,
         (None, ..) => Authority::Owner(locks.identity().owner.clone()),
     };
-    locks.unlock(name, by)?;
+    match (locks.unlock(name, by), &args.lock_id) {
+        (Err(error), Some(id)) => return Ok(another(name, id, &error)),
+        (released, _) => released?,
+    };
     Ok(Report::ok(if args.json {
         Output::Json(json!({ "released": [name.as_str()], "count": 1 }))
     } else {
@@ -64,11 +67,15 @@ fn one(locks: &Locks, name: &Name, args: &Args) -> Result<Report, Error> {
     }))
 }
 
+fn owner(text: &str) -> Result<String, String> {
+    match text {
+        "" => Err("an owner is missing".to_owned()),
+        owner => Ok(owner.to_owned()),
+    }
+}
+
 fn many(locks: &Locks, args: &Args) -> Result<Report, Error> {
-    let owner = args
-        .owner
-        .clone()
-        .unwrap_or_else(|| locks.identity().owner.clone());
+    let owner = args.owner.clone().unwrap_or_else(|| locks.identity().owner.clone());
     let mut released = Vec::new();
     let mut messages = Vec::new();
     for status in locks.list()? {
@@ -76,10 +83,7 @@ fn many(locks: &Locks, args: &Args) -> Result<Report, Error> {
         match &status.view.slot {
             Slot::Record(record) if record.owner != owner => {}
             Slot::Record(record) if record.kind == Some(Kind::Guard) => {
-                messages.push(format!(
-                    "left lock \"{name}\": it is a guard's own (pid {})",
-                    record.pid
-                ));
+                messages.push(format!("left lock \"{name}\": it is a guard's own (pid {})", record.pid));
             }
             Slot::Record(_) => match locks.unlock(&name, Authority::Owner(owner.clone())) {
                 Ok(_) => released.push(name.to_string()),
@@ -97,8 +101,5 @@ fn many(locks: &Locks, args: &Args) -> Result<Report, Error> {
         (false, 0) => Output::Text("no locks matched".to_owned()),
         (false, _) => Output::Text(format!("released {count} lock(s)")),
     };
-    Ok(Report {
-        messages,
-        ..Report::ok(result)
-    })
+    Ok(Report { messages, ..Report::ok(result) })
 }

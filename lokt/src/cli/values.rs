@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::protocol::{Name, parse_duration};
-use crate::{Patience, Terms};
+use crate::protocol::{LockId, Name, parse_duration};
+use crate::{Patience, Terms, words};
 
 /// A waiter that names no limit gives up after this.
 const DEFAULT_WAIT: Duration = Duration::from_secs(600);
@@ -14,6 +14,25 @@ pub(super) fn name(text: &str) -> Result<Name, String> {
 
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).map_err(|bad| bad.to_string())
+}
+
+pub(super) fn lock_id(text: &str) -> Result<String, String> {
+    match LockId::parse(text) {
+        Some(id) => Ok(id.to_string()),
+        None => Err(format!(
+            "\"{}\" is not a lock's id: 32 hexadecimal digits, as lokt status NAME shows them",
+            words::printable(text)
+        )),
+    }
+}
+
+pub(super) fn pid(text: &str) -> Result<i64, String> {
+    match text.parse() {
+        Ok(pid) if pid > 0 => Ok(pid),
+        _ => {
+            Err(format!("\"{}\" is not a process id: give a number, as in --pid $$", words::printable(text)))
+        }
+    }
 }
 
 /// How a lock is wanted; shared by `lock` and `guard`.
@@ -53,10 +72,6 @@ impl Wanted {
         if !self.wait {
             return Patience::None;
         }
-        Patience::AtMost(
-            self.timeout
-                .filter(|time| !time.is_zero())
-                .unwrap_or(DEFAULT_WAIT),
-        )
+        Patience::AtMost(self.timeout.filter(|time| !time.is_zero()).unwrap_or(DEFAULT_WAIT))
     }
 }

@@ -25,12 +25,7 @@ pub(super) struct Watcher<'a> {
 impl<'a> Watcher<'a> {
     pub(super) fn new(signals: &'a Signals) -> Self {
         let on_terminal = isatty(rustix::stdio::stderr());
-        Self {
-            signals,
-            on_terminal,
-            said: false,
-            ended_by: None,
-        }
+        Self { signals, on_terminal, said: false, ended_by: None }
     }
 
     /// The lock was got.
@@ -52,8 +47,7 @@ impl<'a> Watcher<'a> {
 impl Onlooker for Watcher<'_> {
     fn progress(&mut self, progress: &Progress<'_>) {
         // A plain try that lets the line go first has nothing to report yet.
-        if matches!(progress.refusal, Refusal::Queued { .. })
-            && progress.waited < Duration::from_millis(500)
+        if matches!(progress.refusal, Refusal::Queued { .. }) && progress.waited < Duration::from_millis(500)
         {
             return;
         }
@@ -61,14 +55,9 @@ impl Onlooker for Watcher<'_> {
         if self.on_terminal {
             let waited = words::elapsed(progress.waited);
             let place = progress.ahead + 1;
-            rewrite(&fitted(&format!(
-                "lokt: waiting {waited}, place {place} in line: {why}"
-            )));
+            rewrite(&fitted(&format!("lokt: waiting {waited}, place {place} in line: {why}")));
         } else if !self.said {
-            say(&format!(
-                "waiting, place {} in line: {why}",
-                progress.ahead + 1
-            ));
+            say(&format!("waiting, place {} in line: {why}", progress.ahead + 1));
         }
         self.said = true;
     }
@@ -87,11 +76,7 @@ impl Onlooker for Watcher<'_> {
             return Nod::StepAside;
         }
         self.ended_by = came.into_iter().find(|signal| ends(*signal));
-        if self.ended_by.is_some() {
-            Nod::GiveUp
-        } else {
-            Nod::GoOn
-        }
+        if self.ended_by.is_some() { Nod::GiveUp } else { Nod::GoOn }
     }
 
     fn step_aside(&mut self) {
@@ -107,8 +92,7 @@ fn ends(signal: Signal) -> bool {
 
 /// The line cut to the terminal's width: a longer one would wrap, and could not be rewritten.
 fn fitted(line: &str) -> String {
-    let columns =
-        tcgetwinsize(rustix::stdio::stderr()).map_or(80, |size| usize::from(size.ws_col).max(20));
+    let columns = tcgetwinsize(rustix::stdio::stderr()).map_or(80, |size| usize::from(size.ws_col).max(20));
     if line.chars().count() < columns {
         return line.to_owned();
     }

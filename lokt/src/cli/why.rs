@@ -5,12 +5,11 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value, json};
 
 use super::exit::Exit;
-use super::output::{Output, Report, holder_fields};
+use super::output::{Output, Report, holder_fields, own_fields};
 use super::values::name;
 use crate::locks::Status;
 use crate::protocol::{
-    Abandoned, Freeze, Kind, Lapse, Liveness, Name, Record, Refusal, Slot, Standing,
-    format_duration,
+    Abandoned, Freeze, Kind, Lapse, Liveness, Name, Record, Refusal, Slot, Standing, format_duration,
 };
 use crate::{Error, Locks, words};
 
@@ -47,41 +46,25 @@ pub(super) fn run(locks: &Locks, args: &Args) -> Result<Report, Error> {
     let mut reasons: Vec<Reason> = Vec::new();
     reasons.extend(view.freeze.as_ref().map(|freeze| frozen(freeze, &status)));
     reasons.extend(in_the_way(&status));
-    let exit = if reasons.is_empty() {
-        Exit::Ok
-    } else {
-        Exit::Held
-    };
+    let exit = if reasons.is_empty() { Exit::Ok } else { Exit::Held };
     let result = if args.json {
-        Output::Json(object(&args.name, &reasons))
+        Output::Json(object(&status, &reasons))
     } else {
-        Output::Text(text(&args.name, &reasons, &status))
+        Output::Text(text(&reasons, &status))
     };
-    Ok(Report {
-        exit,
-        ..Report::ok(result)
-    })
+    Ok(Report { exit, ..Report::ok(result) })
 }
 
 fn frozen(freeze: &Freeze, status: &Status) -> Reason {
     let (record, now, name) = (&freeze.record, &status.view.now, &status.name);
     let lapse = freeze.left.map_or(Lapse::Never, Lapse::Left);
-    let standing = Standing::Held {
-        lapse,
-        liveness: Liveness::Unknown,
-    };
+    let standing = Standing::Held { lapse, liveness: Liveness::Unknown };
     let mut fields = holder_fields("freeze", record, &standing, now);
     fields.remove("freeze_pid_status");
     let age = format_duration(record.age(now));
     let left = freeze.left.map(format_duration);
-    let remaining = left
-        .as_ref()
-        .map(|left| format!(" ({left} remaining)"))
-        .unwrap_or_default();
-    let mut detail = vec![
-        format!("FROZEN by {}", words::person(record)),
-        format!("  Age:       {age}"),
-    ];
+    let remaining = left.as_ref().map(|left| format!(" ({left} remaining)")).unwrap_or_default();
+    let mut detail = vec![format!("FROZEN by {}", words::person(record)), format!("  Age:       {age}")];
     detail.extend(left.as_ref().map(|left| format!("  Remaining: {left}")));
     let wait = left.map_or_else(
         || "Wait for the freeze to end".to_owned(),
@@ -101,38 +84,31 @@ fn in_the_way(status: &Status) -> Option<Reason> {
     match (&status.view.slot, &status.view.standing) {
         (Slot::Record(record), standing) => Some(held(record, standing, status)),
         (_, Standing::Free) => None,
-        (_, Standing::InProgress) => Some(plain(
-            "held",
-            "It is just being acquired".to_owned(),
-            vec![format!("lokt lock --wait {name}")],
-        )),
-        (Slot::Corrupt(why), standing) => {
-            let alive = matches!(standing, Standing::CorruptButAlive(_));
-            let mut message = format!("Its record is corrupt: {}", words::printable(why));
-            message.push_str(if alive {
-                "; and a session of it still lives"
-            } else {
-                ""
-            });
-            let way = if alive { "--force" } else { "--break-stale" };
-            Some(plain(
-                "corrupted",
-                message,
-                vec![format!("lokt unlock {name} {way}")],
-            ))
-        }
+        (_, Standing::InProgress) => Some(Reason {
+            kind: "held",
+            message: "It is just being acquired".to_owned(),
+            detail: vec!["HELD: it is just being acquired".to_owned()],
+            fields: Map::new(),
+            suggestions: vec![format!("lokt lock --wait {name}")],
+        }),
+        (Slot::Corrupt(why), standing) => Some(corrupt(why, standing, name)),
         _ => None,
     }
 }
 
-fn plain(kind: &'static str, message: String, suggestions: Vec<String>) -> Reason {
-    let detail = vec![format!("{}: {message}", kind.to_uppercase())];
+fn corrupt(why: &str, standing: &Standing, name: &Name) -> Reason {
+    let mut why = words::printable(why);
+    let mut way = "--break-stale";
+    if matches!(standing, Standing::CorruptButAlive(_)) {
+        why.push_str("; and a session of it still lives");
+        way = "--force";
+    }
     Reason {
-        kind,
-        message,
-        detail,
+        kind: "corrupted",
+        message: format!("Its record is corrupt: {why}"),
+        detail: vec![format!("CORRUPT record: {why}")],
         fields: Map::new(),
-        suggestions,
+        suggestions: vec![format!("lokt unlock {name} {way}")],
     }
 }
 
@@ -143,60 +119,32 @@ fn held(record: &Record, standing: &Standing, status: &Status) -> Reason {
             ("dead_pid", "STALE", "dead", "dead_pid")
         }
         Standing::Abandoned(_) => ("expired", "EXPIRED", "its time has passed", "expired"),
-        Standing::Lapsed {
-            liveness: Liveness::Alive,
-        } => (
-            "expired",
-            "LAPSED",
-            "alive, but its lease has lapsed",
-            "expired",
-        ),
+        Standing::Lapsed { liveness: Liveness::Alive } => {
+            ("expired", "LAPSED", "alive, but its lease has lapsed", "expired")
+        }
         Standing::Lapsed { .. } => ("expired", "LAPSED", "its lease has lapsed", "expired"),
-        Standing::Held {
-            liveness: Liveness::Alive,
-            ..
-        } => ("held", "HELD", "alive", ""),
+        Standing::Held { liveness: Liveness::Alive, .. } => ("held", "HELD", "alive", ""),
         _ if record.pid == 0 => ("held", "HELD", "by hand", ""),
-        _ => (
-            "held",
-            "HELD",
-            "its process can't be seen from here",
-            "unknown",
-        ),
+        _ => ("held", "HELD", "its process can't be seen from here", "unknown"),
     };
     let mut fields = holder_fields("holder", record, standing, now);
     if !stale.is_empty() {
         fields.insert("holder_stale_reason".into(), json!(stale));
     }
+    own_fields(&mut fields, record);
     let age = format_duration(record.age(now));
-    let pid = if record.pid == 0 {
-        state.to_owned()
-    } else {
-        format!("PID {}, {state}", record.pid)
-    };
-    let mut detail = vec![
-        format!("{head} by {} ({pid})", words::person(record)),
-        format!("  Age:  {age}"),
-    ];
+    let pid = if record.pid == 0 { state.to_owned() } else { format!("PID {}, {state}", record.pid) };
+    let mut detail = vec![format!("{head} by {} ({pid})", words::person(record)), format!("  Age:  {age}")];
     if let Some(ttl) = record.ttl() {
         let left = match standing {
-            Standing::Held { lapse, .. } => lapse
-                .left()
-                .map(|left| format!("{} remaining", format_duration(left))),
+            Standing::Held { lapse, .. } => {
+                lapse.left().map(|left| format!("{} remaining", format_duration(left)))
+            }
             _ => Some("expired".to_owned()),
         };
-        detail.push(format!(
-            "  TTL:  {} ({})",
-            format_duration(ttl),
-            left.unwrap_or_default()
-        ));
+        detail.push(format!("  TTL:  {} ({})", format_duration(ttl), left.unwrap_or_default()));
     }
-    detail.extend(
-        record
-            .note
-            .as_ref()
-            .map(|note| format!("  Note: {}", words::printable(note))),
-    );
+    detail.extend(record.note.as_ref().map(|note| format!("  Note: {}", words::printable(note))));
     Reason {
         kind,
         message: format!("Held by {} ({pid}) for {age}", words::person(record)),
@@ -229,16 +177,9 @@ fn suggestions(record: &Record, standing: &Standing, name: &Name) -> Vec<String>
     }
 }
 
-fn object(name: &Name, reasons: &[Reason]) -> Value {
-    let status = if reasons.is_empty() {
-        "free"
-    } else {
-        "blocked"
-    };
-    let suggestions: Vec<&String> = reasons
-        .iter()
-        .flat_map(|reason| &reason.suggestions)
-        .collect();
+fn object(how: &Status, reasons: &[Reason]) -> Value {
+    let status = if reasons.is_empty() { "free" } else { "blocked" };
+    let suggestions: Vec<&String> = reasons.iter().flat_map(|reason| &reason.suggestions).collect();
     let reasons: Vec<Value> = reasons
         .iter()
         .map(|reason| {
@@ -249,16 +190,26 @@ fn object(name: &Name, reasons: &[Reason]) -> Value {
             Value::Object(object)
         })
         .collect();
-    json!({ "name": name.as_str(), "status": status, "reasons": reasons, "suggestions": suggestions })
+    json!({
+        "name": how.name.as_str(),
+        "status": status,
+        "reasons": reasons,
+        "suggestions": suggestions,
+        "waiters": how.waiters.len(),
+    })
 }
 
-fn text(name: &Name, reasons: &[Reason], status: &Status) -> String {
+fn text(reasons: &[Reason], status: &Status) -> String {
     let mut text = String::new();
-    if reasons.is_empty() {
-        let _ = writeln!(text, "Lock \"{name}\" is FREE — acquisition would succeed.");
-    } else {
-        let _ = writeln!(text, "Lock \"{name}\" is BLOCKED:");
-    }
+    let heading = match (reasons, status.waiters.len()) {
+        ([], 0) => "FREE — acquisition would succeed.",
+        ([], _) => "FREE — those in line come first.",
+        ([only], _) if matches!(only.kind, "dead_pid" | "corrupted") && status.view.standing.is_stale() => {
+            "left behind — the next one who wants it gets it:"
+        }
+        _ => "BLOCKED:",
+    };
+    let _ = writeln!(text, "Lock \"{}\" is {heading}", status.name);
     for reason in reasons {
         text.push('\n');
         for line in &reason.detail {

@@ -110,10 +110,7 @@ pub(crate) fn exec(command: &[OsString]) -> io::Error {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the guard starts commands")]
-#[expect(
-    unsafe_code,
-    reason = "there is no other way to do something between fork and exec"
-)]
+#[expect(unsafe_code, reason = "there is no other way to do something between fork and exec")]
 fn spawn(session: &Session, command: &[OsString], terminal: &Terminal) -> io::Result<Pid> {
     let (program, arguments) = command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     let mut command = Command::new(program);
@@ -122,25 +119,14 @@ fn spawn(session: &Session, command: &[OsString], terminal: &Terminal) -> io::Re
         .env("LOKT_NAME", session.name().as_str())
         .env("LOKT_LOCK_ID", session.lock_id().as_str())
         .env("LOKT_TOKEN", session.token().to_string())
-        .env(
-            crate::inside::HELD,
-            crate::inside::held_with(session.name(), session.lock_id()),
-        );
+        .env(crate::inside::HELD, crate::inside::held_with(session.name(), session.lock_id()));
     if terminal.wants_own_group() {
         command.process_group(0);
     }
-    let liveness = session
-        .file()
-        .descriptor()
-        .map(|fd| fd.try_clone_to_owned())
-        .transpose()?;
+    let liveness = session.file().descriptor().map(|fd| fd.try_clone_to_owned()).transpose()?;
     let foreground = terminal.to_hand_over()?;
     let guard = getpid();
-    let death = if session.deadline().is_some() {
-        Signal::KILL
-    } else {
-        Signal::TERM
-    };
+    let death = if session.deadline().is_some() { Signal::KILL } else { Signal::TERM };
     // SAFETY: between fork and exec only async-signal-safe calls are allowed, as another thread may have held any
     // lock at the fork. These are system calls on descriptors that were opened before; none allocates or locks.
     unsafe {
@@ -203,10 +189,7 @@ impl Guard<'_> {
     /// Attends to the command until it has ended.
     fn attend(&mut self) -> WaitStatus {
         loop {
-            match waitpid(
-                Some(self.child),
-                WaitOptions::NOHANG | WaitOptions::UNTRACED,
-            ) {
+            match waitpid(Some(self.child), WaitOptions::NOHANG | WaitOptions::UNTRACED) {
                 Ok(Some((_, status))) if status.stopped() => self.command_stopped(),
                 Ok(Some((_, status))) => return status,
                 Ok(None) | Err(_) => {}
@@ -258,11 +241,7 @@ impl Guard<'_> {
 
     /// Ends the command if the lock is lost, or can't be renewed and is about to lapse.
     fn look_at_lock(&mut self) {
-        let lost = self
-            .lost
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(error) = lost {
             return self.lost_lock(&error);
         }
@@ -274,10 +253,7 @@ impl Guard<'_> {
         }
         // We may have been paused, and the heartbeat with us: it has a last chance.
         self.session.nudge();
-        let slack = self
-            .session
-            .beat()
-            .map_or(LAST_CHANCE, |beat| (beat.margin / 5).min(LAST_CHANCE));
+        let slack = self.session.beat().map_or(LAST_CHANCE, |beat| (beat.margin / 5).min(LAST_CHANCE));
         let last = now() + slack;
         while now() < last && self.give_up_at().is_some_and(|give_up| now() >= give_up) {
             if self.session.is_lost() {
@@ -286,11 +262,7 @@ impl Guard<'_> {
             self.signals.wait(Some(now() + GROUP_POLL));
         }
         if self.give_up_at().is_some_and(|give_up| now() >= give_up) && !self.session.is_lost() {
-            let left = self
-                .session
-                .deadline()
-                .unwrap_or_default()
-                .saturating_sub(now());
+            let left = self.session.deadline().unwrap_or_default().saturating_sub(now());
             let left = format_duration(left);
             self.end_for_loss(&format!(
                 "lock \"{}\" could not be renewed, and {left} is left of its lease",
@@ -300,11 +272,7 @@ impl Guard<'_> {
     }
 
     fn give_up_at(&self) -> Option<Duration> {
-        Some(
-            self.session
-                .deadline()?
-                .saturating_sub(self.session.beat()?.margin),
-        )
+        Some(self.session.deadline()?.saturating_sub(self.session.beat()?.margin))
     }
 
     fn lost_lock(&mut self, error: &Error) {
@@ -322,17 +290,9 @@ impl Guard<'_> {
         }
         (self.tell)(&format!("{why}; ending the command"));
         let grace = self.session.beat().map_or(self.policy.kill_after, |beat| {
-            let left = self
-                .session
-                .deadline()
-                .unwrap_or_default()
-                .saturating_sub(now());
+            let left = self.session.deadline().unwrap_or_default().saturating_sub(now());
             // Before the lease lapses, if it has not; and what was taken away is not to be used for long.
-            if left.is_zero() || self.session.is_lost() {
-                self.policy.kill_after
-            } else {
-                beat.grace
-            }
+            if left.is_zero() || self.session.is_lost() { self.policy.kill_after } else { beat.grace }
         });
         self.end(grace, true);
     }
@@ -340,11 +300,7 @@ impl Guard<'_> {
     fn end(&mut self, grace: Duration, for_loss: bool) {
         self.group.signal(Signal::TERM);
         self.group.signal(Signal::CONT);
-        self.ending = Some(Ending {
-            kill_at: now() + grace,
-            killed: false,
-            for_loss,
-        });
+        self.ending = Some(Ending { kill_at: now() + grace, killed: false, for_loss });
     }
 
     fn kill_in_time(&mut self) {
@@ -375,11 +331,7 @@ impl Guard<'_> {
         }
         if self.ending.is_none() {
             let kill_at = now() + self.policy.kill_after;
-            self.ending = Some(Ending {
-                kill_at,
-                killed: false,
-                for_loss: false,
-            });
+            self.ending = Some(Ending { kill_at, killed: false, for_loss: false });
         }
         while self.group.lives() {
             for signal in self.signals.take() {
@@ -388,10 +340,7 @@ impl Guard<'_> {
                 }
             }
             self.kill_in_time();
-            let gone_by = self
-                .ending
-                .as_ref()
-                .map_or(Duration::ZERO, |ending| ending.kill_at + AFTER_KILL);
+            let gone_by = self.ending.as_ref().map_or(Duration::ZERO, |ending| ending.kill_at + AFTER_KILL);
             if now() >= gone_by {
                 (self.tell)("warning: a process of the command can't be ended");
                 return;

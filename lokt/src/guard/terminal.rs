@@ -50,9 +50,7 @@ impl Terminal {
         if on == [false; 3] {
             return Self::None;
         }
-        let Ok(terminal) =
-            rustix::fs::open("/dev/tty", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
-        else {
+        let Ok(terminal) = rustix::fs::open("/dev/tty", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) else {
             return Self::None;
         };
         if on == [true; 3] {
@@ -80,12 +78,7 @@ impl Terminal {
     }
 
     pub(super) fn group_of(self, child: Pid) -> Group {
-        Group {
-            child,
-            terminal: self,
-            told_to_end: Cell::new(false),
-            followers: RefCell::default(),
-        }
+        Group { child, terminal: self, told_to_end: Cell::new(false), followers: RefCell::default() }
     }
 }
 
@@ -124,10 +117,7 @@ impl Group {
             }
         }
         for (pid, start) in followers.iter().filter(|(pid, start)| runs(*pid, *start)) {
-            let _ = (
-                start,
-                process::as_pid(*pid).map(|pid| kill_process(pid, signal)),
-            );
+            let _ = (start, process::as_pid(*pid).map(|pid| kill_process(pid, signal)));
         }
     }
 
@@ -136,10 +126,7 @@ impl Group {
         if !matches!(self.terminal, Terminal::Partly) {
             return group_lives(self.child);
         }
-        self.followers
-            .borrow()
-            .iter()
-            .any(|(pid, start)| runs(*pid, *start))
+        self.followers.borrow().iter().any(|(pid, start)| runs(*pid, *start))
     }
 
     /// Makes the command's group the terminal's foreground, if ours is it now.
@@ -194,9 +181,7 @@ fn is_foreground(terminal: &File) -> bool {
 /// Whether nobody of our session, outside of our group, watches over our job.
 fn is_orphaned() -> bool {
     let (group, session) = (getpgrp(), getsid(None).ok());
-    let outside = process::ancestors()
-        .into_iter()
-        .find(|pid| group_of(*pid) != Some(group));
+    let outside = process::ancestors().into_iter().find(|pid| group_of(*pid) != Some(group));
     !outside.is_some_and(|pid| session.is_some() && session_of(pid) == session)
 }
 

@@ -13,20 +13,16 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, RenameFlags, Stat, fchmod, fstat, fsync, mkdirat, openat,
-    renameat, renameat_with, unlinkat,
+    AtFlags, FileType, Mode, OFlags, RenameFlags, Stat, fchmod, fstat, fsync, mkdirat, openat, renameat,
+    renameat_with, unlinkat,
 };
 use rustix::io::Errno;
 
 use super::{Content, Dir, Publish};
 use crate::protocol::Name;
 
-const DIRECTORY: OFlags = OFlags::DIRECTORY
-    .union(OFlags::NOFOLLOW)
-    .union(OFlags::CLOEXEC);
-const FILE: OFlags = OFlags::NOFOLLOW
-    .union(OFlags::NONBLOCK)
-    .union(OFlags::CLOEXEC);
+const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+const FILE: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
 
 /// How far in the future a file's time may lie and still count as now: a clock that was just set back.
 const AHEAD: Duration = Duration::from_secs(2);
@@ -111,12 +107,8 @@ impl Files {
         if let Some(root) = self.root.get() {
             return Ok(root);
         }
-        let fd = rustix::fs::open(
-            &self.path,
-            OFlags::DIRECTORY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )
-        .map_err(|error| named(&error.into(), "open", &self.path))?;
+        let fd = rustix::fs::open(&self.path, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|error| named(&error.into(), "open", &self.path))?;
         let opened = admit(fd, &self.path)?;
         Ok(self.root.get_or_init(|| opened))
     }
@@ -127,11 +119,7 @@ impl Files {
             Dir::Root => return Ok(Handle::Kept(&self.root()?.fd)),
             Dir::Line(name) => {
                 let lines = self.open_dir(Dir::Lines)?;
-                return Ok(Handle::Own(self.open_sub(
-                    lines.as_fd(),
-                    name.as_str(),
-                    dir,
-                )?));
+                return Ok(Handle::Own(self.open_sub(lines.as_fd(), name.as_str(), dir)?));
             }
             Dir::Locks => &self.locks,
             Dir::Freezes => &self.freezes,
@@ -205,10 +193,7 @@ impl Files {
         if ours || me == 0 {
             return Ok(());
         }
-        Err(strange(
-            path,
-            &format!("another user's (uid {})", stat.st_uid),
-        ))
+        Err(strange(path, &format!("another user's (uid {})", stat.st_uid)))
     }
 
     /// The mode of a new file; the mask of the process may take from it, see [`Self::share`].
@@ -225,12 +210,7 @@ impl Files {
         Ok(())
     }
 
-    pub(super) fn read(
-        &self,
-        dir: Dir<'_>,
-        file: &str,
-        at_most: usize,
-    ) -> io::Result<Option<Content>> {
+    pub(super) fn read(&self, dir: Dir<'_>, file: &str, at_most: usize) -> io::Result<Option<Content>> {
         let (opened, stat) = match self.open_regular(dir, file, OFlags::RDONLY) {
             Ok(opened) => opened,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -243,11 +223,7 @@ impl Files {
             .map_err(|error| named(&error, "read", &self.path_of(dir, file)))?;
         let truncated = bytes.len() > at_most;
         bytes.truncate(at_most);
-        Ok(Some(Content {
-            bytes,
-            truncated,
-            age: age(&stat),
-        }))
+        Ok(Some(Content { bytes, truncated, age: age(&stat) }))
     }
 
     /// See [`super::Host::publish`].
@@ -403,11 +379,7 @@ fn admit(fd: OwnedFd, path: &Path) -> io::Result<Opened> {
             ),
         ));
     }
-    Ok(Opened {
-        fd,
-        owner: stat.st_uid,
-        group,
-    })
+    Ok(Opened { fd, owner: stat.st_uid, group })
 }
 
 fn is_my_group(gid: u32) -> bool {
@@ -441,11 +413,7 @@ fn age(stat: &Stat) -> Duration {
     let modified = Duration::new(stat.st_mtime as u64, stat.st_mtime_nsec as u32);
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
     let now = Duration::new(now.tv_sec as u64, now.tv_nsec as u32);
-    if modified > now + AHEAD {
-        Duration::MAX
-    } else {
-        now.saturating_sub(modified)
-    }
+    if modified > now + AHEAD { Duration::MAX } else { now.saturating_sub(modified) }
 }
 
 /// File systems whose files no other machine can have open (statfs(2), `f_type`). Others may be, too; doubt
@@ -474,18 +442,12 @@ fn is_local(_: &OwnedFd) -> bool {
 
 /// An error that names the path and what was to be done with it.
 fn named(error: &io::Error, verb: &str, path: &Path) -> io::Error {
-    io::Error::new(
-        error.kind(),
-        format!("failed to {verb} {}: {error}", path.display()),
-    )
+    io::Error::new(error.kind(), format!("failed to {verb} {}: {error}", path.display()))
 }
 
 fn strange(path: &Path, what: &str) -> io::Error {
     io::Error::new(
         io::ErrorKind::InvalidData,
-        format!(
-            "{} is {what}, not a file of lokt's: it is left alone",
-            path.display()
-        ),
+        format!("{} is {what}, not a file of lokt's: it is left alone", path.display()),
     )
 }

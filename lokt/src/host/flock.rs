@@ -52,15 +52,12 @@ pub(super) fn exclusive_within(file: File, patience: Duration) -> io::Result<Opt
         thread::yield_now();
     }
     let (served, service) = mpsc::sync_channel(0);
-    thread::Builder::new()
-        .name("mutex".into())
-        .stack_size(64 * 1024)
-        .spawn(move || {
-            let taken = uninterrupted(|| FileExt::lock_exclusive(&file)).map(|()| file);
-            if let Err(mpsc::SendError(Ok(late))) = served.send(taken) {
-                unlock(&late);
-            }
-        })?;
+    thread::Builder::new().name("mutex".into()).stack_size(64 * 1024).spawn(move || {
+        let taken = uninterrupted(|| FileExt::lock_exclusive(&file)).map(|()| file);
+        if let Err(mpsc::SendError(Ok(late))) = served.send(taken) {
+            unlock(&late);
+        }
+    })?;
     match service.recv_timeout(patience) {
         Ok(taken) => taken.map(Some),
         Err(_) => Ok(None),
@@ -70,9 +67,7 @@ pub(super) fn exclusive_within(file: File, patience: Duration) -> io::Result<Opt
 fn taken(result: io::Result<()>) -> io::Result<bool> {
     match result {
         Ok(()) => Ok(true),
-        Err(error) if error.raw_os_error() == fs2::lock_contended_error().raw_os_error() => {
-            Ok(false)
-        }
+        Err(error) if error.raw_os_error() == fs2::lock_contended_error().raw_os_error() => Ok(false),
         Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
         Err(error) => Err(error),
     }

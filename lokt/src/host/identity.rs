@@ -27,9 +27,7 @@ impl Identity {
         let pid = i64::from(std::process::id());
         let pid_start = process::start_of(pid);
         Self {
-            owner: environment("LOKT_OWNER")
-                .or_else(user_name)
-                .unwrap_or_else(|| "unknown".into()),
+            owner: environment("LOKT_OWNER").or_else(user_name).unwrap_or_else(|| "unknown".into()),
             agent_id: environment("LOKT_AGENT_ID").unwrap_or_else(|| agent_of(pid, pid_start)),
             host: host_name(),
             pid,
@@ -40,10 +38,7 @@ impl Identity {
 }
 
 /// A variable of the environment; empty counts as unset, and what is not Unicode is shown as well as it can be.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one place that reads the environment"
-)]
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 pub(crate) fn environment(variable: &str) -> Option<String> {
     let value = std::env::var_os(variable)?;
     (!value.is_empty()).then(|| value.to_string_lossy().into_owned())
@@ -51,10 +46,7 @@ pub(crate) fn environment(variable: &str) -> Option<String> {
 
 /// The name of this machine (uname's nodename).
 pub(crate) fn host_name() -> String {
-    rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .into_owned()
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// The user's name from `/etc/passwd`, else from the environment, else the number.
@@ -62,9 +54,7 @@ pub(crate) fn host_name() -> String {
 /// Not `getpwuid`: in a static program it loads the C library's name service modules at run time.
 fn user_name() -> Option<String> {
     let uid = rustix::process::geteuid().as_raw();
-    let listed = fs::read("/etc/passwd")
-        .ok()
-        .and_then(|users| name_of(uid, &users));
+    let listed = fs::read("/etc/passwd").ok().and_then(|users| name_of(uid, &users));
     listed
         .or_else(|| environment("USER"))
         .or_else(|| environment("LOGNAME"))
@@ -86,9 +76,8 @@ fn agent_of(pid: i64, start: Option<i64>) -> String {
         Some(start) => format!("{pid}-{start}"),
         None => pid.to_string(),
     };
-    let hash = text.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
-        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-    });
+    let hash =
+        text.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     format!("agent-{:04x}", hash & 0xffff)
 }
 

@@ -235,11 +235,7 @@ pub trait Host: Send + Sync + 'static {
     /// # Errors
     ///
     /// [`StripeError`].
-    fn lock_stripe(
-        &self,
-        stripe: usize,
-        patience: Duration,
-    ) -> Result<Box<dyn Stripe>, StripeError>;
+    fn lock_stripe(&self, stripe: usize, patience: Duration) -> Result<Box<dyn Stripe>, StripeError>;
 
     /// Creates a session's file and takes its flock. The caller holds the name's mutex, so that no sweep finds
     /// the file before its flock is held.

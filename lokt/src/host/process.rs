@@ -27,11 +27,7 @@ fn stat(pid: i64) -> Option<Stat> {
     let parent = fields.next()?.parse().ok()?;
     // Field 22 of the line, counted from 1.
     let start = fields.nth(17)?.parse().ok()?;
-    Some(Stat {
-        state,
-        parent,
-        start,
-    })
+    Some(Stat { state, parent, start })
 }
 
 /// When a process started, in clock ticks since boot; `None` where the machine does not tell.
@@ -56,10 +52,7 @@ pub(crate) fn state_of(pid: i64, start: Option<i64>) -> ProcessState {
 
 /// A process id as the system takes it; none of what would mean "every process" or "my group".
 pub(crate) fn as_pid(pid: i64) -> Option<Pid> {
-    i32::try_from(pid)
-        .ok()
-        .filter(|pid| *pid > 0)
-        .and_then(Pid::from_raw)
+    i32::try_from(pid).ok().filter(|pid| *pid > 0).and_then(Pid::from_raw)
 }
 
 /// Whether a process is stopped (Ctrl-Z, SIGSTOP) and so can't take its turn.
@@ -85,11 +78,7 @@ pub(crate) fn time_namespace() -> Option<u64> {
 fn namespace(kind: &str) -> Option<u64> {
     let link = fs::read_link(format!("/proc/self/ns/{kind}")).ok()?;
     let text = link.to_str()?;
-    text.strip_prefix(kind)?
-        .strip_prefix(":[")?
-        .strip_suffix(']')?
-        .parse()
-        .ok()
+    text.strip_prefix(kind)?.strip_prefix(":[")?.strip_suffix(']')?.parse().ok()
 }
 
 /// The ancestors of this process, nearest first, as far as this namespace shows them.
@@ -119,12 +108,7 @@ pub(crate) fn descendants(pid: i64) -> Vec<i64> {
     let mut found = vec![pid];
     let mut next = 0;
     while let Some(&parent) = found.get(next) {
-        found.extend(
-            parents
-                .iter()
-                .filter(|(_, of)| *of == parent)
-                .map(|(pid, _)| *pid),
-        );
+        found.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid));
         next += 1;
     }
     found.split_off(1)
@@ -139,11 +123,7 @@ pub(crate) fn flock_holder(inode: u64) -> Option<String> {
         (fields.get(1) == Some(&"FLOCK") && of_file).then(|| fields.get(4)?.parse().ok())?
     })?;
     let command = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-    let stopped = if is_stopped(pid) {
-        ", which is stopped"
-    } else {
-        ""
-    };
+    let stopped = if is_stopped(pid) { ", which is stopped" } else { "" };
     match command.trim_end() {
         "" => Some(format!("process {pid}{stopped}")),
         command => Some(format!("process {pid} ({command}){stopped}")),
@@ -160,11 +140,7 @@ mod tests {
         let start = start_of(me);
         assert!(start.is_some());
         assert_eq!(state_of(me, start), ProcessState::Running);
-        assert_eq!(
-            state_of(me, Some(1)),
-            ProcessState::Gone,
-            "a reused id is not the same process"
-        );
+        assert_eq!(state_of(me, Some(1)), ProcessState::Gone, "a reused id is not the same process");
         let parent = i64::from(std::os::unix::process::parent_id());
         assert!(ancestors().contains(&parent));
         assert!(!ancestors().contains(&me), "nobody is their own ancestor");

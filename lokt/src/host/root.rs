@@ -38,21 +38,12 @@ impl Root {
     pub fn discover() -> io::Result<Self> {
         if let Some(path) = environment("LOKT_ROOT") {
             let path = PathBuf::from(path);
-            return Ok(Self {
-                path,
-                source: RootSource::Environment,
-            });
+            return Ok(Self { path, source: RootSource::Environment });
         }
         let here = std::env::current_dir()?;
         Ok(match git_common_dir(&here)? {
-            Some(git) => Self {
-                path: git.join("lokt"),
-                source: RootSource::Git,
-            },
-            None => Self {
-                path: here.join(".lokt"),
-                source: RootSource::WorkingDirectory,
-            },
+            Some(git) => Self { path: git.join("lokt"), source: RootSource::Git },
+            None => Self { path: here.join(".lokt"), source: RootSource::WorkingDirectory },
         })
     }
 }
@@ -80,9 +71,7 @@ fn git_common_dir(start: &Path) -> io::Result<Option<PathBuf>> {
 /// The common directory that a `.git` file leads to: that of a worktree, or of a submodule.
 fn linked(dir: &Path, dot_git: &Path) -> io::Result<PathBuf> {
     let text = fs::read_to_string(dot_git)?;
-    let target = text
-        .strip_prefix("gitdir:")
-        .map(|path| dir.join(path.trim_matches([' ', '\n', '\r'])));
+    let target = text.strip_prefix("gitdir:").map(|path| dir.join(path.trim_matches([' ', '\n', '\r'])));
     match target {
         Some(git) if git.is_dir() => common_of(&git),
         _ => Err(io::Error::new(

@@ -54,9 +54,6 @@ impl SessionFile for Fifo {
 impl Fifo {
     fn drain(&self) {
         let mut bytes = [0; 64];
-        while (&self.0)
-            .read(&mut bytes)
-            .is_ok_and(|read| read == bytes.len())
-        {}
+        while (&self.0).read(&mut bytes).is_ok_and(|read| read == bytes.len()) {}
     }
 }

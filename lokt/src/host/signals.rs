@@ -56,24 +56,14 @@ impl Signals {
             signal_hook::low_level::pipe::register(number, writable.try_clone()?)?;
             came.push((signal, flag));
         }
-        Ok(Self {
-            readable: readable.into(),
-            writable,
-            came,
-        })
+        Ok(Self { readable: readable.into(), writable, came })
     }
 
     /// The signals that came since the last time.
     pub(crate) fn take(&self) -> Vec<Signal> {
         let mut bytes = [0; 64];
-        while (&self.readable)
-            .read(&mut bytes)
-            .is_ok_and(|read| read == bytes.len())
-        {}
-        let came = self
-            .came
-            .iter()
-            .filter(|(_, flag)| flag.swap(false, Ordering::SeqCst));
+        while (&self.readable).read(&mut bytes).is_ok_and(|read| read == bytes.len()) {}
+        let came = self.came.iter().filter(|(_, flag)| flag.swap(false, Ordering::SeqCst));
         came.map(|(signal, _)| *signal).collect()
     }
 
@@ -85,10 +75,7 @@ impl Signals {
             tv_nsec: left.subsec_nanos().into(),
         });
         // Interrupted is as good as woken.
-        let _ = poll(
-            &mut [PollFd::new(&self.readable, PollFlags::IN)],
-            timeout.as_ref(),
-        );
+        let _ = poll(&mut [PollFd::new(&self.readable, PollFlags::IN)], timeout.as_ref());
     }
 
     /// The descriptor that becomes readable when a signal comes.
@@ -113,9 +100,5 @@ impl Waker {
 fn ignored() -> u64 {
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields);
-    fields
-        .split_ascii_whitespace()
-        .nth(30)
-        .and_then(|mask| mask.parse().ok())
-        .unwrap_or(0)
+    fields.split_ascii_whitespace().nth(30).and_then(|mask| mask.parse().ok()).unwrap_or(0)
 }

@@ -17,8 +17,8 @@ use rustix::time::{ClockId as Clock, clock_gettime};
 use super::files::Files;
 use super::session_file::Fifo;
 use super::{
-    Content, Dir, Host, MutexBusy, ProcessState, Publish, SessionFile, SessionState, Stripe,
-    StripeError, flock, process,
+    Content, Dir, Host, MutexBusy, ProcessState, Publish, SessionFile, SessionState, Stripe, StripeError,
+    flock, process,
 };
 use crate::protocol::{ClockId, Name, Now};
 
@@ -39,11 +39,7 @@ struct UnixStripe(File);
 impl UnixHost {
     /// The machine, with `root` as the lock directory.
     pub fn new(root: PathBuf) -> Self {
-        Self {
-            files: Files::new(root),
-            clock: OnceLock::new(),
-            watched: Arc::default(),
-        }
+        Self { files: Files::new(root), clock: OnceLock::new(), watched: Arc::default() }
     }
 
     /// `CLOCK_MONOTONIC` of the real machine.
@@ -70,12 +66,7 @@ impl UnixHost {
 impl Host for UnixHost {
     fn now(&self) -> Now {
         let clock = self.clock.get_or_init(clock_id).clone();
-        Now {
-            monotonic: monotonic(),
-            boottime: boottime(),
-            wall: jiff::Timestamp::now(),
-            clock,
-        }
+        Now { monotonic: monotonic(), boottime: boottime(), wall: jiff::Timestamp::now(), clock }
     }
 
     fn is_local(&self) -> bool {
@@ -122,19 +113,12 @@ impl Host for UnixHost {
         self.files.append(file, line)
     }
 
-    fn lock_stripe(
-        &self,
-        stripe: usize,
-        patience: Duration,
-    ) -> Result<Box<dyn Stripe>, StripeError> {
+    fn lock_stripe(&self, stripe: usize, patience: Duration) -> Result<Box<dyn Stripe>, StripeError> {
         let name = format!("{stripe:02x}");
         loop {
             let file = self.files.open_stripe(&name).map_err(StripeError::Io)?;
-            let inode = fstat(&file)
-                .map_err(|error| StripeError::Io(error.into()))?
-                .st_ino;
-            let Some(file) = flock::exclusive_within(file, patience).map_err(StripeError::Io)?
-            else {
+            let inode = fstat(&file).map_err(|error| StripeError::Io(error.into()))?.st_ino;
+            let Some(file) = flock::exclusive_within(file, patience).map_err(StripeError::Io)? else {
                 let holder = process::flock_holder(inode);
                 return Err(StripeError::Busy(MutexBusy { holder }));
             };
@@ -147,22 +131,14 @@ impl Host for UnixHost {
 
     fn create_session(&self, file: &str) -> io::Result<Box<dyn SessionFile>> {
         let sessions = self.files.open_dir(Dir::Sessions)?;
-        mknodat(
-            &sessions,
-            file,
-            FileType::Fifo,
-            Mode::from_raw_mode(0o600),
-            0,
-        )?;
+        mknodat(&sessions, file, FileType::Fifo, Mode::from_raw_mode(0o600), 0)?;
         let fd = self.open_session(file, OFlags::RDWR)?;
         self.files.share(&fd)?;
         let fifo = Fifo(File::from(fd));
         if flock::try_exclusive(&fifo.0)? {
             return Ok(Box::new(fifo));
         }
-        Err(io::Error::other(
-            "a session file that was just made is locked",
-        ))
+        Err(io::Error::other("a session file that was just made is locked"))
     }
 
     fn probe_session(&self, file: &str) -> SessionState {
@@ -213,10 +189,7 @@ impl Host for UnixHost {
             return false;
         };
         self.watched.watch(format!("process {pid}"), bell, move || {
-            let mut fds = [rustix::event::PollFd::new(
-                &process,
-                rustix::event::PollFlags::IN,
-            )];
+            let mut fds = [rustix::event::PollFd::new(&process, rustix::event::PollFlags::IN)];
             while rustix::event::poll(&mut fds, None) == Err(rustix::io::Errno::INTR) {}
         })
     }
@@ -252,21 +225,11 @@ impl Watched {
             return true;
         }
         let (watched, key) = (Arc::clone(self), what.clone());
-        let thread = thread::Builder::new()
-            .name("watch".into())
-            .stack_size(64 * 1024);
+        let thread = thread::Builder::new().name("watch".into()).stack_size(64 * 1024);
         let spawned = thread.spawn(move || {
             end();
-            let bells = watched
-                .0
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .remove(&key);
-            bells
-                .iter()
-                .flatten()
-                .filter_map(Weak::upgrade)
-                .for_each(|bell| bell.ring());
+            let bells = watched.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+            bells.iter().flatten().filter_map(Weak::upgrade).for_each(|bell| bell.ring());
         });
         if spawned.is_ok() {
             all.insert(what, vec![bell]);

@@ -185,22 +185,15 @@ fn acquire(
         Standing::Held { .. } | Standing::InProgress | Standing::CorruptButAlive(_) => false,
     };
     if !to_be_had {
-        return Decision::Refuse(Refusal::Held {
-            record: held_record(evidence),
-            standing,
-        });
+        return Decision::Refuse(Refusal::Held { record: held_record(evidence), standing });
     }
     if let Some(freeze) = &evidence.freeze {
         return Decision::Refuse(Refusal::Frozen(freeze.clone()));
     }
     if evidence.ahead > 0 {
-        return Decision::Refuse(Refusal::Queued {
-            ahead: evidence.ahead,
-        });
+        return Decision::Refuse(Refusal::Queued { ahead: evidence.ahead });
     }
-    let last_token = held_record(evidence)
-        .and_then(|record| record.token)
-        .unwrap_or(0);
+    let last_token = held_record(evidence).and_then(|record| record.token).unwrap_or(0);
     let token = evidence.next_token.max(last_token.saturating_add(1));
     Decision::Admit {
         record: Box::new(new_record(name, claim, token, now)),
@@ -244,15 +237,10 @@ fn renew(
 ) -> Decision {
     let record = match (&evidence.slot, authority) {
         (Slot::Record(record), _) => record,
-        // What can't be read may still be ours: only what is gone or another's is lost.
-        (Slot::Unreadable(_) | Slot::Newer(_) | Slot::Torn, _) => {
-            return Decision::Refuse(Refusal::Unusable(standing));
-        }
-        (Slot::Empty | Slot::Corrupt(_), Authority::Session(_)) => {
-            return Decision::Refuse(Refusal::Lost(None));
-        }
+        (Slot::Empty, Authority::Session(_)) => return Decision::Refuse(Refusal::Lost(None)),
         (Slot::Empty, _) => return Decision::Refuse(Refusal::NotFound),
-        (Slot::Corrupt(_), _) => return Decision::Refuse(Refusal::Unusable(standing)),
+        // What can't be read may still be ours: only what is gone or another's is lost.
+        _ => return Decision::Refuse(Refusal::Unusable(standing)),
     };
     if let Some(refusal) = refuse_authority(authority, record) {
         return Decision::Refuse(refusal);
@@ -274,9 +262,7 @@ fn release(authority: &Authority, evidence: &Evidence, standing: Standing) -> De
         (_, Authority::Force) => None,
         (_, Authority::Stale) => refuse_fresh(evidence, &standing),
         (Slot::Record(record), _) => refuse_authority(authority, record),
-        (Slot::Torn | Slot::Corrupt(_) | Slot::Newer(_), _) => {
-            Some(Refusal::Unusable(standing.clone()))
-        }
+        (Slot::Torn | Slot::Corrupt(_) | Slot::Newer(_), _) => Some(Refusal::Unusable(standing.clone())),
     };
     match refusal {
         Some(refusal) => Decision::Refuse(refusal),
@@ -306,10 +292,7 @@ fn refuse_fresh(evidence: &Evidence, standing: &Standing) -> Option<Refusal> {
     match standing {
         Standing::Newer(_) => Some(Refusal::Unusable(standing.clone())),
         stale if stale.is_stale() => None,
-        fresh => Some(Refusal::NotStale {
-            record: held_record(evidence),
-            standing: fresh.clone(),
-        }),
+        fresh => Some(Refusal::NotStale { record: held_record(evidence), standing: fresh.clone() }),
     }
 }
 
@@ -322,11 +305,7 @@ fn sweep(evidence: &Evidence, standing: Standing, now: &Now) -> Decision {
         stale &= lapse(go, now, evidence.unchanged_for, evidence.earlier_boot).has_lapsed();
     }
     if stale {
-        Decision::Remove(Displaced {
-            record,
-            standing,
-            authority: None,
-        })
+        Decision::Remove(Displaced { record, standing, authority: None })
     } else {
         Decision::Refuse(Refusal::NotStale { record, standing })
     }

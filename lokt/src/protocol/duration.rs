@@ -21,10 +21,7 @@ const UNITS: [(&str, u64); 8] = [
 ///
 /// A number without a unit, an unknown unit, a sign, or more than 292 years.
 pub fn parse_duration(text: &str) -> Result<Duration, BadDuration> {
-    let bad = |fault| BadDuration {
-        text: text.chars().take(80).collect(),
-        fault,
-    };
+    let bad = |fault| BadDuration { text: text.chars().take(80).collect(), fault };
     if text.is_empty() {
         return Err(bad(Fault::Empty));
     }
@@ -39,10 +36,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, BadDuration> {
         if unit.is_empty() {
             return Err(bad(Fault::NoUnit));
         }
-        let (_, scale) = UNITS
-            .iter()
-            .find(|(known, _)| *known == unit)
-            .ok_or_else(|| bad(Fault::Unit))?;
+        let (_, scale) = UNITS.iter().find(|(known, _)| *known == unit).ok_or_else(|| bad(Fault::Unit))?;
         let part = scaled(number, *scale).map_err(bad)?;
         total = total
             .checked_add(part)
@@ -73,10 +67,7 @@ fn scaled(number: &str, scale: u64) -> Result<u64, Fault> {
         unit /= 10;
         part += unit * u64::from(digit - b'0');
     }
-    whole
-        .checked_mul(scale)
-        .and_then(|nanos| nanos.checked_add(part))
-        .ok_or(Fault::TooLong)
+    whole.checked_mul(scale).and_then(|nanos| nanos.checked_add(part)).ok_or(Fault::TooLong)
 }
 
 /// Writes a duration for people: whole seconds from one second on (`1h30m0s`, `90s` is `1m30s`), else
@@ -113,26 +104,16 @@ impl fmt::Display for BadDuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = self.text.escape_debug();
         match self.fault {
-            Fault::Empty => write!(
-                f,
-                "a duration is missing: write it like 500ms, 90s, 5m, 1h30m"
-            ),
-            Fault::Negative => write!(
-                f,
-                "duration \"{text}\" is negative: write it like 90s, 5m, 1h30m"
-            ),
+            Fault::Empty => write!(f, "a duration is missing: write it like 500ms, 90s, 5m, 1h30m"),
+            Fault::Negative => write!(f, "duration \"{text}\" is negative: write it like 90s, 5m, 1h30m"),
             Fault::NoUnit => write!(
                 f,
                 "duration \"{text}\" has a number without a unit: write {text}s for seconds, {text}m for minutes"
             ),
-            Fault::Unit => write!(
-                f,
-                "duration \"{text}\" has an unknown unit: use h, m, s, ms, us or ns, as in 1h30m"
-            ),
-            Fault::Number => write!(
-                f,
-                "duration \"{text}\" has no proper number: write it like 90s, 1.5h"
-            ),
+            Fault::Unit => {
+                write!(f, "duration \"{text}\" has an unknown unit: use h, m, s, ms, us or ns, as in 1h30m")
+            }
+            Fault::Number => write!(f, "duration \"{text}\" has no proper number: write it like 90s, 1.5h"),
             Fault::TooLong => write!(f, "duration \"{text}\" is longer than 292 years"),
         }
     }
@@ -159,11 +140,7 @@ mod tests {
             ("3ns", 3),
             ("0s", 0),
         ] {
-            assert_eq!(
-                parse_duration(text),
-                Ok(Duration::from_nanos(nanos)),
-                "{text}"
-            );
+            assert_eq!(parse_duration(text), Ok(Duration::from_nanos(nanos)), "{text}");
         }
     }
 

@@ -108,11 +108,7 @@ impl Lapse {
     }
 
     fn after(left: Duration) -> Self {
-        if left.is_zero() {
-            Self::Lapsed
-        } else {
-            Self::Left(left)
-        }
+        if left.is_zero() { Self::Lapsed } else { Self::Left(left) }
     }
 }
 
@@ -138,11 +134,7 @@ pub fn lapse(record: &Record, now: &Now, unchanged_for: Duration, earlier_boot: 
             return Lapse::after(left);
         }
     }
-    let passed = if earlier_boot {
-        now.boottime.max(unchanged_for)
-    } else {
-        unchanged_for
-    };
+    let passed = if earlier_boot { now.boottime.max(unchanged_for) } else { unchanged_for };
     Lapse::after(ttl.saturating_sub(passed))
 }
 
@@ -154,9 +146,7 @@ fn go_lapse(record: &Record, now: &Now) -> Lapse {
     });
     match expiry {
         None => Lapse::Never,
-        Some(expiry) => {
-            Lapse::after(Duration::try_from(expiry.duration_since(now.wall)).unwrap_or_default())
-        }
+        Some(expiry) => Lapse::after(Duration::try_from(expiry.duration_since(now.wall)).unwrap_or_default()),
     }
 }
 
@@ -196,18 +186,9 @@ mod tests {
     #[test]
     fn beats_at_half_the_ttl_but_not_faster_than_twice_a_second() {
         let kill_after = Duration::from_secs(5);
-        assert_eq!(
-            Beat::new(Duration::from_secs(2), kill_after).interval,
-            Duration::from_secs(1)
-        );
-        assert_eq!(
-            Beat::new(Duration::from_secs(1), kill_after).interval,
-            MIN_BEAT
-        );
-        assert_eq!(
-            Beat::new(Duration::from_secs(300), kill_after).interval,
-            Duration::from_secs(150)
-        );
+        assert_eq!(Beat::new(Duration::from_secs(2), kill_after).interval, Duration::from_secs(1));
+        assert_eq!(Beat::new(Duration::from_secs(1), kill_after).interval, MIN_BEAT);
+        assert_eq!(Beat::new(Duration::from_secs(300), kill_after).interval, Duration::from_secs(150));
     }
 
     #[test]
@@ -217,10 +198,7 @@ mod tests {
                 let ttl = Duration::from_secs(ttl);
                 let beat = Beat::new(ttl, Duration::from_secs(kill_after));
                 assert!(beat.grace < beat.margin, "{beat:?}");
-                assert!(
-                    beat.interval + beat.margin < ttl,
-                    "a beat is due before the margin: {beat:?}"
-                );
+                assert!(beat.interval + beat.margin < ttl, "a beat is due before the margin: {beat:?}");
                 assert!(
                     beat.retry * 2 < ttl - beat.interval - beat.margin,
                     "there is room to retry: {beat:?}"

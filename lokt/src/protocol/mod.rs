@@ -35,9 +35,7 @@ mod standing;
 #[cfg(test)]
 mod table;
 
-pub use decide::{
-    Authority, Claim, Decision, Displaced, Evidence, Manner, Refusal, Request, decide,
-};
+pub use decide::{Authority, Claim, Decision, Displaced, Evidence, Manner, Refusal, Request, decide};
 pub use duration::{BadDuration, format_duration, parse_duration};
 pub use lease::{Beat, ClockId, Lapse, MIN_GUARD_TTL, Now, lapse};
 pub use name::{BadName, Name};

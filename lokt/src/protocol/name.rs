@@ -46,10 +46,7 @@ impl std::str::FromStr for Name {
         } else {
             return Ok(Self(text.to_owned()));
         };
-        Err(BadName {
-            name: text.chars().take(MAX_BYTES).collect(),
-            fault,
-        })
+        Err(BadName { name: text.chars().take(MAX_BYTES).collect(), fault })
     }
 }
 
@@ -66,12 +63,7 @@ pub struct BadName {
 
 impl fmt::Display for BadName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "invalid lock name \"{}\": {}",
-            self.name.escape_debug(),
-            self.fault
-        )
+        write!(f, "invalid lock name \"{}\": {}", self.name.escape_debug(), self.fault)
     }
 }
 
@@ -84,14 +76,7 @@ mod tests {
     #[test]
     fn accepts_what_go_and_file_systems_accept() {
         let longest = "x".repeat(200);
-        for good in [
-            "a",
-            "build",
-            ".hidden",
-            "a.b_c-d",
-            "UPPER9",
-            longest.as_str(),
-        ] {
+        for good in ["a", "build", ".hidden", "a.b_c-d", "UPPER9", longest.as_str()] {
             assert!(good.parse::<Name>().is_ok(), "{good} should be a name");
         }
     }
@@ -119,9 +104,6 @@ mod tests {
             assert!(refused.is_err(), "{bad:?} should be refused");
         }
         let said = "\u{1b}[31m".parse::<Name>().unwrap_err().to_string();
-        assert!(
-            !said.contains('\u{1b}'),
-            "control sequences are escaped: {said}"
-        );
+        assert!(!said.contains('\u{1b}'), "control sequences are escaped: {said}");
     }
 }

@@ -230,11 +230,7 @@ impl Record {
 }
 
 fn torn_or_corrupt(age: Duration, why: String) -> Slot {
-    if age < TORN_FOR {
-        Slot::Torn
-    } else {
-        Slot::Corrupt(why)
-    }
+    if age < TORN_FOR { Slot::Torn } else { Slot::Corrupt(why) }
 }
 
 /// The version in words, if it is a number beyond [`VERSION`].
@@ -274,33 +270,21 @@ mod tests {
 
     #[test]
     fn keeps_unknown_fields_and_the_order_of_its_own() {
-        let Slot::Record(record) = read(r#"{"later":{"a":[1]},"version":1,"name":"x","pid":1}"#)
-        else {
+        let Slot::Record(record) = read(r#"{"later":{"a":[1]},"version":1,"name":"x","pid":1}"#) else {
             panic!("not read");
         };
         let text = String::from_utf8(record.write()).unwrap();
-        assert!(
-            text.starts_with("{\n  \"version\": 1,\n  \"name\": \"x\","),
-            "{text}"
-        );
+        assert!(text.starts_with("{\n  \"version\": 1,\n  \"name\": \"x\","), "{text}");
         assert!(text.contains("\"later\": {"), "{text}");
     }
 
     #[test]
     fn tells_newer_from_corrupt() {
-        for newer in [
-            r#"{"version":99}"#,
-            r#"{"version":2,"pid":"?"}"#,
-            r#"{"version":1e30}"#,
-        ] {
+        for newer in [r#"{"version":99}"#, r#"{"version":2,"pid":"?"}"#, r#"{"version":1e30}"#] {
             assert!(matches!(read(newer), Slot::Newer(_)), "{newer}");
         }
         let deep = "[".repeat(100_000);
-        let nested = format!(
-            "{{\"version\":1,\"x\":{}1{}}}",
-            "[".repeat(5000),
-            "]".repeat(5000)
-        );
+        let nested = format!("{{\"version\":1,\"x\":{}1{}}}", "[".repeat(5000), "]".repeat(5000));
         for corrupt in [
             "nonsense",
             "[]",
@@ -318,10 +302,7 @@ mod tests {
         ] {
             assert!(matches!(read(corrupt), Slot::Corrupt(_)), "{:.40}", corrupt);
         }
-        assert!(matches!(
-            Record::read(b"{\"owner\":\"\xff\"}", OLD),
-            Slot::Corrupt(_)
-        ));
+        assert!(matches!(Record::read(b"{\"owner\":\"\xff\"}", OLD), Slot::Corrupt(_)));
     }
 
     #[test]

@@ -112,10 +112,7 @@ impl Freeze {
             Slot::Empty | Slot::Torn | Slot::Corrupt(_) | Slot::Unreadable(_) => return None,
         };
         let lapse = lapse(&record, now, Duration::ZERO, true);
-        (!lapse.has_lapsed()).then(|| Self {
-            left: lapse.left(),
-            record,
-        })
+        (!lapse.has_lapsed()).then(|| Self { left: lapse.left(), record })
     }
 }
 

@@ -1,1 +1,341 @@
+//! The state table of `docs/protocol.md`, a test for each row, and the rules around it.
 
+use std::time::Duration;
+
+use super::*;
+
+const TTL: Duration = Duration::from_secs(60);
+const BOOT: &str = "boot-1/4026531834";
+
+fn at(seconds: u64) -> Now {
+    Now {
+        monotonic: Duration::from_secs(1000 + seconds),
+        boottime: Duration::from_secs(5000 + seconds),
+        wall: jiff::Timestamp::from_second(1_800_000_000 + seconds as i64).unwrap(),
+        clock: ClockId::new(BOOT),
+    }
+}
+
+fn claim(kind: Kind, ttl: Option<Duration>) -> Claim {
+    Claim {
+        lock_id: LockId::from_random([7; 16]),
+        kind,
+        owner: "ada".into(),
+        host: "here".into(),
+        pid: 42,
+        pid_start: Some(1),
+        pid_ns: Some(1),
+        agent_id: "agent-1".into(),
+        ttl,
+        note: None,
+    }
+}
+
+fn evidence(slot: Slot, liveness: Liveness) -> Evidence {
+    Evidence {
+        slot,
+        liveness,
+        unchanged_for: Duration::ZERO,
+        earlier_boot: false,
+        survivors: false,
+        freeze: None,
+        ahead: 0,
+        next_token: 10,
+    }
+}
+
+/// The record of a claim that was admitted at second 0.
+fn admitted(kind: Kind, ttl: Option<Duration>) -> Record {
+    let request = Request::Acquire(claim(kind, ttl), Manner::Plain);
+    match decide("x", &request, &evidence(Slot::Empty, Liveness::Unknown), &at(0)) {
+        Decision::Admit { record, displaced: None } => *record,
+        other => panic!("a free lock is to be had: {other:?}"),
+    }
+}
+
+fn slot(record: Record) -> Slot {
+    Slot::Record(Box::new(record))
+}
+
+fn go_record(expires_in: Option<i64>) -> Slot {
+    let expiry = expires_in.map(|s| {
+        format!(r#","ttl_sec":60,"expires_at":"{}""#, at(0).wall + jiff::SignedDuration::from_secs(s))
+    });
+    let text = format!(
+        r#"{{"version":1,"name":"x","owner":"bob","host":"here","pid":7,"acquired_ts":"2027-01-15T08:00:00Z"{}}}"#,
+        expiry.unwrap_or_default()
+    );
+    Record::read(text.as_bytes(), Duration::from_secs(60))
+}
+
+/// What each of the three columns of the table comes to.
+#[derive(Debug, PartialEq)]
+enum Outcome {
+    TakesOver,
+    Removes,
+    Denied,
+    Refused,
+    Unusable,
+}
+
+fn outcome(request: &Request, evidence: &Evidence, now: &Now) -> Outcome {
+    match decide("x", request, evidence, now) {
+        Decision::Admit { record, displaced: Some(_) } => {
+            assert!(record.token > Some(9), "a take-over gets a new token");
+            Outcome::TakesOver
+        }
+        Decision::Remove(_) => Outcome::Removes,
+        Decision::Refuse(Refusal::Held { .. }) => Outcome::Denied,
+        Decision::Refuse(Refusal::NotStale { .. }) => Outcome::Refused,
+        Decision::Refuse(Refusal::Unusable(_)) => Outcome::Unusable,
+        other => panic!("not in the table: {other:?}"),
+    }
+}
+
+/// Checks one row: plain, `--break-stale` or `--wait`, `unlock --break-stale`.
+fn row(evidence: &Evidence, now: &Now, plain: Outcome, breaking: Outcome, unlock: Outcome) {
+    for kind in [Kind::Guard, Kind::Manual] {
+        let acquire = |manner| Request::Acquire(claim(kind, None), manner);
+        assert_eq!(outcome(&acquire(Manner::Plain), evidence, now), plain, "plain");
+        assert_eq!(outcome(&acquire(Manner::BreakStale), evidence, now), breaking, "--break-stale");
+    }
+    let released = outcome(&Request::Release(Authority::Stale), evidence, now);
+    assert_eq!(released, unlock, "unlock --break-stale");
+}
+
+use Outcome::{Denied, Refused, Removes, TakesOver, Unusable};
+
+#[test]
+fn row_guard_alive_not_lapsed() {
+    for ttl in [None, Some(TTL)] {
+        let known = evidence(slot(admitted(Kind::Guard, ttl)), Liveness::Alive);
+        row(&known, &at(59), Denied, Denied, Refused);
+    }
+    let strict = evidence(slot(admitted(Kind::Guard, None)), Liveness::Alive);
+    row(&strict, &at(1_000_000), Denied, Denied, Refused);
+}
+
+#[test]
+fn row_guard_alive_lapsed() {
+    for liveness in [Liveness::Alive, Liveness::Unknown] {
+        let known = evidence(slot(admitted(Kind::Guard, Some(TTL))), liveness);
+        row(&known, &at(60), Denied, TakesOver, Removes);
+    }
+}
+
+#[test]
+fn row_guard_dead() {
+    for ttl in [None, Some(TTL)] {
+        let known = evidence(slot(admitted(Kind::Guard, ttl)), Liveness::Dead);
+        row(&known, &at(1), TakesOver, TakesOver, Removes);
+    }
+}
+
+#[test]
+fn row_manual_no_lapse() {
+    for (ttl, second) in [(None, 1_000_000), (Some(TTL), 59)] {
+        let known = evidence(slot(admitted(Kind::Manual, ttl)), Liveness::Unknown);
+        row(&known, &at(second), Denied, Denied, Refused);
+    }
+}
+
+#[test]
+fn row_manual_lapsed_or_its_pid_gone() {
+    let lapsed = evidence(slot(admitted(Kind::Manual, Some(TTL))), Liveness::Unknown);
+    row(&lapsed, &at(60), TakesOver, TakesOver, Removes);
+    let gone = evidence(slot(admitted(Kind::Manual, None)), Liveness::Dead);
+    row(&gone, &at(1), TakesOver, TakesOver, Removes);
+}
+
+#[test]
+fn row_corrupt() {
+    let corrupt = evidence(Slot::Corrupt("not JSON".into()), Liveness::Unknown);
+    row(&corrupt, &at(1), TakesOver, TakesOver, Removes);
+}
+
+#[test]
+fn row_corrupt_while_a_session_lives() {
+    let mut corrupt = evidence(Slot::Corrupt("not JSON".into()), Liveness::Unknown);
+    corrupt.survivors = true;
+    row(&corrupt, &at(1), Denied, Denied, Refused);
+}
+
+#[test]
+fn row_half_written() {
+    row(&evidence(Slot::Torn, Liveness::Unknown), &at(1), Denied, Denied, Refused);
+}
+
+#[test]
+fn row_newer_version() {
+    let newer = evidence(Slot::Newer("99".into()), Liveness::Unknown);
+    row(&newer, &at(1), Unusable, Unusable, Unusable);
+    let forced = decide("x", &Request::Release(Authority::Force), &newer, &at(1));
+    assert!(matches!(forced, Decision::Remove(_)), "--force removes it");
+}
+
+#[test]
+fn row_not_to_be_read() {
+    let planted = evidence(Slot::Unreadable("a symbolic link".into()), Liveness::Unknown);
+    row(&planted, &at(1), Unusable, Unusable, Unusable);
+    let forced = decide("x", &Request::Release(Authority::Force), &planted, &at(1));
+    assert!(matches!(forced, Decision::Refuse(_)), "not even --force touches it");
+}
+
+#[test]
+fn row_of_the_go_tool() {
+    let alive = evidence(go_record(None), Liveness::Alive);
+    row(&alive, &at(1_000_000), Denied, Denied, Refused);
+    let dead = evidence(go_record(None), Liveness::Dead);
+    row(&dead, &at(1), TakesOver, TakesOver, Removes);
+    let lapsed = evidence(go_record(Some(60)), Liveness::Alive);
+    row(&lapsed, &at(59), Denied, Denied, Refused);
+    row(&lapsed, &at(61), Denied, TakesOver, Removes);
+    let elsewhere = evidence(go_record(Some(60)), Liveness::Unknown);
+    row(&elsewhere, &at(61), TakesOver, TakesOver, Removes);
+}
+
+#[test]
+fn an_unknown_kind_counts_as_held() {
+    let mut record = admitted(Kind::Guard, Some(TTL));
+    record.kind = Some(Kind::Unknown);
+    for liveness in [Liveness::Dead, Liveness::Unknown] {
+        row(&evidence(slot(record.clone()), liveness), &at(1_000_000), Denied, Denied, Refused);
+    }
+}
+
+#[test]
+fn another_machines_lease_lapses_when_it_was_seen_unchanged_for_all_of_it() {
+    let mut record = admitted(Kind::Guard, Some(TTL));
+    record.clock_id = Some("boot-2/1".into());
+    let mut known = evidence(slot(record), Liveness::Unknown);
+    row(&known, &at(1_000_000), Denied, Denied, Refused);
+    known.unchanged_for = TTL - Duration::from_nanos(1);
+    row(&known, &at(0), Denied, Denied, Refused);
+    known.unchanged_for = TTL;
+    row(&known, &at(0), Denied, TakesOver, Removes);
+}
+
+#[test]
+fn an_earlier_boots_lease_lapses_by_the_time_since_boot() {
+    let mut record = admitted(Kind::Manual, Some(TTL));
+    record.clock_id = Some("boot-0/1".into());
+    let mut known = evidence(slot(record), Liveness::Unknown);
+    known.earlier_boot = true;
+    let mut now = at(0);
+    now.boottime = TTL - Duration::from_nanos(1);
+    row(&known, &now, Denied, Denied, Refused);
+    now.boottime = TTL;
+    row(&known, &now, TakesOver, TakesOver, Removes);
+}
+
+#[test]
+fn a_deadline_further_off_than_the_ttl_is_not_believed() {
+    let mut record = admitted(Kind::Guard, Some(TTL));
+    record.deadline_ns = Some(u64::MAX);
+    let mut known = evidence(slot(record), Liveness::Unknown);
+    row(&known, &at(0), Denied, Denied, Refused);
+    known.unchanged_for = TTL;
+    row(&known, &at(0), Denied, TakesOver, Removes);
+}
+
+#[test]
+fn the_wall_clock_decides_nothing() {
+    let known = evidence(slot(admitted(Kind::Guard, Some(TTL))), Liveness::Alive);
+    for wall in [0, 4_000_000_000] {
+        let mut now = at(59);
+        now.wall = jiff::Timestamp::from_second(wall).unwrap();
+        row(&known, &now, Denied, Denied, Refused);
+        let mut now = at(60);
+        now.wall = jiff::Timestamp::from_second(wall).unwrap();
+        row(&known, &now, Denied, TakesOver, Removes);
+    }
+}
+
+#[test]
+fn nobody_overtakes_the_line_and_a_freeze_admits_nobody() {
+    let acquire = Request::Acquire(claim(Kind::Guard, None), Manner::BreakStale);
+    let mut free = evidence(Slot::Empty, Liveness::Unknown);
+    free.ahead = 2;
+    let refused = decide("x", &acquire, &free, &at(0));
+    assert_eq!(refused, Decision::Refuse(Refusal::Queued { ahead: 2 }));
+    free.freeze = Freeze::in_force(slot(admitted(Kind::Freeze, Some(TTL))), &at(59));
+    assert!(matches!(decide("x", &acquire, &free, &at(59)), Decision::Refuse(Refusal::Frozen(_))));
+    assert_eq!(Freeze::in_force(slot(admitted(Kind::Freeze, Some(TTL))), &at(60)), None);
+}
+
+#[test]
+fn renewal_and_release_are_for_the_very_admission() {
+    let mut record = admitted(Kind::Guard, Some(TTL));
+    let own = Authority::Session(LockId::from_random([7; 16]));
+    let known = evidence(slot(record.clone()), Liveness::Alive);
+    let Decision::Renew(renewed) = decide("x", &Request::Renew(own.clone(), None), &known, &at(90)) else {
+        panic!("its own record is renewed, even after a pause");
+    };
+    assert_eq!(renewed.deadline(), Some(at(90).monotonic + TTL));
+    assert_eq!((renewed.renewals, renewed.token), (Some(1), record.token));
+    record.lock_id = "0".repeat(32);
+    let taken = evidence(slot(record), Liveness::Alive);
+    for gone in [taken, evidence(Slot::Empty, Liveness::Unknown)] {
+        for request in [Request::Renew(own.clone(), None), Request::Release(own.clone())] {
+            assert!(matches!(decide("x", &request, &gone, &at(1)), Decision::Refuse(Refusal::Lost(_))));
+        }
+    }
+}
+
+#[test]
+fn what_can_not_be_read_is_not_lost() {
+    let own = Authority::Session(LockId::from_random([7; 16]));
+    for slot in
+        [Slot::Corrupt("?".into()), Slot::Torn, Slot::Unreadable("EIO".into()), Slot::Newer("2".into())]
+    {
+        let unread = evidence(slot, Liveness::Unknown);
+        let renewed = decide("x", &Request::Renew(own.clone(), None), &unread, &at(1));
+        assert!(matches!(renewed, Decision::Refuse(Refusal::Unusable(_))), "{renewed:?}");
+    }
+}
+
+#[test]
+fn names_and_ids_are_enough_for_manual_locks_only() {
+    let id = LockId::from_random([7; 16]).to_string();
+    for (kind, may) in [(Kind::Manual, true), (Kind::Guard, false)] {
+        let known = evidence(slot(admitted(kind, Some(TTL))), Liveness::Unknown);
+        for by in [Authority::Owner("ada".into()), Authority::Id(id.clone())] {
+            for request in [Request::Release(by.clone()), Request::Renew(by.clone(), None)] {
+                let refused =
+                    matches!(decide("x", &request, &known, &at(1)), Decision::Refuse(Refusal::NotOwner(_)));
+                assert_eq!(refused, !may, "{kind:?} {request:?}");
+            }
+        }
+        for by in [Authority::Owner("eve".into()), Authority::Id("1".into())] {
+            let decided = decide("x", &Request::Release(by), &known, &at(1));
+            assert!(matches!(decided, Decision::Refuse(Refusal::NotOwner(_))), "{kind:?}: {decided:?}");
+        }
+    }
+}
+
+#[test]
+fn tokens_rise_above_what_the_record_and_the_counter_know() {
+    let mut record = admitted(Kind::Guard, None);
+    record.token = Some(500);
+    let known = evidence(slot(record), Liveness::Dead);
+    let acquire = Request::Acquire(claim(Kind::Guard, None), Manner::Plain);
+    match decide("x", &acquire, &known, &at(1)) {
+        Decision::Admit { record, .. } => assert_eq!(record.token, Some(501)),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_sweep_removes_what_binds_nobody_and_nothing_else() {
+    let swept = |evidence: &Evidence, second| {
+        matches!(decide("x", &Request::Sweep, evidence, &at(second)), Decision::Remove(_))
+    };
+    assert!(swept(&evidence(slot(admitted(Kind::Guard, None)), Liveness::Dead), 1));
+    assert!(swept(&evidence(slot(admitted(Kind::Manual, Some(TTL))), Liveness::Unknown), 60));
+    assert!(swept(&evidence(go_record(Some(60)), Liveness::Dead), 61));
+    assert!(!swept(&evidence(slot(admitted(Kind::Guard, Some(TTL))), Liveness::Alive), 60), "it lives");
+    assert!(!swept(&evidence(slot(admitted(Kind::Manual, None)), Liveness::Unknown), 1_000_000));
+    assert!(!swept(&evidence(Slot::Corrupt("?".into()), Liveness::Unknown), 1), "it can be looked at");
+    assert!(!swept(&evidence(Slot::Newer("2".into()), Liveness::Unknown), 1));
+    assert!(!swept(&evidence(go_record(Some(60)), Liveness::Dead), 59), "the Go tool keeps it as well");
+}

@@ -8,15 +8,8 @@ use super::scale::Scale;
 use super::stats::time;
 
 pub fn section(report: &Report) -> String {
-    let late = series(report, |run| {
-        run.renewals.iter().map(|renewal| renewal.late_ms).collect()
-    });
-    let left = series(report, |run| {
-        run.renewals
-            .iter()
-            .map(|renewal| share_left(run, renewal))
-            .collect()
-    });
+    let late = series(report, |run| run.renewals.iter().map(|renewal| renewal.late_ms).collect());
+    let left = series(report, |run| run.renewals.iter().map(|renewal| share_left(run, renewal)).collect());
     let takeover = series(report, |run| run.takeover_ms.into_iter().collect());
     let handover = series(report, |run| run.handover_ms.into_iter().collect());
     [
@@ -43,11 +36,7 @@ pub fn section(report: &Report) -> String {
             "A normal end: from the release to the waiting contender's admission.",
             &times(&handover, "hand-over latency (logarithmic)", "hand-overs"),
         ),
-        figure(
-            "Wall time of each run",
-            "Failed runs are crosses.",
-            &walls(report),
-        ),
+        figure("Wall time of each run", "Failed runs are crosses.", &walls(report)),
         "</div>\n</section>\n".to_owned(),
     ]
     .concat()
@@ -55,11 +44,7 @@ pub fn section(report: &Report) -> String {
 
 fn legend(report: &Report) -> String {
     let key = |(index, summary): (usize, &Summary)| {
-        format!(
-            "<li><i class=\"c{}\"></i>TTL {}</li>",
-            index % COLORS,
-            escape(&summary.ttl.label)
-        )
+        format!("<li><i class=\"c{}\"></i>TTL {}</li>", index % COLORS, escape(&summary.ttl.label))
     };
     let ttls: String = report.ttls.iter().enumerate().map(key).collect();
     let marks = "<li><i class=\"median\"></i>median</li><li><i class=\"worst\"></i>worst</li>";
@@ -67,48 +52,25 @@ fn legend(report: &Report) -> String {
 }
 
 fn figure(title: &str, caption: &str, plot: &str) -> String {
-    format!(
-        "<figure class=\"card\">\n<figcaption><b>{title}</b> {caption}</figcaption>\n{plot}</figure>\n"
-    )
+    format!("<figure class=\"card\">\n<figcaption><b>{title}</b> {caption}</figcaption>\n{plot}</figure>\n")
 }
 
 fn series(report: &Report, values: fn(&Run) -> Vec<f64>) -> Vec<Series> {
     let of = |(index, summary): (usize, &Summary)| Series {
         label: summary.ttl.label.clone(),
         color: index % COLORS,
-        values: report
-            .runs
-            .iter()
-            .filter(|run| run.ttl == summary.ttl.label)
-            .flat_map(values)
-            .collect(),
+        values: report.runs.iter().filter(|run| run.ttl == summary.ttl.label).flat_map(values).collect(),
     };
     report.ttls.iter().enumerate().map(of).collect()
 }
 
 fn times(series: &[Series], axis: &str, things: &str) -> String {
-    let scale = Scale::log_time(
-        series
-            .iter()
-            .flat_map(|series| series.values.iter().copied()),
-    );
-    Rows {
-        series,
-        scale: &scale,
-        axis,
-        things,
-        worst_is_min: false,
-        words: time,
-    }
-    .draw()
+    let scale = Scale::log_time(series.iter().flat_map(|series| series.values.iter().copied()));
+    Rows { series, scale: &scale, axis, things, worst_is_min: false, words: time }.draw()
 }
 
 fn shares(series: &[Series]) -> String {
-    let scale = Scale::percent(
-        series
-            .iter()
-            .flat_map(|series| series.values.iter().copied()),
-    );
+    let scale = Scale::percent(series.iter().flat_map(|series| series.values.iter().copied()));
     let axis = "lease left, in percent of the TTL";
     Rows {
         series,
@@ -122,14 +84,8 @@ fn shares(series: &[Series]) -> String {
 }
 
 fn walls(report: &Report) -> String {
-    let color = |run: &Run| {
-        report
-            .ttls
-            .iter()
-            .position(|summary| summary.ttl.label == run.ttl)
-            .unwrap_or(0)
-            % COLORS
-    };
+    let color =
+        |run: &Run| report.ttls.iter().position(|summary| summary.ttl.label == run.ttl).unwrap_or(0) % COLORS;
     let dot = |run: &Run| Dot {
         series: color(run),
         x: f64::from(run.run),

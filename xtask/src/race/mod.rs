@@ -82,35 +82,17 @@ pub struct Race {
 impl Race {
     /// A race over one TTL, the rest as usual: for the CI matrix.
     pub fn of(ttl: Vec<Ttl>, runs: Option<u32>, sanitize: bool) -> Self {
-        Self {
-            runs,
-            run: None,
-            ttl,
-            jobs: None,
-            contenders: None,
-            keep: false,
-            out: None,
-            sanitize,
-        }
+        Self { runs, run: None, ttl, jobs: None, contenders: None, keep: false, out: None, sanitize }
     }
 
     pub fn run(self, sh: &Shell) -> anyhow::Result<()> {
-        let sanitizer = self
-            .sanitize
-            .then(|| sanitize::Sanitizer::for_this_machine(sh))
-            .transpose()?;
+        let sanitizer = self.sanitize.then(|| sanitize::Sanitizer::for_this_machine(sh)).transpose()?;
         let plan = self.plan()?;
         let _workspace = sh.push_dir(paths::workspace());
         let nextest = Nextest::find_or_install(sh)?;
         let out = OutDir::prepare(&plan.out)?;
 
-        let runner = Runner {
-            sh,
-            nextest: &nextest,
-            plan: &plan,
-            out: &out,
-            sanitizer: sanitizer.as_ref(),
-        };
+        let runner = Runner { sh, nextest: &nextest, plan: &plan, out: &out, sanitizer: sanitizer.as_ref() };
         let seconds = runner.race()?;
         let report = Report::new(sh, &plan, seconds, results::collect(&plan, &out)?);
         report.write(&out)?;
@@ -128,10 +110,7 @@ impl Race {
 
     fn plan(&self) -> anyhow::Result<Plan> {
         let default_runs = if self.sanitize { sanitize::RUNS } else { RUNS };
-        let out = self
-            .out
-            .clone()
-            .unwrap_or_else(|| paths::target().join("race"));
+        let out = self.out.clone().unwrap_or_else(|| paths::target().join("race"));
         Ok(Plan {
             ttls: plan::distinct(&self.ttl)?,
             runs: self.run.or(self.runs).unwrap_or(default_runs),

@@ -9,8 +9,7 @@ use crate::UsageError;
 
 /// Names a directory as ours. Only what a race itself puts beside it is ever removed.
 const MARKER: &str = ".lokt-race";
-const MARKER_TEXT: &str =
-    "Results of `cargo xtask race`; the next race into this directory replaces them.\n";
+const MARKER_TEXT: &str = "Results of `cargo xtask race`; the next race into this directory replaces them.\n";
 
 /// All that a race puts into its directory.
 const CONTENTS: [&str; 9] = [
@@ -45,12 +44,8 @@ impl OutDir {
         }
         fs::create_dir_all(root).with_context(|| format!("failed to create {}", root.display()))?;
         let alone = lock(&marker)?;
-        fs::write(&marker, MARKER_TEXT)
-            .with_context(|| format!("failed to write {}", marker.display()))?;
-        let out = Self {
-            root: root.to_owned(),
-            _alone: alone,
-        };
+        fs::write(&marker, MARKER_TEXT).with_context(|| format!("failed to write {}", marker.display()))?;
+        let out = Self { root: root.to_owned(), _alone: alone };
         out.clear()?;
         Ok(out)
     }
@@ -117,9 +112,7 @@ fn is_missing_or_empty(dir: &Path) -> anyhow::Result<bool> {
     match fs::read_dir(dir) {
         Ok(mut entries) => Ok(entries.next().is_none()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),
-        Err(error) => {
-            Err(UsageError(format!("{} can't hold the results: {error}", dir.display())).into())
-        }
+        Err(error) => Err(UsageError(format!("{} can't hold the results: {error}", dir.display())).into()),
     }
 }
 
@@ -164,14 +157,8 @@ mod tests {
         fs::write(root.join("my-notes.txt"), "mine")?;
 
         let out = OutDir::prepare(&root)?;
-        assert!(
-            !out.runs().join("2s-0001.json").exists(),
-            "an old result would count for the new race"
-        );
-        assert!(
-            root.join("my-notes.txt").exists(),
-            "only what a race writes may be removed"
-        );
+        assert!(!out.runs().join("2s-0001.json").exists(), "an old result would count for the new race");
+        assert!(root.join("my-notes.txt").exists(), "only what a race writes may be removed");
         Ok(())
     }
 
@@ -189,9 +176,7 @@ mod tests {
     fn a_second_race_into_the_same_directory_is_refused() -> anyhow::Result<()> {
         let dir = tempfile::tempdir()?;
         let _first = OutDir::prepare(dir.path())?;
-        let error = OutDir::prepare(dir.path())
-            .err()
-            .map(|error| error.to_string());
+        let error = OutDir::prepare(dir.path()).err().map(|error| error.to_string());
         assert!(error.is_some_and(|error| error.contains("another race")));
         Ok(())
     }

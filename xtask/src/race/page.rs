@@ -23,8 +23,7 @@ const UNFOLDED: usize = 3;
 
 pub fn write(report: &Report, plan: &Plan, out: &OutDir) -> anyhow::Result<()> {
     let path = out.report_html();
-    fs::write(&path, page(report, plan))
-        .with_context(|| format!("failed to write {}", path.display()))
+    fs::write(&path, page(report, plan)).with_context(|| format!("failed to write {}", path.display()))
 }
 
 fn page(report: &Report, plan: &Plan) -> String {
@@ -63,11 +62,7 @@ pub fn escape(text: &str) -> String {
 }
 
 fn header(report: &Report) -> String {
-    let (class, sign) = if report.failed == 0 {
-        ("good", "✓")
-    } else {
-        ("bad", "✗")
-    };
+    let (class, sign) = if report.failed == 0 { ("good", "✓") } else { ("bad", "✗") };
     let headline = match report.failed {
         0 => format!("{} of {} passed", report.passed, report.runs.len()),
         failed => format!("{failed} of {} failed", report.runs.len()),
@@ -76,11 +71,7 @@ fn header(report: &Report) -> String {
         "<header>\n<p class=\"brand\">lokt race{}</p>\n\
          <h1><span class=\"sign {class}\" aria-hidden=\"true\">{sign}</span> {headline}</h1>\n\
          <p class=\"lead\">{}</p>\n<p class=\"facts\">{}</p>\n</header>\n",
-        if report.sanitized {
-            " · ThreadSanitizer"
-        } else {
-            ""
-        },
+        if report.sanitized { " · ThreadSanitizer" } else { "" },
         escape(&lead(report)),
         escape(&facts(report)),
     )
@@ -90,10 +81,8 @@ fn header(report: &Report) -> String {
 fn lead(report: &Report) -> String {
     let total = |count: fn(&Summary) -> u64| report.ttls.iter().map(count).sum::<u64>();
     let renewals = thousands(total(|summary| summary.renewals as u64));
-    let (attempts, refused) = (
-        total(|summary| summary.break_attempts),
-        total(|summary| summary.break_refused),
-    );
+    let (attempts, refused) =
+        (total(|summary| summary.break_attempts), total(|summary| summary.break_refused));
     let (tried, stopped) = (thousands(attempts), thousands(refused));
     match report.failed {
         0 => format!(
@@ -110,10 +99,7 @@ fn lead(report: &Report) -> String {
 
 fn capitalised(text: &str) -> String {
     let mut chars = text.chars();
-    chars
-        .next()
-        .map(|first| first.to_uppercase().chain(chars).collect())
-        .unwrap_or_default()
+    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
 }
 
 fn facts(report: &Report) -> String {
@@ -121,23 +107,10 @@ fn facts(report: &Report) -> String {
     let ended_at = report.ended_at.replace('T', " ").replace('Z', " UTC");
     let facts = [
         Some(ended_at),
-        machine
-            .commit
-            .as_ref()
-            .map(|commit| format!("commit {commit}")),
-        Some(format!(
-            "{} {}, {} cores",
-            machine.os, machine.arch, machine.cores
-        )),
-        machine
-            .rustc
-            .as_ref()
-            .map(|rustc| rustc.split(" (").next().unwrap_or(rustc).to_owned()),
-        Some(format!(
-            "{} runs at once, {} in all",
-            report.jobs,
-            time(report.total_ms)
-        )),
+        machine.commit.as_ref().map(|commit| format!("commit {commit}")),
+        Some(format!("{} {}, {} cores", machine.os, machine.arch, machine.cores)),
+        machine.rustc.as_ref().map(|rustc| rustc.split(" (").next().unwrap_or(rustc).to_owned()),
+        Some(format!("{} runs at once, {} in all", report.jobs, time(report.total_ms))),
     ];
     facts.into_iter().flatten().collect::<Vec<_>>().join(" · ")
 }
@@ -145,12 +118,7 @@ fn facts(report: &Report) -> String {
 fn tiles(report: &Report) -> String {
     let all = |values: fn(&Run) -> Vec<f64>| Spread::of(report.runs.iter().flat_map(values));
     let late = all(|run| run.renewals.iter().map(|renewal| renewal.late_ms).collect());
-    let left = all(|run| {
-        run.renewals
-            .iter()
-            .map(|renewal| share_left(run, renewal))
-            .collect()
-    });
+    let left = all(|run| run.renewals.iter().map(|renewal| share_left(run, renewal)).collect());
     let takeover = all(|run| run.takeover_ms.into_iter().collect());
     let handover = all(|run| run.handover_ms.into_iter().collect());
     let median = |spread: &Spread| time(spread.p50);
@@ -195,29 +163,15 @@ fn failures(report: &Report, plan: &Plan) -> String {
     if failed.is_empty() {
         return String::new();
     }
-    let runs = failed
-        .iter()
-        .enumerate()
-        .map(|(index, run)| failure(run, plan, index < UNFOLDED));
-    format!(
-        "<section>\n<h2>Failed runs</h2>\n{}</section>\n",
-        runs.collect::<String>()
-    )
+    let runs = failed.iter().enumerate().map(|(index, run)| failure(run, plan, index < UNFOLDED));
+    format!("<section>\n<h2>Failed runs</h2>\n{}</section>\n", runs.collect::<String>())
 }
 
 fn failure(run: &Run, plan: &Plan, unfolded: bool) -> String {
-    let fact =
-        |name: &str, value: &str| format!("<dt>{name}</dt><dd><code>{}</code></dd>", escape(value));
-    let kept = run
-        .sandbox
-        .as_ref()
-        .map(|sandbox| fact("kept", sandbox))
-        .unwrap_or_default();
-    let output = run
-        .output
-        .as_ref()
-        .map(|output| format!("<pre>{}</pre>\n", escape(output)))
-        .unwrap_or_default();
+    let fact = |name: &str, value: &str| format!("<dt>{name}</dt><dd><code>{}</code></dd>", escape(value));
+    let kept = run.sandbox.as_ref().map(|sandbox| fact("kept", sandbox)).unwrap_or_default();
+    let output =
+        run.output.as_ref().map(|output| format!("<pre>{}</pre>\n", escape(output))).unwrap_or_default();
     format!(
         "<details class=\"card\"{}>\n<summary><b>TTL {}, run {}</b> {}</summary>\n<dl class=\"run\">{kept}{}</dl>\n{}{output}</details>\n",
         if unfolded { " open" } else { "" },
@@ -235,11 +189,7 @@ fn moments(run: &Run) -> String {
     }
     let row = |moment: &Moment| {
         let at = timeline::at(moment);
-        format!(
-            "<tr><td>{at}</td><td>{}</td><td>{}</td></tr>\n",
-            escape(&moment.who),
-            escape(&moment.what)
-        )
+        format!("<tr><td>{at}</td><td>{}</td><td>{}</td></tr>\n", escape(&moment.who), escape(&moment.what))
     };
     format!(
         "<div class=\"scroll\" tabindex=\"0\"><table class=\"moments\">\n\
@@ -256,13 +206,10 @@ fn table(report: &Report) -> String {
             _ => groups.push((measure.group, 1)),
         }
     }
-    let group = |(name, columns): &(&str, usize)| {
-        format!("<th colspan=\"{columns}\" scope=\"colgroup\">{name}</th>")
-    };
-    let names: String = MEASURES
-        .iter()
-        .map(|measure| format!("<th scope=\"col\">{}</th>", measure.name))
-        .collect();
+    let group =
+        |(name, columns): &(&str, usize)| format!("<th colspan=\"{columns}\" scope=\"colgroup\">{name}</th>");
+    let names: String =
+        MEASURES.iter().map(|measure| format!("<th scope=\"col\">{}</th>", measure.name)).collect();
     format!(
         "<section>\n<h2>By TTL</h2>\n<div class=\"scroll card\" tabindex=\"0\" role=\"region\" aria-label=\"Results by TTL\">\n\
          <table class=\"results\">\n<thead><tr><th rowspan=\"2\" scope=\"col\">TTL</th>{}</tr>\n<tr>{names}</tr></thead>\n\
@@ -273,10 +220,8 @@ fn table(report: &Report) -> String {
 }
 
 fn row((index, summary): (usize, &Summary)) -> String {
-    let cells: String = MEASURES
-        .iter()
-        .map(|measure| format!("<td>{}</td>", escape(&(measure.of)(summary))))
-        .collect();
+    let cells: String =
+        MEASURES.iter().map(|measure| format!("<td>{}</td>", escape(&(measure.of)(summary)))).collect();
     format!(
         "<tr><th scope=\"row\" class=\"c{}\">{}</th>{cells}</tr>\n",
         index % COLORS,
@@ -298,9 +243,6 @@ mod tests {
 
     #[test]
     fn markup_in_a_timeline_stays_text() {
-        assert_eq!(
-            escape("<b> & \"it's\""),
-            "&lt;b&gt; &amp; &quot;it&#39;s&quot;"
-        );
+        assert_eq!(escape("<b> & \"it's\""), "&lt;b&gt; &amp; &quot;it&#39;s&quot;");
     }
 }

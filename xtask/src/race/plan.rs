@@ -31,9 +31,7 @@ impl FromStr for Ttl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let unit_at = text
-            .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(text.len());
+        let unit_at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
         let (number, unit) = text.split_at(unit_at);
         let unit_ms = match unit {
             "ms" if unit_at > 0 => 1,
@@ -41,15 +39,9 @@ impl FromStr for Ttl {
             "m" if unit_at > 0 => 60_000,
             _ => return Err("write a whole number with a unit, such as 2s or 1500ms".to_owned()),
         };
-        let ms = number
-            .parse()
-            .ok()
-            .and_then(|n: u64| n.checked_mul(unit_ms));
+        let ms = number.parse().ok().and_then(|n: u64| n.checked_mul(unit_ms));
         match ms {
-            Some(ms @ TTL_MIN_MS..=TTL_MAX_MS) => Ok(Self {
-                label: text.to_owned(),
-                ms,
-            }),
+            Some(ms @ TTL_MIN_MS..=TTL_MAX_MS) => Ok(Self { label: text.to_owned(), ms }),
             _ => Err("runs are in real time: choose a TTL from 1s to 30s".to_owned()),
         }
     }
@@ -116,15 +108,8 @@ impl Plan {
     /// Every run that has to happen.
     pub fn expected(&self) -> Vec<RunId> {
         let numbers = self.only.map_or(1..=self.runs, |only| only..=only);
-        let runs_of = |ttl: &Ttl| {
-            numbers
-                .clone()
-                .map(|number| RunId {
-                    ttl: ttl.clone(),
-                    number,
-                })
-                .collect::<Vec<_>>()
-        };
+        let runs_of =
+            |ttl: &Ttl| numbers.clone().map(|number| RunId { ttl: ttl.clone(), number }).collect::<Vec<_>>();
         self.ttls.iter().flat_map(runs_of).collect()
     }
 
@@ -136,10 +121,7 @@ impl Plan {
             ("LOKT_RACE_TTLS", ttls.join(",")),
             ("LOKT_RACE_OUT", self.out.display().to_string()),
         ];
-        env.extend(
-            self.contenders
-                .map(|contenders| ("LOKT_RACE_CONTENDERS", contenders.to_string())),
-        );
+        env.extend(self.contenders.map(|contenders| ("LOKT_RACE_CONTENDERS", contenders.to_string())));
         env.extend(self.keep.then(|| ("LOKT_RACE_KEEP", "1".to_owned())));
         env
     }
@@ -161,19 +143,14 @@ impl Plan {
         for (rank, ttl) in by_length.iter().enumerate() {
             let priority = 100_i32.saturating_sub(rank as i32).max(-100);
             let filter = format!("test(/^race::ttl_{}::/)", ttl.label);
-            config += &format!(
-                "\n[[profile.race.overrides]]\nfilter = '{filter}'\npriority = {priority}\n"
-            );
+            config += &format!("\n[[profile.race.overrides]]\nfilter = '{filter}'\npriority = {priority}\n");
         }
         config
     }
 
     /// The command that runs one run again, beside the results of this race.
     pub fn again(&self, run: &RunId) -> String {
-        let mut command = format!(
-            "cargo xtask race --ttl {} --run {}",
-            run.ttl.label, run.number
-        );
+        let mut command = format!("cargo xtask race --ttl {} --run {}", run.ttl.label, run.number);
         if let Some(contenders) = self.contenders {
             command += &format!(" --contenders {contenders}");
         }
@@ -191,16 +168,7 @@ mod tests {
     fn plan(ttls: &str) -> Plan {
         let ttls = ttls.split(',').filter_map(|ttl| ttl.parse().ok()).collect();
         let out = PathBuf::from("/out");
-        Plan {
-            ttls,
-            runs: 2,
-            only: None,
-            jobs: 1,
-            contenders: None,
-            keep: false,
-            sanitize: false,
-            out,
-        }
+        Plan { ttls, runs: 2, only: None, jobs: 1, contenders: None, keep: false, sanitize: false, out }
     }
 
     #[test]
@@ -208,19 +176,11 @@ mod tests {
         let ms = |text: &str| text.parse::<Ttl>().map(|ttl| ttl.ms);
         assert_eq!(ms("2s"), Ok(2_000));
         assert_eq!(ms("1500ms"), Ok(1_500));
-        for wrong in [
-            "", "2", "s", "-2s", "1.5s", "2 s", "2h", "1m30s", "2S", "٢s",
-        ] {
-            assert!(
-                ms(wrong).is_err_and(|error| error.contains("unit")),
-                "{wrong}"
-            );
+        for wrong in ["", "2", "s", "-2s", "1.5s", "2 s", "2h", "1m30s", "2S", "٢s"] {
+            assert!(ms(wrong).is_err_and(|error| error.contains("unit")), "{wrong}");
         }
         for out_of_range in ["0s", "999ms", "31s", "1m", "99999999999999999999s"] {
-            assert!(
-                ms(out_of_range).is_err_and(|error| error.contains("from 1s to 30s")),
-                "{out_of_range}"
-            );
+            assert!(ms(out_of_range).is_err_and(|error| error.contains("from 1s to 30s")), "{out_of_range}");
         }
     }
 
@@ -232,11 +192,7 @@ mod tests {
 
     #[test]
     fn every_run_of_every_ttl_is_expected() {
-        let names: Vec<String> = plan("2s,3s")
-            .expected()
-            .iter()
-            .map(RunId::test_name)
-            .collect();
+        let names: Vec<String> = plan("2s,3s").expected().iter().map(RunId::test_name).collect();
         let expected = [
             "race::ttl_2s::run_0001",
             "race::ttl_2s::run_0002",
@@ -248,11 +204,7 @@ mod tests {
 
     #[test]
     fn a_single_run_is_picked_by_its_number() {
-        let plan = Plan {
-            runs: 17,
-            only: Some(17),
-            ..plan("5s")
-        };
+        let plan = Plan { runs: 17, only: Some(17), ..plan("5s") };
         assert_eq!(plan.expected().len(), 1);
         assert_eq!(plan.filter(), "test(/^race::.*::run_0017$/)");
         assert_eq!(

@@ -54,8 +54,7 @@ pub struct Dot {
 }
 
 fn drawn(sizes: &[(&str, f64)], draw: impl Fn(f64) -> String) -> String {
-    let one =
-        |(class, width): &(&str, f64)| format!("<div class=\"{class}\">{}</div>\n", draw(*width));
+    let one = |(class, width): &(&str, f64)| format!("<div class=\"{class}\">{}</div>\n", draw(*width));
     sizes.iter().map(one).collect()
 }
 
@@ -66,9 +65,7 @@ fn svg(width: f64, height: f64, name: &str, body: &str) -> String {
 
 fn text(class: &str, x: f64, y: f64, anchor: &str, words: &str) -> String {
     let words = escape(words);
-    format!(
-        "<text class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{words}</text>"
-    )
+    format!("<text class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{words}</text>")
 }
 
 fn line(class: &str, x1: f64, y1: f64, x2: f64, y2: f64) -> String {
@@ -89,13 +86,7 @@ fn foot(scale: &Scale, name: &str, width: f64, bottom: f64) -> String {
         }
     }
     body += &line("base", LEFT, bottom, width - RIGHT, bottom);
-    body + &text(
-        "axis",
-        (LEFT + width - RIGHT) / 2.0,
-        bottom + 34.0,
-        "middle",
-        name,
-    )
+    body + &text("axis", (LEFT + width - RIGHT) / 2.0, bottom + 34.0, "middle", name)
 }
 
 fn x_of(scale: &Scale, value: f64, width: f64) -> f64 {
@@ -115,20 +106,8 @@ impl Rows<'_> {
     }
 
     fn row(&self, series: &Series, width: f64, base: f64) -> String {
-        let mut body = text(
-            &format!("name c{}", series.color),
-            0.0,
-            base - 22.0,
-            "start",
-            &series.label,
-        );
-        body += &text(
-            "tick",
-            0.0,
-            base - 7.0,
-            "start",
-            &format!("n {}", series.values.len()),
-        );
+        let mut body = text(&format!("name c{}", series.color), 0.0, base - 22.0, "start", &series.label);
+        body += &text("tick", 0.0, base - 7.0, "start", &format!("n {}", series.values.len()));
         body += &line("base", LEFT, base, width - RIGHT, base);
         let Some(spread) = Spread::of(series.values.iter().copied()) else {
             return body + &text("tick", LEFT + 8.0, base - 7.0, "start", "nothing measured");
@@ -155,13 +134,9 @@ impl Rows<'_> {
     }
 
     fn bar_title(&self, series: &Series, counts: &[usize], index: usize) -> String {
-        let edge =
-            |index: usize| (self.words)(self.scale.value(index as f64 / counts.len() as f64));
+        let edge = |index: usize| (self.words)(self.scale.value(index as f64 / counts.len() as f64));
         let (from, to) = (edge(index), edge(index + 1));
-        format!(
-            "TTL {}: {} {}, {from} to {to}",
-            series.label, counts[index], self.things
-        )
+        format!("TTL {}: {} {}, {from} to {to}", series.label, counts[index], self.things)
     }
 
     fn counts(&self, values: &[f64]) -> Vec<usize> {
@@ -186,15 +161,8 @@ impl Rows<'_> {
         let top = base - ROW + ROW_TEXT;
         let median = x_of(self.scale, spread.p50, width);
         let bar = counts[self.bin_of(worst, counts.len())];
-        let (x, y) = (
-            x_of(self.scale, worst, width) - 4.5,
-            base - bar_height(bar, counts) - 9.0,
-        );
-        let words = format!(
-            "median {} · {name} {}",
-            (self.words)(spread.p50),
-            (self.words)(worst)
-        );
+        let (x, y) = (x_of(self.scale, worst, width) - 4.5, base - bar_height(bar, counts) - 9.0);
+        let words = format!("median {} · {name} {}", (self.words)(spread.p50), (self.words)(worst));
         line("median", median, top, median, base)
             + &format!("<path class=\"worst\" d=\"M{x:.1} {y:.1}h9l-4.5 7z\"/>")
             + &text("tick", width - RIGHT, top - 7.0, "end", &words)
@@ -211,16 +179,12 @@ fn bar_height(count: usize, counts: &[usize]) -> f64 {
 pub fn scatter(dots: &[Dot], largest_x: f64, largest_y: f64) -> String {
     let every = dots.len().div_ceil(MOST_DOTS).max(1);
     let shown = || {
-        dots.iter()
-            .enumerate()
-            .filter(|(index, dot)| index % every == 0 || dot.failed)
-            .map(|(_, dot)| dot)
+        dots.iter().enumerate().filter(|(index, dot)| index % every == 0 || dot.failed).map(|(_, dot)| dot)
     };
     drawn(&[FULL, WIDE, NARROW], |width| {
         let bottom = 210.0;
-        let across = Scale::from_zero(largest_x, if width > 400.0 { 10 } else { 5 }, |value| {
-            format!("{value:.0}")
-        });
+        let across =
+            Scale::from_zero(largest_x, if width > 400.0 { 10 } else { 5 }, |value| format!("{value:.0}"));
         let up = Scale::from_zero(largest_y, 5, |value| format!("{value} s"));
         let mut body = foot(&across, "run", width, bottom);
         let y_of = |value: f64| bottom - up.position(value) * (bottom - 12.0);
@@ -231,12 +195,7 @@ pub fn scatter(dots: &[Dot], largest_x: f64, largest_y: f64) -> String {
         }
         let at = |dot: &Dot| (x_of(&across, dot.x, width), y_of(dot.y));
         body += &shown().map(|dot| mark(dot, at(dot))).collect::<String>();
-        svg(
-            width,
-            bottom + BELOW,
-            "wall time of each run, in seconds",
-            &body,
-        )
+        svg(width, bottom + BELOW, "wall time of each run, in seconds", &body)
     })
 }
 

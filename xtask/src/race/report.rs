@@ -101,11 +101,7 @@ impl Report {
             total_ms: seconds * 1_000.0,
             passed,
             failed: runs.len() - passed,
-            ttls: plan
-                .ttls
-                .iter()
-                .map(|ttl| Summary::of(ttl, &runs))
-                .collect(),
+            ttls: plan.ttls.iter().map(|ttl| Summary::of(ttl, &runs)).collect(),
             runs,
         }
     }
@@ -137,16 +133,8 @@ impl Machine {
             os: std::env::consts::OS,
             arch: std::env::consts::ARCH,
             cores: std::thread::available_parallelism().map_or(1, usize::from),
-            commit: cmd!(sh, "git describe --always --dirty --abbrev=12")
-                .quiet()
-                .ignore_stderr()
-                .read()
-                .ok(),
-            rustc: cmd!(sh, "rustc --version")
-                .quiet()
-                .ignore_stderr()
-                .read()
-                .ok(),
+            commit: cmd!(sh, "git describe --always --dirty --abbrev=12").quiet().ignore_stderr().read().ok(),
+            rustc: cmd!(sh, "rustc --version").quiet().ignore_stderr().read().ok(),
         }
     }
 }
@@ -157,11 +145,7 @@ mod tests {
     use super::*;
 
     fn run(ttl: &str, passed: bool, late_ms: &[f64], takeover_ms: Option<f64>) -> Run {
-        let renewal = |&late_ms: &f64| Renewal {
-            at_ms: 0.0,
-            late_ms,
-            left_ms: 1_000.0 - late_ms,
-        };
+        let renewal = |&late_ms: &f64| Renewal { at_ms: 0.0, late_ms, left_ms: 1_000.0 - late_ms };
         Run {
             ttl: ttl.to_owned(),
             passed,
@@ -176,30 +160,16 @@ mod tests {
 
     #[test]
     fn a_summary_counts_the_runs_of_its_own_ttl() {
-        let ttl = Ttl {
-            label: "2s".to_owned(),
-            ms: 2_000,
-        };
+        let ttl = Ttl { label: "2s".to_owned(), ms: 2_000 };
         let all = [
             run("2s", true, &[0.1, 0.3], Some(2.0)),
             run("2s", false, &[0.2], None),
             run("3s", true, &[9.0], None),
         ];
         let summary = Summary::of(&ttl, &all);
-        assert_eq!(
-            (
-                summary.runs,
-                summary.passed,
-                summary.failed,
-                summary.renewals
-            ),
-            (2, 1, 1, 3)
-        );
+        assert_eq!((summary.runs, summary.passed, summary.failed, summary.renewals), (2, 1, 1, 3));
         assert_eq!((summary.break_attempts, summary.break_refused), (20, 18));
-        assert_eq!(
-            summary.late_ms.map(|late| (late.p50, late.max)),
-            Some((0.2, 0.3))
-        );
+        assert_eq!(summary.late_ms.map(|late| (late.p50, late.max)), Some((0.2, 0.3)));
         assert_eq!(summary.left_ms.map(|left| left.min), Some(999.7));
         assert_eq!(summary.takeover_ms.map(|spread| spread.count), Some(1));
         assert_eq!(summary.handover_ms, None);

@@ -69,13 +69,7 @@ pub struct Moment {
 
 impl Run {
     pub fn id(&self) -> RunId {
-        RunId {
-            ttl: Ttl {
-                label: self.ttl.clone(),
-                ms: self.ttl_ms,
-            },
-            number: self.run,
-        }
+        RunId { ttl: Ttl { label: self.ttl.clone(), ms: self.ttl_ms }, number: self.run }
     }
 
     fn fail(&mut self, why: String) {
@@ -87,10 +81,7 @@ impl Run {
 /// The runs of a plan, each of them, in order: one that left no result has failed.
 pub fn collect(plan: &Plan, out: &OutDir) -> anyhow::Result<Vec<Run>> {
     let cases = nextest::read_junit(&out.junit())?;
-    let cases: HashMap<String, Case> = cases
-        .into_iter()
-        .map(|case| (case.name.clone(), case))
-        .collect();
+    let cases: HashMap<String, Case> = cases.into_iter().map(|case| (case.name.clone(), case)).collect();
     let run_of = |id: RunId| {
         let written = read(&out.runs().join(format!("{}.json", id.file_stem())), &id);
         judge(&id, written, cases.get(&id.test_name()), &out.sandboxes())
@@ -100,16 +91,12 @@ pub fn collect(plan: &Plan, out: &OutDir) -> anyhow::Result<Vec<Run>> {
 
 /// The run's own file; the error says what is the matter with it.
 fn read(path: &Path, id: &RunId) -> Result<Run, String> {
-    let text =
-        fs::read_to_string(path).map_err(|_| "it ended without writing its result".to_owned())?;
-    let run: Run = serde_json::from_str(&text)
-        .map_err(|error| format!("its result can't be read: {error}"))?;
+    let text = fs::read_to_string(path).map_err(|_| "it ended without writing its result".to_owned())?;
+    let run: Run =
+        serde_json::from_str(&text).map_err(|error| format!("its result can't be read: {error}"))?;
     match run.id() == *id {
         true => Ok(run),
-        false => Err(format!(
-            "its result is that of another run: {}",
-            run.id().test_name()
-        )),
+        false => Err(format!("its result is that of another run: {}", run.id().test_name())),
     }
 }
 
@@ -123,15 +110,9 @@ fn judge(id: &RunId, written: Result<Run, String>, case: Option<&Case>, sandboxe
         None => run.fail("nextest never ran it".to_owned()),
         Some(case) => {
             if let Some(failure) = &case.failure {
-                let why = written
-                    .err()
-                    .map(|why| format!("; {why}"))
-                    .unwrap_or_default();
-                run.output = run
-                    .failure
-                    .is_none()
-                    .then(|| tail(&case.output))
-                    .filter(|text| !text.is_empty());
+                let why = written.err().map(|why| format!("; {why}")).unwrap_or_default();
+                run.output =
+                    run.failure.is_none().then(|| tail(&case.output)).filter(|text| !text.is_empty());
                 run.fail(format!("{}{why}", in_words(failure)));
             } else if let Err(why) = written {
                 run.fail(format!("it passed, but {why}"));
@@ -168,15 +149,11 @@ fn died(id: &RunId, case: Option<&Case>, sandboxes: &Path) -> Run {
 fn doubt(run: &Run) -> Option<String> {
     let unrefused = run.break_attempts.saturating_sub(run.break_refused);
     if unrefused > 0 {
-        return Some(format!(
-            "it says that it passed, yet {unrefused} break attempts were not refused"
-        ));
+        return Some(format!("it says that it passed, yet {unrefused} break attempts were not refused"));
     }
     if run.break_attempts == 0 || run.renewals.is_empty() {
         let (attempts, renewals) = (run.break_attempts, run.renewals.len());
-        return Some(format!(
-            "it proves nothing: {attempts} break attempts, {renewals} renewals"
-        ));
+        return Some(format!("it proves nothing: {attempts} break attempts, {renewals} renewals"));
     }
     None
 }
@@ -192,13 +169,7 @@ mod tests {
     use super::*;
 
     fn id() -> RunId {
-        RunId {
-            ttl: Ttl {
-                label: "2s".to_owned(),
-                ms: 2_000,
-            },
-            number: 7,
-        }
+        RunId { ttl: Ttl { label: "2s".to_owned(), ms: 2_000 }, number: 7 }
     }
 
     fn passed() -> Run {
@@ -208,11 +179,7 @@ mod tests {
             run: 7,
             passed: true,
             wall_ms: 3_000.0,
-            renewals: vec![Renewal {
-                at_ms: 1_000.0,
-                late_ms: 0.1,
-                left_ms: 999.9,
-            }],
+            renewals: vec![Renewal { at_ms: 1_000.0, late_ms: 0.1, left_ms: 999.9 }],
             break_attempts: 10,
             break_refused: 10,
             ..Run::default()
@@ -221,21 +188,11 @@ mod tests {
 
     fn case(failure: Option<&str>) -> Case {
         let failure = failure.map(str::to_owned);
-        Case {
-            name: id().test_name(),
-            seconds: 3.0,
-            failure,
-            output: "last words".to_owned(),
-        }
+        Case { name: id().test_name(), seconds: 3.0, failure, output: "last words".to_owned() }
     }
 
     fn judged(written: Result<Run, &str>, case: Option<Case>) -> Run {
-        judge(
-            &id(),
-            written.map_err(str::to_owned),
-            case.as_ref(),
-            Path::new("/nowhere"),
-        )
+        judge(&id(), written.map_err(str::to_owned), case.as_ref(), Path::new("/nowhere"))
     }
 
     #[test]
@@ -245,15 +202,9 @@ mod tests {
 
     #[test]
     fn a_run_that_crashed_has_failed_and_its_last_words_are_kept() {
-        let run = judged(
-            Err("it ended without writing its result"),
-            Some(case(Some("SIGABRT"))),
-        );
+        let run = judged(Err("it ended without writing its result"), Some(case(Some("SIGABRT"))));
         assert!(!run.passed);
-        assert_eq!(
-            run.failure.as_deref(),
-            Some("SIGABRT; it ended without writing its result")
-        );
+        assert_eq!(run.failure.as_deref(), Some("SIGABRT; it ended without writing its result"));
         assert_eq!(run.output.as_deref(), Some("last words"));
         assert_eq!((run.ttl.as_str(), run.run, run.wall_ms), ("2s", 7, 3_000.0));
     }
@@ -266,11 +217,7 @@ mod tests {
 
     #[test]
     fn a_run_that_failed_says_why_in_its_own_words() {
-        let written = Run {
-            passed: false,
-            failure: Some("two holders".to_owned()),
-            ..passed()
-        };
+        let written = Run { passed: false, failure: Some("two holders".to_owned()), ..passed() };
         let run = judged(Ok(written), Some(case(Some("exit code 101"))));
         assert_eq!(run.failure.as_deref(), Some("two holders"));
         assert_eq!(run.output, None);
@@ -278,22 +225,12 @@ mod tests {
 
     #[test]
     fn a_pass_is_not_taken_on_trust() {
-        let taken = Run {
-            break_refused: 9,
-            ..passed()
-        };
-        let idle = Run {
-            break_attempts: 0,
-            break_refused: 0,
-            ..passed()
-        };
+        let taken = Run { break_refused: 9, ..passed() };
+        let idle = Run { break_attempts: 0, break_refused: 0, ..passed() };
         for run in [taken, idle] {
             assert!(!judged(Ok(run), Some(case(None))).passed);
         }
-        assert!(
-            !judged(Ok(passed()), Some(case(Some("SIGSEGV")))).passed,
-            "it crashed after its result"
-        );
+        assert!(!judged(Ok(passed()), Some(case(Some("SIGSEGV")))).passed, "it crashed after its result");
         assert!(!judged(Err("it ended without writing its result"), Some(case(None))).passed);
     }
 }

@@ -36,9 +36,7 @@ impl Runner<'_> {
         let config = self.out.nextest_config();
         fs::write(&config, self.plan.nextest_config(&self.out.nextest_store()))
             .with_context(|| format!("failed to write {}", config.display()))?;
-        let cmd = self
-            .nextest(&self.plan.filter(), Subject::Race)
-            .envs(self.plan.env());
+        let cmd = self.nextest(&self.plan.filter(), Subject::Race).envs(self.plan.env());
         let mut progress = Progress::new(self.plan.expected().len());
         self.watch(cmd.into(), &mut progress)?;
         console::note(&progress.words());
@@ -49,9 +47,7 @@ impl Runner<'_> {
 
     /// Runs the planted data race alone; whether it passed does not matter, only what the sanitizer says.
     pub fn planted(&self) -> anyhow::Result<()> {
-        let cmd = self
-            .nextest(&format!("test(={PLANTED_TEST})"), Subject::Planted)
-            .env(PLANTED_ENV, "1");
+        let cmd = self.nextest(&format!("test(={PLANTED_TEST})"), Subject::Planted).env(PLANTED_ENV, "1");
         self.watch(cmd.into(), &mut Progress::silent())
     }
 
@@ -61,32 +57,12 @@ impl Runner<'_> {
         let cmd = self
             .nextest
             .run(self.sh, PROFILE)
-            .args([
-                "--package",
-                PACKAGE,
-                "--test",
-                TARGET,
-                "--filterset",
-                filter,
-            ])
+            .args(["--package", PACKAGE, "--test", TARGET, "--filterset", filter])
             .args(["--tool-config-file", &config])
             // Whatever the environment says: every run once, all of them, and a line for each.
             .args(["--retries", "0", "--no-fail-fast", "--test-threads", &jobs])
-            .args([
-                "--status-level",
-                "all",
-                "--final-status-level",
-                "none",
-                "--failure-output",
-                "never",
-            ])
-            .args([
-                "--show-progress",
-                "none",
-                "--color",
-                "never",
-                "--no-input-handler",
-            ]);
+            .args(["--status-level", "all", "--final-status-level", "none", "--failure-output", "never"])
+            .args(["--show-progress", "none", "--color", "never", "--no-input-handler"]);
         match self.sanitizer {
             Some(sanitizer) => sanitizer.apply(cmd, self.out, subject),
             None => cmd,
@@ -98,10 +74,7 @@ impl Runner<'_> {
         let path = self.out.log();
         let log = File::options().create(true).append(true).open(&path);
         let mut log = log.with_context(|| format!("failed to write {}", path.display()))?;
-        command
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(Stdio::piped());
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(Stdio::piped());
         let mut child = command.spawn().context("failed to start nextest")?;
         if let Some(stderr) = child.stderr.take() {
             for line in BufReader::new(stderr).split(b'\n') {
@@ -122,10 +95,7 @@ impl Runner<'_> {
     fn did_not_run(&self) -> anyhow::Error {
         let path = self.out.log();
         console::note(&fs::read_to_string(&path).unwrap_or_default());
-        anyhow::anyhow!(
-            "the race did not start: see above for why (also in {})",
-            path.display()
-        )
+        anyhow::anyhow!("the race did not start: see above for why (also in {})", path.display())
     }
 }
 
@@ -159,15 +129,7 @@ impl Progress {
 
     fn with(bar: ProgressBar, in_lines: bool, expected: usize) -> Self {
         let now = Instant::now();
-        Self {
-            bar,
-            in_lines,
-            expected,
-            done: HashSet::new(),
-            failed: 0,
-            started: now,
-            last_word: now,
-        }
+        Self { bar, in_lines, expected, done: HashSet::new(), failed: 0, started: now, last_word: now }
     }
 
     fn see(&mut self, line: &str) {
@@ -183,8 +145,7 @@ impl Progress {
         self.started = Instant::now();
         self.last_word = self.started;
         self.bar.set_message("");
-        self.bar
-            .set_style(style("{wide_bar:.green} {pos}/{len} runs, {msg}{elapsed}"));
+        self.bar.set_style(style("{wide_bar:.green} {pos}/{len} runs, {msg}{elapsed}"));
         self.bar.reset_elapsed();
         if self.in_lines {
             console::note(&format!("racing: {} to go", runs(self.expected)));
@@ -222,11 +183,7 @@ impl Progress {
 }
 
 fn runs(count: usize) -> String {
-    if count == 1 {
-        "1 run".to_owned()
-    } else {
-        format!("{count} runs")
-    }
+    if count == 1 { "1 run".to_owned() } else { format!("{count} runs") }
 }
 
 fn style(template: &str) -> ProgressStyle {
@@ -259,15 +216,8 @@ impl Event {
             return None;
         }
         // The summary's own line has a time in brackets too, but no test.
-        let test = rest
-            .rsplit(' ')
-            .next()
-            .filter(|test| test.contains("::"))?
-            .to_owned();
-        Some(Self::Ended {
-            test,
-            passed: matches!(status, "PASS" | "LEAK"),
-        })
+        let test = rest.rsplit(' ').next().filter(|test| test.contains("::"))?.to_owned();
+        Some(Self::Ended { test, passed: matches!(status, "PASS" | "LEAK") })
     }
 }
 
@@ -276,18 +226,13 @@ mod tests {
     use super::*;
 
     fn ended(passed: bool) -> Option<Event> {
-        Some(Event::Ended {
-            test: "race::ttl_2s::run_0002".to_owned(),
-            passed,
-        })
+        Some(Event::Ended { test: "race::ttl_2s::run_0002".to_owned(), passed })
     }
 
     #[test]
     fn a_line_per_test_that_ended_is_understood() {
         let line = |status: &str| {
-            Event::of(&format!(
-                "  {status}] (  1/300) lokt-tests::contention race::ttl_2s::run_0002"
-            ))
+            Event::of(&format!("  {status}] (  1/300) lokt-tests::contention race::ttl_2s::run_0002"))
         };
         assert_eq!(line("      PASS [   0.913s"), ended(true));
         assert_eq!(line("      FAIL [   0.913s"), ended(false));

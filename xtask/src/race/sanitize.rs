@@ -61,24 +61,16 @@ impl Subject {
 
 impl Sanitizer {
     pub fn for_this_machine(sh: &Shell) -> anyhow::Result<Self> {
-        let version = cmd!(sh, "rustc -vV")
-            .quiet()
-            .read()
-            .context("failed to ask rustc for its target")?;
-        let target = version
-            .lines()
-            .find_map(|line| line.strip_prefix("host: "))
-            .unwrap_or("an unknown target");
+        let version = cmd!(sh, "rustc -vV").quiet().read().context("failed to ask rustc for its target")?;
+        let target =
+            version.lines().find_map(|line| line.strip_prefix("host: ")).unwrap_or("an unknown target");
         if !TARGETS.contains(&target) {
             bail!(
                 "ThreadSanitizer is not set up for {target}, only for {}: run --sanitize there",
                 TARGETS.join(" and ")
             );
         }
-        Ok(Self {
-            target: target.to_owned(),
-            target_dir: paths::target().join("sanitize"),
-        })
+        Ok(Self { target: target.to_owned(), target_dir: paths::target().join("sanitize") })
     }
 
     /// Makes nextest build and run with the sanitizer. `RUSTC_BOOTSTRAP` lets a stable compiler take a `-Z` flag.
@@ -106,16 +98,10 @@ impl Sanitizer {
         for report in found.iter().take(SHOWN) {
             console::line(report);
         }
-        console::line(&format!(
-            "ThreadSanitizer: {} reports on the race",
-            found.len()
-        ));
+        console::line(&format!("ThreadSanitizer: {} reports on the race", found.len()));
 
         runner.planted()?;
-        if !reports(&dir, Subject::Planted)?
-            .iter()
-            .any(|report| is_about_planted(report))
-        {
+        if !reports(&dir, Subject::Planted)?.iter().any(|report| is_about_planted(report)) {
             bail!(
                 "ThreadSanitizer did not report the planted data race: it is blind, and its silence means nothing"
             );
@@ -135,9 +121,7 @@ impl Sanitizer {
 /// Whether one of the two accesses that raced was by the planted code, and not just by something near it.
 fn is_about_planted(report: &str) -> bool {
     let accesses = report.split("\n  Thread T").next().unwrap_or(report);
-    accesses
-        .lines()
-        .any(|line| line.trim_start().starts_with('#') && line.contains("planted"))
+    accesses.lines().any(|line| line.trim_start().starts_with('#') && line.contains("planted"))
 }
 
 /// The sanitizer's reports on a subject. It writes a file per process, `<prefix>.<pid>`, if it has something to say.
@@ -145,17 +129,9 @@ fn reports(dir: &Path, subject: Subject) -> anyhow::Result<Vec<String>> {
     let mut reports = Vec::new();
     for entry in fs::read_dir(dir).with_context(|| format!("failed to read {}", dir.display()))? {
         let entry = entry?;
-        if entry
-            .file_name()
-            .to_string_lossy()
-            .starts_with(subject.prefix())
-        {
+        if entry.file_name().to_string_lossy().starts_with(subject.prefix()) {
             let text = String::from_utf8_lossy(&fs::read(entry.path())?).into_owned();
-            reports.extend(
-                text.split(REPORT)
-                    .skip(1)
-                    .map(|report| format!("{REPORT}{report}")),
-            );
+            reports.extend(text.split(REPORT).skip(1).map(|report| format!("{REPORT}{report}")));
         }
     }
     Ok(reports)
@@ -170,10 +146,7 @@ mod tests {
         let dir = tempfile::tempdir()?;
         let text = format!("====\n{REPORT} data race\n...\n====\n{REPORT} data race\n...\n");
         fs::write(dir.path().join("race.123"), text)?;
-        fs::write(
-            dir.path().join("planted.124"),
-            format!("{REPORT} data race\n"),
-        )?;
+        fs::write(dir.path().join("planted.124"), format!("{REPORT} data race\n"))?;
         assert_eq!(reports(dir.path(), Subject::Race)?.len(), 2);
         assert_eq!(reports(dir.path(), Subject::Planted)?.len(), 1);
         Ok(())

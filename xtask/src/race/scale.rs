@@ -22,36 +22,21 @@ impl Scale {
         let (min, max) = range(values.map(|value| value.max(SHORTEST_MS))).unwrap_or((0.1, 10.0));
         let (first, last) = (min.log10().floor() as i32, max.log10().ceil() as i32);
         let last = last.max(first + 1);
-        let steps: &[f64] = if last - first <= 2 {
-            &[1.0, 2.0, 5.0]
-        } else {
-            &[1.0]
-        };
+        let steps: &[f64] = if last - first <= 2 { &[1.0, 2.0, 5.0] } else { &[1.0] };
         let (low, high) = (10_f64.powi(first), 10_f64.powi(last));
-        let decades = (first..=last)
-            .flat_map(|decade| steps.iter().map(move |step| step * 10_f64.powi(decade)));
+        let decades =
+            (first..=last).flat_map(|decade| steps.iter().map(move |step| step * 10_f64.powi(decade)));
         let ticks = decades
             .filter(|value| *value <= high * 1.001)
-            .map(|value| Tick {
-                value,
-                label: round_time(value),
-            });
-        Self {
-            low,
-            high,
-            ticks: ticks.collect(),
-            logarithmic: true,
-        }
+            .map(|value| Tick { value, label: round_time(value) });
+        Self { low, high, ticks: ticks.collect(), logarithmic: true }
     }
 
     /// A share of something, in percent: from 0, or below if it must be.
     pub fn percent(values: impl Iterator<Item = f64> + Clone) -> Self {
         let (min, max) = range(values).unwrap_or((0.0, 50.0));
         let tens = |value: f64, round: fn(f64) -> f64| round(value / 10.0) * 10.0;
-        let (low, high) = (
-            tens(min, f64::floor).min(0.0),
-            tens(max, f64::ceil).max(60.0),
-        );
+        let (low, high) = (tens(min, f64::floor).min(0.0), tens(max, f64::ceil).max(60.0));
         Self::linear(low, high, 7, |value| format!("{value:.0} %"))
     }
 
@@ -65,16 +50,8 @@ impl Scale {
         let high = (high / step).ceil() * step;
         let first = (low / step).round() as i64;
         let last = (high / step).round() as i64;
-        let ticks = (first..=last).map(|n| n as f64 * step).map(|value| Tick {
-            value,
-            label: label(value),
-        });
-        Self {
-            low,
-            high,
-            ticks: ticks.collect(),
-            logarithmic: false,
-        }
+        let ticks = (first..=last).map(|n| n as f64 * step).map(|value| Tick { value, label: label(value) });
+        Self { low, high, ticks: ticks.collect(), logarithmic: false }
     }
 
     /// Where a value stands: 0 at the low end, 1 at the high end. Values beyond an end stand at it.
@@ -114,9 +91,7 @@ fn range(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
 /// The next of 1, 2, 5, 10, 20, 50 and so on that is not below `step`.
 fn round_step(step: f64) -> f64 {
     let decade = 10_f64.powf(step.log10().floor());
-    let factor = [1.0, 2.0, 5.0]
-        .into_iter()
-        .find(|factor| factor * decade >= step * 0.999);
+    let factor = [1.0, 2.0, 5.0].into_iter().find(|factor| factor * decade >= step * 0.999);
     factor.unwrap_or(10.0) * decade
 }
 
@@ -141,18 +116,8 @@ mod tests {
     #[test]
     fn a_wide_time_axis_has_a_tick_for_each_decade() {
         let scale = Scale::log_time([0.02, 30.0].into_iter());
-        assert_eq!(
-            labels(&scale),
-            ["10 µs", "100 µs", "1 ms", "10 ms", "100 ms"]
-        );
-        assert_eq!(
-            (
-                scale.position(0.0),
-                scale.position(1.0),
-                scale.position(1e9)
-            ),
-            (0.0, 0.5, 1.0)
-        );
+        assert_eq!(labels(&scale), ["10 µs", "100 µs", "1 ms", "10 ms", "100 ms"]);
+        assert_eq!((scale.position(0.0), scale.position(1.0), scale.position(1e9)), (0.0, 0.5, 1.0));
         assert!((scale.value(0.5) - 1.0).abs() < 1e-9);
     }
 
@@ -165,10 +130,7 @@ mod tests {
     #[test]
     fn a_share_starts_at_zero_unless_it_went_below() {
         let of = |values: [f64; 2]| Scale::percent(values.into_iter());
-        assert_eq!(
-            labels(&of([48.0, 50.0])),
-            ["0 %", "10 %", "20 %", "30 %", "40 %", "50 %", "60 %"]
-        );
+        assert_eq!(labels(&of([48.0, 50.0])), ["0 %", "10 %", "20 %", "30 %", "40 %", "50 %", "60 %"]);
         assert_eq!(of([-12.0, 50.0]).low, -20.0);
     }
 
@@ -180,10 +142,7 @@ mod tests {
 
     #[test]
     fn steps_are_round() {
-        let steps: Vec<f64> = [1.0, 1.3, 3.0, 7.0, 0.3]
-            .into_iter()
-            .map(round_step)
-            .collect();
+        let steps: Vec<f64> = [1.0, 1.3, 3.0, 7.0, 0.3].into_iter().map(round_step).collect();
         assert_eq!(steps, [1.0, 2.0, 5.0, 10.0, 0.5]);
     }
 }

@@ -16,21 +16,11 @@ pub struct Spread {
 impl Spread {
     /// The spread of some values, if there are any.
     pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
-        let mut sorted: Vec<f64> = values
-            .into_iter()
-            .filter(|value| value.is_finite())
-            .collect();
+        let mut sorted: Vec<f64> = values.into_iter().filter(|value| value.is_finite()).collect();
         sorted.sort_by(f64::total_cmp);
         let (min, max) = (*sorted.first()?, *sorted.last()?);
         let at = |percent| nearest_rank(&sorted, percent);
-        Some(Self {
-            count: sorted.len(),
-            min,
-            p50: at(50),
-            p95: at(95),
-            p99: at(99),
-            max,
-        })
+        Some(Self { count: sorted.len(), min, p50: at(50), p95: at(95), p99: at(99), max })
     }
 }
 
@@ -79,32 +69,15 @@ mod tests {
     #[test]
     fn percentiles_are_measured_values() {
         let spread = Spread::of((1..=100).rev().map(f64::from));
-        let expected = Spread {
-            count: 100,
-            min: 1.0,
-            p50: 50.0,
-            p95: 95.0,
-            p99: 99.0,
-            max: 100.0,
-        };
+        let expected = Spread { count: 100, min: 1.0, p50: 50.0, p95: 95.0, p99: 99.0, max: 100.0 };
         assert_eq!(spread, Some(expected));
     }
 
     #[test]
     fn few_values_have_percentiles_too() {
-        let one = Spread {
-            count: 1,
-            min: 7.0,
-            p50: 7.0,
-            p95: 7.0,
-            p99: 7.0,
-            max: 7.0,
-        };
+        let one = Spread { count: 1, min: 7.0, p50: 7.0, p95: 7.0, p99: 7.0, max: 7.0 };
         assert_eq!(Spread::of([7.0]), Some(one));
-        assert_eq!(
-            Spread::of([1.0, 2.0, 3.0]).map(|spread| (spread.p50, spread.p99)),
-            Some((2.0, 3.0))
-        );
+        assert_eq!(Spread::of([1.0, 2.0, 3.0]).map(|spread| (spread.p50, spread.p99)), Some((2.0, 3.0)));
         assert_eq!(Spread::of([]), None);
     }
 
@@ -129,10 +102,7 @@ mod tests {
 
     #[test]
     fn thousands_are_set_apart() {
-        let texts: Vec<String> = [0, 999, 1_000, 31_200, 1_234_567]
-            .into_iter()
-            .map(thousands)
-            .collect();
+        let texts: Vec<String> = [0, 999, 1_000, 31_200, 1_234_567].into_iter().map(thousands).collect();
         assert_eq!(texts, ["0", "999", "1,000", "31,200", "1,234,567"]);
     }
 }

@@ -36,31 +36,18 @@ const fn measure(group: &'static str, name: &'static str, of: fn(&Summary) -> St
 }
 
 fn show(spread: &Option<Spread>, pick: fn(&Spread) -> f64) -> String {
-    spread
-        .as_ref()
-        .map_or("-".to_owned(), |spread| time(pick(spread)))
+    spread.as_ref().map_or("-".to_owned(), |spread| time(pick(spread)))
 }
 
 pub fn of(report: &Report) -> String {
-    let header = report
-        .ttls
-        .iter()
-        .map(|summary| format!("TTL {}", summary.ttl.label))
-        .collect();
+    let header = report.ttls.iter().map(|summary| format!("TTL {}", summary.ttl.label)).collect();
     let mut rows: Vec<(String, Vec<String>)> = vec![(String::new(), header)];
     let mut group = "";
     for measure in &MEASURES {
         let first_of_group = measure.group != group;
         group = measure.group;
         let values = report.ttls.iter().map(measure.of).collect();
-        rows.push((
-            format!(
-                "{:<9}  {}",
-                if first_of_group { group } else { "" },
-                measure.name
-            ),
-            values,
-        ));
+        rows.push((format!("{:<9}  {}", if first_of_group { group } else { "" }, measure.name), values));
     }
     aligned(&rows)
 }
@@ -69,18 +56,10 @@ pub fn of(report: &Report) -> String {
 fn aligned(rows: &[(String, Vec<String>)]) -> String {
     let width = |text: &String| text.chars().count();
     let name_width = rows.iter().map(|(name, _)| width(name)).max().unwrap_or(0);
-    let value_width = rows
-        .iter()
-        .flat_map(|(_, values)| values)
-        .map(width)
-        .max()
-        .unwrap_or(0);
+    let value_width = rows.iter().flat_map(|(_, values)| values).map(width).max().unwrap_or(0);
     let mut text = String::new();
     for (name, values) in rows {
-        let values: String = values
-            .iter()
-            .map(|value| format!("  {value:>value_width$}"))
-            .collect();
+        let values: String = values.iter().map(|value| format!("  {value:>value_width$}")).collect();
         text += &format!("{name:<name_width$}{values}\n");
     }
     text
@@ -92,12 +71,8 @@ mod tests {
 
     #[test]
     fn columns_are_aligned_whatever_their_script() {
-        let row =
-            |name: &str, values: [&str; 2]| (name.to_owned(), values.map(str::to_owned).to_vec());
-        let text = aligned(&[
-            row("", ["TTL 2s", "TTL 3s"]),
-            row("late", ["90 µs", "1.20 ms"]),
-        ]);
+        let row = |name: &str, values: [&str; 2]| (name.to_owned(), values.map(str::to_owned).to_vec());
+        let text = aligned(&[row("", ["TTL 2s", "TTL 3s"]), row("late", ["90 µs", "1.20 ms"])]);
         assert_eq!(text, "       TTL 2s   TTL 3s\nlate    90 µs  1.20 ms\n");
     }
 }

@@ -27,10 +27,7 @@ impl DirStore {
     /// Everything but the line and the token.
     pub(super) fn gather(&self, name: &Name, unchanged_for: Duration, now: &Now) -> Evidence {
         let slot = self.read_slot(Dir::Locks, &Self::record_file(name));
-        let mut evidence = Evidence {
-            unchanged_for,
-            ..nothing()
-        };
+        let mut evidence = Evidence { unchanged_for, ..nothing() };
         match &slot {
             Slot::Record(record) => {
                 evidence.earlier_boot = self.is_of_earlier_boot(record, now);
@@ -47,9 +44,7 @@ impl DirStore {
     fn read_slot(&self, dir: Dir<'_>, file: &str) -> Slot {
         match self.host.read(dir, file, LARGEST) {
             Ok(None) => Slot::Empty,
-            Ok(Some(content)) if content.truncated => {
-                Slot::Corrupt("it is larger than 64 KiB".to_owned())
-            }
+            Ok(Some(content)) if content.truncated => Slot::Corrupt("it is larger than 64 KiB".to_owned()),
             Ok(Some(content)) => Record::read(&content.bytes, content.age),
             Err(error) => Slot::Unreadable(error.to_string()),
         }
@@ -71,10 +66,7 @@ impl DirStore {
     /// Whether the record was written before this machine last booted. Only certain if no other machine can
     /// have written it: a local file system, and this machine's name.
     fn is_of_earlier_boot(&self, record: &Record, now: &Now) -> bool {
-        let then = record
-            .clock_id
-            .as_deref()
-            .and_then(|id| id.split('/').next());
+        let then = record.clock_id.as_deref().and_then(|id| id.split('/').next());
         then.is_some_and(|then| then != now.clock.boot())
             && now.clock.is_known()
             && record.host == self.identity.host
@@ -109,11 +101,7 @@ impl DirStore {
     }
 
     fn is_of_this_boot(&self, record: &Record, now: &Now) -> bool {
-        record
-            .clock_id
-            .as_deref()
-            .and_then(|id| id.split('/').next())
-            == Some(now.clock.boot())
+        record.clock_id.as_deref().and_then(|id| id.split('/').next()) == Some(now.clock.boot())
     }
 
     /// By process id: only in its own namespace, and by start time only on its own clock.
@@ -137,9 +125,7 @@ impl DirStore {
         sessions
             .iter()
             .filter_map(|file| split_session(file))
-            .filter(|(of, id)| {
-                *of == name.as_str() && !waiting.iter().any(|(_, other)| other == id)
-            })
+            .filter(|(of, id)| *of == name.as_str() && !waiting.iter().any(|(_, other)| other == id))
             .any(|(_, id)| self.lives(name, &id))
     }
 }

@@ -38,9 +38,7 @@ impl DirStore {
             Turn::Waiting { ticket, silent } => (*ticket, *silent),
         };
         let tickets = self.tickets(name).unwrap_or_default();
-        let before = tickets
-            .iter()
-            .take_while(|(number, _)| own.is_none_or(|own| *number < own.number));
+        let before = tickets.iter().take_while(|(number, _)| own.is_none_or(|own| *number < own.number));
         for (number, id) in before {
             if self.lives(name, id) && silent != Some(id) && !self.is_stopped(name, *number, id) {
                 // It may sleep on one that has just been put out of line.
@@ -53,9 +51,7 @@ impl DirStore {
     }
 
     pub(super) fn put_out_of_line(&self, name: &Name, number: u64, id: &LockId) {
-        let _ = self
-            .host
-            .remove(Dir::Line(name), &ticket_file(number, id), false);
+        let _ = self.host.remove(Dir::Line(name), &ticket_file(number, id), false);
         if self.lives(name, id) {
             self.host.ring_session(&Self::session_file(name, id));
         } else {
@@ -64,9 +60,8 @@ impl DirStore {
     }
 
     fn is_stopped(&self, name: &Name, number: u64, id: &LockId) -> bool {
-        self.read_ticket(name, number, id).is_some_and(|waiter| {
-            waiter.pid_ns == self.identity.pid_ns && self.host.is_stopped(waiter.pid)
-        })
+        self.read_ticket(name, number, id)
+            .is_some_and(|waiter| waiter.pid_ns == self.identity.pid_ns && self.host.is_stopped(waiter.pid))
     }
 
     /// Takes a place, or finds out about the one that `own` is.
@@ -88,10 +83,7 @@ impl DirStore {
             }
         };
         let number = ticket.as_ref().or(kept).map_or(0, |own| own.number);
-        let before: Vec<&(u64, LockId)> = tickets
-            .iter()
-            .filter(|(other, _)| *other < number)
-            .collect();
+        let before: Vec<&(u64, LockId)> = tickets.iter().filter(|(other, _)| *other < number).collect();
         let nearest = before.iter().rev().find(|(other, id)| {
             let lives = self.lives(name, id);
             if !lives {
@@ -99,20 +91,12 @@ impl DirStore {
             }
             lives
         });
-        let ahead = nearest.map_or(0, |nearest| {
-            before.iter().take_while(|b| b.0 <= nearest.0).count()
-        });
+        let ahead = nearest.map_or(0, |nearest| before.iter().take_while(|b| b.0 <= nearest.0).count());
         Ok(Place {
             ticket,
             ahead,
-            first: before
-                .first()
-                .filter(|_| ahead > 0)
-                .map(|(_, id)| id.clone()),
-            watch: nearest.map_or_else(
-                || watch_holder(evidence),
-                |(_, id)| Watch::Session(id.clone()),
-            ),
+            first: before.first().filter(|_| ahead > 0).map(|(_, id)| id.clone()),
+            watch: nearest.map_or_else(|| watch_holder(evidence), |(_, id)| Watch::Session(id.clone())),
         })
     }
 
@@ -140,48 +124,28 @@ impl DirStore {
         let content = serde_json::to_vec(&waiter)?;
         let session = match own {
             Some(own) => Arc::clone(&own.session),
-            None => self
-                .host
-                .create_session(&Self::session_file(name, &lock_id))?
-                .into(),
+            None => self.host.create_session(&Self::session_file(name, &lock_id))?.into(),
         };
         let file = ticket_file(number, &lock_id);
-        let placed = self.host.publish(
-            Dir::Line(name),
-            &file,
-            &content,
-            Publish::New,
-            false,
-            stripe_of(name),
-        );
+        let placed =
+            self.host.publish(Dir::Line(name), &file, &content, Publish::New, false, stripe_of(name));
         if let Err(error) = placed {
             self.remove_session(name, &lock_id);
             self.host.remove_line(name);
             return Err(error);
         }
-        Ok(Ticket {
-            number,
-            lock_id,
-            session,
-        })
+        Ok(Ticket { number, lock_id, session })
     }
 
     pub(super) fn read_ticket(&self, name: &Name, number: u64, id: &LockId) -> Option<Waiter> {
-        let content = self
-            .host
-            .read(Dir::Line(name), &ticket_file(number, id), 64 * 1024)
-            .ok()??;
+        let content = self.host.read(Dir::Line(name), &ticket_file(number, id), 64 * 1024).ok()??;
         serde_json::from_slice(&content.bytes).ok()
     }
 
     /// Gives the place up; the last one to leave takes the line away.
     pub(super) fn drop_ticket(&self, name: &Name, ticket: Option<&Ticket>) {
         if let Some(ticket) = ticket {
-            let _ = self.host.remove(
-                Dir::Line(name),
-                &ticket_file(ticket.number, &ticket.lock_id),
-                false,
-            );
+            let _ = self.host.remove(Dir::Line(name), &ticket_file(ticket.number, &ticket.lock_id), false);
             self.host.remove_line(name);
         }
     }

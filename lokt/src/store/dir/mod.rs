@@ -33,8 +33,8 @@ use crate::Error;
 use crate::audit::{self, Event};
 use crate::host::{Dir, Host, Identity, Publish, SessionFile, SessionState, Stripe, StripeError};
 use crate::protocol::{
-    Abandoned, Authority, Claim, Decision, Displaced, Evidence, Kind, LockId, Manner, Name, Now,
-    Record, Refusal, Request, Standing, decide, judge,
+    Abandoned, Authority, Claim, Decision, Displaced, Evidence, Kind, LockId, Manner, Name, Now, Record,
+    Refusal, Request, Standing, decide, judge,
 };
 
 /// How many mutexes there are. More than the cores that could contend for them, few enough to leave lying.
@@ -53,20 +53,14 @@ pub struct DirStore {
 impl DirStore {
     /// A store in the root of `host`, acting as `identity`.
     pub fn new(host: Arc<dyn Host>, identity: Identity, warn: Warn) -> Self {
-        Self {
-            host,
-            identity,
-            warn,
-        }
+        Self { host, identity, warn }
     }
 
     fn locked(&self, name: &Name, patience: Duration) -> Result<Box<dyn Stripe>, Error> {
-        self.host
-            .lock_stripe(stripe_of(name), patience)
-            .map_err(|error| match error {
-                StripeError::Busy(busy) => Error::busy(name, busy),
-                StripeError::Io(error) => Error::io("lock", name, error),
-            })
+        self.host.lock_stripe(stripe_of(name), patience).map_err(|error| match error {
+            StripeError::Busy(busy) => Error::busy(name, busy),
+            StripeError::Io(error) => Error::io("lock", name, error),
+        })
     }
 
     fn record_file(name: &Name) -> String {
@@ -80,35 +74,18 @@ impl DirStore {
     fn write_record(&self, name: &Name, record: &Record, how: Publish) -> io::Result<()> {
         let sync = record.kind != Some(Kind::Guard);
         let file = Self::record_file(name);
-        self.host.publish(
-            Dir::Locks,
-            &file,
-            &record.write(),
-            how,
-            sync,
-            stripe_of(name),
-        )
+        self.host.publish(Dir::Locks, &file, &record.write(), how, sync, stripe_of(name))
     }
 
     fn remove_record(&self, name: &Name, displaced: &Displaced) -> Result<(), Error> {
-        let manual = displaced
-            .record
-            .as_ref()
-            .is_none_or(|r| r.kind != Some(Kind::Guard));
-        let removed = self
-            .host
-            .remove(Dir::Locks, &Self::record_file(name), manual);
-        removed
-            .map(drop)
-            .map_err(|error| Error::io("release", name, error))
+        let manual = displaced.record.as_ref().is_none_or(|r| r.kind != Some(Kind::Guard));
+        let removed = self.host.remove(Dir::Locks, &Self::record_file(name), manual);
+        removed.map(drop).map_err(|error| Error::io("release", name, error))
     }
 
     fn log(&self, event: &Event) {
         if let Err(error) = self.host.append(audit::FILE, &event.line()) {
-            (self.warn)(&format!(
-                "{} of \"{}\" is not in the audit log: {error}",
-                event.event, event.name
-            ));
+            (self.warn)(&format!("{} of \"{}\" is not in the audit log: {error}", event.event, event.name));
         }
     }
 
@@ -133,16 +110,10 @@ impl DirStore {
             }
             _ => None,
         };
-        let how = if displaced.is_some() {
-            Publish::Replace
-        } else {
-            Publish::New
-        };
+        let how = if displaced.is_some() { Publish::Replace } else { Publish::New };
         if let Err(error) = self.write_record(name, &record, how) {
             if let (None, Some(id)) = (ticket, &lock_id) {
-                let _ = self
-                    .host
-                    .remove(Dir::Sessions, &Self::session_file(name, id), false);
+                let _ = self.host.remove(Dir::Sessions, &Self::session_file(name, id), false);
             }
             return Err(error);
         }
@@ -177,11 +148,7 @@ impl DirStore {
         }
         // Only now does it matter who of the line is ready.
         evidence.ahead = self.ready_ahead(name, turn);
-        if evidence.ahead == 0 {
-            decision
-        } else {
-            decide(name.as_str(), request, evidence, now)
-        }
+        if evidence.ahead == 0 { decision } else { decide(name.as_str(), request, evidence, now) }
     }
 
     fn refused(
@@ -203,37 +170,17 @@ impl DirStore {
         };
         match &place {
             Some(place) if place.ticket.is_some() => {
-                self.log(
-                    &self
-                        .event(audit::WAIT, name, now)
-                        .id(&claim.lock_id)
-                        .ttl(claim.ttl),
-                );
+                self.log(&self.event(audit::WAIT, name, now).id(&claim.lock_id).ttl(claim.ttl));
             }
             Some(_) => {}
-            None => self.log(
-                &self
-                    .event(audit::DENY, name, now)
-                    .ttl(claim.ttl)
-                    .refusal(&refusal),
-            ),
+            None => self.log(&self.event(audit::DENY, name, now).ttl(claim.ttl).refusal(&refusal)),
         }
         Ok(Answer::Refused(refusal, place))
     }
 
-    fn log_admission(
-        &self,
-        name: &Name,
-        admitted: &Record,
-        displaced: Option<&Displaced>,
-        now: &Now,
-    ) {
+    fn log_admission(&self, name: &Name, admitted: &Record, displaced: Option<&Displaced>, now: &Now) {
         if let Some(displaced) = displaced {
-            self.log(
-                &self
-                    .event(audit::displaced(displaced), name, now)
-                    .pruned(displaced),
-            );
+            self.log(&self.event(audit::displaced(displaced), name, now).pruned(displaced));
         }
         self.log(&self.event(audit::ACQUIRE, name, now).record(admitted));
     }
@@ -248,9 +195,7 @@ impl Store for DirStore {
         turn: &Turn<'_>,
         asked: Asked,
     ) -> Result<Answer, Error> {
-        self.host
-            .prepare()
-            .map_err(|error| Error::io("lock", name, error))?;
+        self.host.prepare().map_err(|error| Error::io("lock", name, error))?;
         let failed = |error| Error::io("lock", name, error);
         let mut stripe = self.locked(name, asked.patience)?;
         // A second look is only needed when the Go tool created its file between our look and our write.
@@ -274,9 +219,7 @@ impl Store for DirStore {
                         Ok(admission) => {
                             self.drop_ticket(name, ticket);
                             self.log_admission(name, &admission.record, displaced.as_ref(), &now);
-                            displaced
-                                .iter()
-                                .for_each(|gone| self.settle_displaced(name, gone));
+                            displaced.iter().for_each(|gone| self.settle_displaced(name, gone));
                             return Ok(Answer::Admitted(admission));
                         }
                     }
@@ -285,17 +228,11 @@ impl Store for DirStore {
                     return self.refused(name, claim, &evidence, refusal, turn, &now);
                 }
                 Decision::Renew(_) | Decision::Remove(_) => {
-                    return Err(Error::io(
-                        "lock",
-                        name,
-                        io::Error::other("a claim was not decided on"),
-                    ));
+                    return Err(Error::io("lock", name, io::Error::other("a claim was not decided on")));
                 }
             }
         }
-        Err(failed(io::Error::other(
-            "another program keeps creating its record",
-        )))
+        Err(failed(io::Error::other("another program keeps creating its record")))
     }
 
     fn change(&self, name: &Name, request: &Request, asked: Asked) -> Result<Decision, Error> {
@@ -337,23 +274,14 @@ impl Store for DirStore {
         let now = self.host.now();
         let evidence = self.gather(name, unchanged_for, &now);
         let standing = judge(&evidence, &now);
-        Ok(View {
-            slot: evidence.slot,
-            standing,
-            freeze: evidence.freeze,
-            now,
-        })
+        Ok(View { slot: evidence.slot, standing, freeze: evidence.freeze, now })
     }
 
     fn names(&self) -> Result<Vec<Name>, Error> {
         let mut names = BTreeSet::new();
         for dir in [Dir::Locks, Dir::Freezes] {
             let files = self.host.list(dir).map_err(Error::root)?;
-            names.extend(
-                files
-                    .iter()
-                    .filter_map(|file| file.strip_suffix(".json")?.parse::<Name>().ok()),
-            );
+            names.extend(files.iter().filter_map(|file| file.strip_suffix(".json")?.parse::<Name>().ok()));
         }
         Ok(names.into_iter().collect())
     }
@@ -392,11 +320,7 @@ impl Store for DirStore {
 
     fn wake_line(&self, name: &Name, count: usize) {
         let tickets = self.tickets(name).unwrap_or_default();
-        for (_, id) in tickets
-            .iter()
-            .filter(|(_, id)| self.lives(name, id))
-            .take(count)
-        {
+        for (_, id) in tickets.iter().filter(|(_, id)| self.lives(name, id)).take(count) {
             self.host.ring_session(&Self::session_file(name, id));
         }
     }
@@ -425,9 +349,7 @@ impl Store for DirStore {
 impl DirStore {
     fn remove_session(&self, name: &Name, lock_id: &LockId) {
         // What can't be removed now, a sweep removes.
-        let _ = self
-            .host
-            .remove(Dir::Sessions, &Self::session_file(name, lock_id), false);
+        let _ = self.host.remove(Dir::Sessions, &Self::session_file(name, lock_id), false);
     }
 
     fn lives(&self, name: &Name, lock_id: &LockId) -> bool {
@@ -437,11 +359,8 @@ impl DirStore {
 
 /// The mutex of a name: FNV-1a over its bytes.
 fn stripe_of(name: &Name) -> usize {
-    let hash = name
-        .as_str()
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+    let hash = name.as_str().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
     (hash % STRIPES as u64) as usize
 }

@@ -36,10 +36,7 @@ impl DirStore {
         let cost = now.monotonic.saturating_sub(began.monotonic);
         let next = now.monotonic + cost * RARITY;
         // If it can't be written, the next sweep comes too soon; no harm is done.
-        let _ = sweeper.write(
-            format!("{} {:020}\n", now.clock, next.as_nanos()).as_bytes(),
-            false,
-        );
+        let _ = sweeper.write(format!("{} {:020}\n", now.clock, next.as_nanos()).as_bytes(), false);
     }
 
     /// Removes stale records, dead sessions and dead tickets. Returns the names whose records went.
@@ -48,10 +45,7 @@ impl DirStore {
         let in_time = || self.host.now().monotonic < until;
         let names = self.names().unwrap_or_default();
         let looked = self.somewhere_in(&names).take_while(|_| in_time());
-        let swept = looked
-            .filter(|name| self.sweep_record(name))
-            .cloned()
-            .collect();
+        let swept = looked.filter(|name| self.sweep_record(name)).cloned().collect();
         let sessions = self.host.list(Dir::Sessions).unwrap_or_default();
         for file in self.somewhere_in(&sessions).take_while(|_| in_time()) {
             self.sweep_session(file);
@@ -73,18 +67,9 @@ impl DirStore {
 
     fn sweep_record(&self, name: &Name) -> bool {
         // Most are not stale, and a look costs less than a mutex.
-        let stale = self
-            .look(name, Duration::ZERO)
-            .is_ok_and(|view| view.standing.is_stale());
-        let asked = Asked {
-            unchanged_for: Duration::ZERO,
-            patience: PATIENCE,
-        };
-        stale
-            && matches!(
-                self.change(name, &Request::Sweep, asked),
-                Ok(Decision::Remove(_))
-            )
+        let stale = self.look(name, Duration::ZERO).is_ok_and(|view| view.standing.is_stale());
+        let asked = Asked { unchanged_for: Duration::ZERO, patience: PATIENCE };
+        stale && matches!(self.change(name, &Request::Sweep, asked), Ok(Decision::Remove(_)))
     }
 
     /// A session's file whose session died before it had a record, or after it lost it.
@@ -137,10 +122,7 @@ fn due(sweeper: &dyn Stripe, now: &Now) -> Duration {
     let content = sweeper.read().unwrap_or_default();
     let text = String::from_utf8_lossy(&content);
     let mut fields = text.split_ascii_whitespace();
-    match (
-        fields.next(),
-        fields.next().and_then(|nanos| nanos.parse().ok()),
-    ) {
+    match (fields.next(), fields.next().and_then(|nanos| nanos.parse().ok())) {
         (Some(clock), Some(nanos)) if clock == now.clock.as_str() => Duration::from_nanos(nanos),
         _ => Duration::ZERO,
     }

@@ -32,34 +32,18 @@ impl Counter {
     fn parse(content: &[u8], now: &Now) -> Self {
         let boot = now.clock.boot().to_owned();
         if content.is_empty() {
-            return Self {
-                boot,
-                next: 1,
-                reserved: 1,
-            };
+            return Self { boot, next: 1, reserved: 1 };
         }
         let text = String::from_utf8_lossy(content);
         let mut fields = text.split_ascii_whitespace();
         let read = (fields.next(), number(fields.next()), number(fields.next()));
         match read {
-            (Some(then), Some(next), Some(reserved)) if then == boot => Self {
-                boot,
-                next,
-                reserved,
-            },
-            (Some(_), Some(_), Some(reserved)) => Self {
-                boot,
-                next: reserved,
-                reserved,
-            },
+            (Some(then), Some(next), Some(reserved)) if then == boot => Self { boot, next, reserved },
+            (Some(_), Some(_), Some(reserved)) => Self { boot, next: reserved, reserved },
             // Damaged: begin where no counter that began at 1 can have come to.
             _ => {
                 let next = (now.wall.as_second().max(0) as u64) << 20;
-                Self {
-                    boot,
-                    next,
-                    reserved: next,
-                }
+                Self { boot, next, reserved: next }
             }
         }
     }
@@ -135,10 +119,7 @@ mod tests {
 
     #[test]
     fn tokens_rise_by_one_within_a_boot() {
-        let mut stripe = Memory {
-            content: Vec::new(),
-            synced: Vec::new(),
-        };
+        let mut stripe = Memory { content: Vec::new(), synced: Vec::new() };
         let taken: Vec<u64> = (0..2500).map(|_| take(&mut stripe, &boot("a"))).collect();
         assert_eq!(taken, (1..=2500).collect::<Vec<u64>>());
     }
@@ -146,14 +127,8 @@ mod tests {
     #[test]
     fn tokens_rise_over_a_power_cut_at_any_moment() {
         for before in [1, 2, 999, 1000, 1001, 1002, 2500] {
-            let mut stripe = Memory {
-                content: Vec::new(),
-                synced: Vec::new(),
-            };
-            let last = (0..before)
-                .map(|_| take(&mut stripe, &boot("a")))
-                .last()
-                .unwrap();
+            let mut stripe = Memory { content: Vec::new(), synced: Vec::new() };
+            let last = (0..before).map(|_| take(&mut stripe, &boot("a"))).last().unwrap();
             stripe.content = stripe.synced.clone();
             let first = take(&mut stripe, &boot("b"));
             assert!(first > last, "{first} after {last}");
@@ -162,10 +137,7 @@ mod tests {
 
     #[test]
     fn a_damaged_counter_begins_beyond_any_other() {
-        let mut stripe = Memory {
-            content: b"\0\0\0".to_vec(),
-            synced: Vec::new(),
-        };
+        let mut stripe = Memory { content: b"\0\0\0".to_vec(), synced: Vec::new() };
         let first = take(&mut stripe, &boot("a"));
         assert!(first > 1 << 50, "{first}");
         assert_eq!(take(&mut stripe, &boot("a")), first + 1);

@@ -1,0 +1,212 @@
+//! Arguments that make no sense: what is wrong with them, and what to write instead.
+
+use std::error::Error as _;
+use std::ffi::{OsStr, OsString};
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+use super::exit::Exit;
+use super::output;
+
+/// Options of the Go tool that are either there or not.
+const SWITCHES: [&str; 6] = ["--wait", "--json", "--force", "--break-stale", "--all", "--prune-expired"];
+
+/// What the Go tool takes too: `-ttl` for `--ttl`, `--json=true` for `--json`, `version` for `--version`.
+pub(super) fn go_style(arguments: Vec<OsString>) -> Vec<OsString> {
+    let mut own = true;
+    let mut taken = Vec::with_capacity(arguments.len());
+    for argument in arguments {
+        own &= argument != "--";
+        let argument = match (&argument, taken.len()) {
+            (version, 1) if version == "version" => "--version".into(),
+            (flag, 1..) if own && is_go_flag(flag) => {
+                let mut long = OsString::from("-");
+                long.push(flag);
+                long
+            }
+            _ => argument,
+        };
+        match argument.to_str().filter(|_| own).and_then(switch) {
+            Some((switch, true)) => taken.push(switch.into()),
+            Some((_, false)) => {}
+            None => taken.push(argument),
+        }
+    }
+    taken
+}
+
+fn is_go_flag(argument: &OsStr) -> bool {
+    let bytes = argument.as_encoded_bytes();
+    bytes.len() > 2 && bytes[0] == b'-' && bytes[1].is_ascii_lowercase()
+}
+
+/// A switch that is set in Go's way, and to what.
+fn switch(argument: &str) -> Option<(&str, bool)> {
+    let (flag, value) = argument.split_once('=')?;
+    let value = value.parse().ok()?;
+    SWITCHES.contains(&flag).then_some((flag, value))
+}
+
+/// One clear line for bad usage, and one with what to do; help and version as they are.
+pub(super) fn explain(error: &clap::Error, command: &str) -> Exit {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        output::out(&error.render().to_string());
+        return Exit::Ok;
+    }
+    let complaint = Complaint { error, command };
+    output::say(&complaint.message());
+    output::say(&format!("hint: {}", complaint.hint()));
+    Exit::Usage
+}
+
+/// Clap's error, in our words.
+struct Complaint<'a> {
+    error: &'a clap::Error,
+    /// The command that was asked for, as it was written.
+    command: &'a str,
+}
+
+impl Complaint<'_> {
+    fn message(&self) -> String {
+        let argument = || self.first(ContextKind::InvalidArg);
+        match self.error.kind() {
+            ErrorKind::MissingRequiredArgument => self.missing(),
+            ErrorKind::UnknownArgument if argument().starts_with('-') => {
+                format!("unknown option \"{}\"", argument())
+            }
+            ErrorKind::UnknownArgument => format!("unexpected argument \"{}\"", argument()),
+            ErrorKind::InvalidSubcommand => {
+                let command = self.first(ContextKind::InvalidSubcommand);
+                format!("unknown command \"{command}\"")
+            }
+            ErrorKind::ArgumentConflict => {
+                let prior = self.all(ContextKind::PriorArg);
+                let prior: Vec<&str> = prior.iter().map(|prior| plain(prior)).collect();
+                format!("{} cannot be combined with {}", plain(&argument()), prior.join(", "))
+            }
+            ErrorKind::ValueValidation => self.bad_value(),
+            ErrorKind::InvalidValue => self.no_such_value(),
+            ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+                "a command is missing".to_owned()
+            }
+            ErrorKind::InvalidUtf8 => "an argument is not valid UTF-8".to_owned(),
+            _ => self.in_claps_words(),
+        }
+    }
+
+    fn missing(&self) -> String {
+        let missing = self.all(ContextKind::InvalidArg);
+        let of = |what: &str| missing.iter().any(|argument| argument.starts_with(what));
+        match (of("<NAME>"), of("<CMD>"), of("--wait")) {
+            (_, _, true) => "--timeout requires --wait".to_owned(),
+            (true, true, _) => "the lock's name and the command are missing".to_owned(),
+            (true, false, _) if self.command == "unlock" => "nothing to release is given".to_owned(),
+            (true, false, _) => "the lock's name is missing".to_owned(),
+            (false, true, _) => "the command is missing".to_owned(),
+            _ => format!("{} is missing", missing.join(", ")),
+        }
+    }
+
+    /// A value that its parser refused, whose words say why.
+    fn bad_value(&self) -> String {
+        let argument = self.first(ContextKind::InvalidArg);
+        let why = self.error.source().map(ToString::to_string);
+        let why = why.unwrap_or_else(|| self.in_claps_words());
+        match plain(&argument) {
+            option if option.starts_with("--") => format!("{option}: {why}"),
+            _ => why,
+        }
+    }
+
+    fn no_such_value(&self) -> String {
+        let argument = self.first(ContextKind::InvalidArg);
+        let option = plain(&argument);
+        match self.first(ContextKind::InvalidValue) {
+            value if value.is_empty() => format!("{option} needs a value"),
+            value => {
+                let known = self.all(ContextKind::ValidValue).join(" or ");
+                format!("{option} can be {known}, not \"{value}\"")
+            }
+        }
+    }
+
+    fn in_claps_words(&self) -> String {
+        let text = self.error.render().to_string();
+        let first = text.split("\n\n").next().unwrap_or_default();
+        let words: Vec<&str> = first.split_whitespace().collect();
+        words.join(" ").trim_start_matches("error: ").to_owned()
+    }
+
+    fn hint(&self) -> String {
+        let missing = self.error.kind() == ErrorKind::MissingRequiredArgument;
+        let similar =
+            [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand, ContextKind::SuggestedValue]
+                .into_iter()
+                .find_map(|kind| self.all(kind).pop());
+        match (self.error.kind(), similar) {
+            (_, Some(similar)) => format!("did you mean {}?", plain(&similar)),
+            (ErrorKind::InvalidSubcommand, None) => "lokt --help lists the commands".to_owned(),
+            _ if missing && self.command == "unlock" => "give a NAME, --owner OWNER or --all".to_owned(),
+            (ErrorKind::UnknownArgument, None) if self.is_misplaced_command() => {
+                let command = self.first(ContextKind::InvalidArg);
+                format!("the command goes after --: lokt guard NAME -- {command}")
+            }
+            _ if missing && self.command == "guard" => "lokt guard NAME -- CMD".to_owned(),
+            _ if missing && !self.all(ContextKind::InvalidArg).concat().contains("--") => {
+                format!("lokt {} NAME", self.command)
+            }
+            _ if self.command.starts_with('-') => "see lokt --help".to_owned(),
+            _ => format!("see lokt {} --help", self.command),
+        }
+    }
+
+    fn is_misplaced_command(&self) -> bool {
+        self.command == "guard" && !self.first(ContextKind::InvalidArg).starts_with('-')
+    }
+
+    fn first(&self, kind: ContextKind) -> String {
+        self.all(kind).into_iter().next().unwrap_or_default()
+    }
+
+    fn all(&self, kind: ContextKind) -> Vec<String> {
+        match self.error.get(kind) {
+            Some(ContextValue::String(text)) => vec![text.clone()],
+            Some(ContextValue::Strings(texts)) => texts.clone(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// An argument as it is typed: `--ttl` of `--ttl <DURATION>`, `NAME` of `[NAME]`.
+fn plain(argument: &str) -> &str {
+    let argument = argument.split(' ').next().unwrap_or_default();
+    argument.trim_matches(['<', '>', '[', ']', '.'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(arguments: &[&str]) -> Vec<String> {
+        let arguments = arguments.iter().map(OsString::from).collect();
+        let taken = go_style(arguments).into_iter();
+        taken.map(|text| text.into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn takes_what_the_go_tool_takes() {
+        assert_eq!(
+            taken(&["lokt", "lock", "-ttl", "5m", "-json=true", "--wait=false", "x"]),
+            ["lokt", "lock", "--ttl", "5m", "--json", "x"]
+        );
+        assert_eq!(taken(&["lokt", "version"]), ["lokt", "--version"]);
+    }
+
+    #[test]
+    fn leaves_the_guarded_command_alone() {
+        let arguments = ["lokt", "guard", "x", "--", "cc", "-std=c99", "--json=true"];
+        assert_eq!(taken(&arguments), arguments);
+        let arguments = ["lokt", "guard", "version", "--", "version"];
+        assert_eq!(taken(&arguments), arguments);
+    }
+}

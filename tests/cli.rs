@@ -1,0 +1,24 @@
+//! The command line: a contract for each command, over the real program.
+//!
+//! Most of it is transcripts: what is typed, and the whole of what is said. See [`cli::transcript`].
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "tests start programs and end at the first surprise"
+)]
+
+mod cli {
+    mod exists;
+    mod guard;
+    mod lock;
+    mod renew;
+    mod roots;
+    mod status;
+    mod streams;
+    mod transcript;
+    mod unlock;
+    mod usage;
+    mod why;
+}

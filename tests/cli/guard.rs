@@ -1,0 +1,139 @@
+//! `lokt guard`: its arguments, messages and exit codes. What it does to processes is in `processes.rs`.
+
+use super::transcript::{check, said, sandbox};
+
+#[test]
+fn the_commands_own_code_is_the_exit_code() {
+    let sandbox = sandbox();
+    check(
+        &sandbox,
+        r#"
+        $ lokt guard build -- echo hello
+        hello
+        $ lokt guard build -- sh -c 'exit 7'
+        = 7
+        $ lokt guard build -- sh -c 'kill -TERM $$'
+        = 143
+        $ lokt guard build -- sh -c 'kill -KILL $$'
+        = 137
+        "#,
+    );
+    assert!(sandbox.leftovers().is_empty(), "{:?}", sandbox.leftovers());
+}
+
+#[test]
+fn a_command_that_cannot_be_started_has_the_codes_of_a_shell_and_leaves_no_lock() {
+    let sandbox = sandbox();
+    check(
+        &sandbox,
+        r#"
+        $ lokt guard build -- ./missing
+        ! lokt: failed to run ./missing: command not found
+        = 127
+        $ lokt guard build -- "$(printf 'no\033[31msuch')"
+        ! lokt: failed to run no\u{1b}[31msuch: command not found
+        = 127
+        $ lokt guard build -- /
+        ! lokt: failed to run /: Permission denied (os error 13)
+        = 126
+        $ echo 'echo no' > plain; lokt guard build -- ./plain
+        ! lokt: failed to run ./plain: Permission denied (os error 13)
+        = 126
+        $ lokt status
+        no locks
+        "#,
+    );
+    assert!(sandbox.leftovers().is_empty(), "{:?}", sandbox.leftovers());
+}
+
+#[test]
+fn the_command_knows_its_lock() {
+    check(
+        &sandbox(),
+        r#"
+        $ lokt guard build -- sh -c 'echo $LOKT_NAME $LOKT_LOCK_ID $LOKT_TOKEN'
+        build ID 1
+        $ lokt guard build -- sh -c 'echo $LOKT_TOKEN'
+        2
+        $ lokt guard build -- sh -c '"$LOKT" guard build -- echo inside'
+        inside
+        "#,
+    );
+}
+
+#[test]
+fn its_options_stand_before_or_after_the_name() {
+    check(
+        &sandbox(),
+        r#"
+        $ lokt guard --ttl 5m build -- echo before
+        before
+        $ lokt guard build --ttl 5m -- echo after
+        after
+        $ lokt guard -ttl 5m build --wait -- echo as in Go
+        as in Go
+        "#,
+    );
+}
+
+#[test]
+fn a_guard_that_is_denied_runs_nothing() {
+    let sandbox = sandbox();
+    let mut guard = sandbox.hold(["guard", "build", "--ttl", "5m", "--note", "release 2.1"]);
+    check(
+        &sandbox,
+        r#"
+        $ lokt guard build -- echo ran
+        ! lokt: lock "build" is held by tester@HOST (agent agent-test), pid PID, for 0s, 5m0s left of its lease, note: release 2.1
+        ! lokt: hint: wait for it: --wait, or --wait --timeout 5m
+        = 2
+        $ lokt guard build --break-stale -- echo ran
+        ! lokt: lock "build" is held by tester@HOST (agent agent-test), pid PID, for 0s, 5m0s left of its lease, note: release 2.1
+        ! lokt: hint: wait for it: --wait, or --wait --timeout 5m
+        = 2
+        $ lokt guard build --conflict-exit-code 0 -- echo ran 2>/dev/null
+        $ lokt guard build --conflict-exit-code 75 --wait --timeout 10ms -- echo ran 2>/dev/null
+        = 75
+        "#,
+    );
+    guard.let_go();
+    assert_eq!(said(&guard.output()), "", "the holder was not disturbed");
+}
+
+#[test]
+fn what_makes_no_sense_is_refused() {
+    check(
+        &sandbox(),
+        r#"
+        $ lokt guard
+        ! lokt: the lock's name and the command are missing
+        ! lokt: hint: lokt guard NAME -- CMD
+        = 64
+        $ lokt guard build
+        ! lokt: the command is missing
+        ! lokt: hint: lokt guard NAME -- CMD
+        = 64
+        $ lokt guard -- true
+        ! lokt: the lock's name is missing
+        ! lokt: hint: lokt guard NAME -- CMD
+        = 64
+        $ lokt guard build true
+        ! lokt: unexpected argument "true"
+        ! lokt: hint: the command goes after --: lokt guard NAME -- true
+        = 64
+        $ lokt guard build --ttl 999ms -- true
+        ! lokt: a TTL under 1s leaves a heartbeat no room: use 1s or more, or none
+        = 64
+        $ lokt guard build --on-lost panic -- true
+        ! lokt: --on-lost can be kill or warn, not "panic"
+        ! lokt: hint: see lokt guard --help
+        = 64
+        $ lokt guard build --conflict-exit-code 256 -- true
+        ! lokt: --conflict-exit-code: 256 is not in 0..=255
+        ! lokt: hint: see lokt guard --help
+        = 64
+        $ lokt status
+        no locks
+        "#,
+    );
+}

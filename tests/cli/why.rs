@@ -1,0 +1,228 @@
+//! `lokt why`.
+
+use super::status::freeze;
+use super::transcript::{check, sandbox};
+use lokt_tests::sandbox::eventually;
+use rustix::process::Signal;
+
+#[test]
+fn a_free_lock_is_free() {
+    check(
+        &sandbox(),
+        r#"
+        $ lokt why deploy
+        Lock "deploy" is FREE — acquisition would succeed.
+        $ lokt why --json deploy
+        {
+          "name": "deploy",
+          "status": "free",
+          "reasons": [],
+          "suggestions": [],
+          "waiters": 0
+        }
+        "#,
+    );
+}
+
+#[test]
+fn a_manual_lock_is_explained() {
+    check(
+        &sandbox(),
+        r#"
+        $ lokt lock deploy --ttl 30m --note 'ask Ada'
+        acquired lock "deploy"
+        $ lokt why deploy
+        Lock "deploy" is BLOCKED:
+
+          HELD by tester@HOST (agent agent-test) (by hand)
+            Age:  0s
+            TTL:  30m0s (30m0s remaining)
+            Note: ask Ada
+
+        Suggestions:
+          - lokt guard deploy --wait -- CMD
+          - lokt unlock deploy  (by its owner)
+          - lokt unlock deploy --force  (break-glass)
+        = 2
+        $ lokt why deploy --json
+        {
+          "name": "deploy",
+          "status": "blocked",
+          "reasons": [
+            {
+              "type": "held",
+              "message": "Held by tester@HOST (agent agent-test) (by hand) for 0s",
+              "holder_owner": "tester",
+              "holder_host": "HOST",
+              "holder_agent_id": "agent-test",
+              "holder_ttl_sec": 1800,
+              "holder_remaining_sec": 1800,
+              "holder_pid_status": "unknown",
+              "holder_lock_id": "ID",
+              "holder_note": "ask Ada"
+            }
+          ],
+          "suggestions": [
+            "lokt guard deploy --wait -- CMD",
+            "lokt unlock deploy  (by its owner)",
+            "lokt unlock deploy --force  (break-glass)"
+          ],
+          "waiters": 0
+        }
+        = 2
+        "#,
+    );
+}
+
+#[test]
+fn a_guard_and_those_who_wait_for_it_are_explained() {
+    let sandbox = sandbox();
+    let _guard = sandbox.hold(["guard", "build"]);
+    let mut waiter = sandbox.start(["guard", "build", "--wait", "--", "true"]);
+    waiter.await_stderr("place 1 in line");
+    check(
+        &sandbox,
+        r#"
+        $ lokt why build
+        Lock "build" is BLOCKED:
+
+          HELD by tester@HOST (agent agent-test) (PID PID, alive)
+            Age:  0s
+
+          1 waiting in line
+
+        Suggestions:
+          - lokt guard build --wait -- CMD
+          - lokt unlock build --force  (break-glass: ends its command)
+        = 2
+        "#,
+    );
+}
+
+#[test]
+fn a_lapsed_lease_is_told_from_one_that_is_held() {
+    let sandbox = sandbox();
+    let guard = sandbox.hold(["guard", "build", "--ttl", "1s"]);
+    guard.signal(Signal::STOP);
+    eventually("the lease lapses", || sandbox.run(["why", "build"]).stdout.contains("LAPSED"));
+    check(
+        &sandbox,
+        r#"
+        $ lokt why build | grep -v -e Age -e TTL
+        Lock "build" is BLOCKED:
+
+          LAPSED by tester@HOST (agent agent-test) (PID PID, alive, but its lease has lapsed)
+
+        Suggestions:
+          - lokt unlock build --break-stale
+          - lokt guard build --wait -- CMD  (takes a lapsed lease over)
+        $ lokt why build --json | grep -e type -e expired -e status -e stale
+          "status": "blocked",
+              "type": "expired",
+              "holder_expired": true,
+              "holder_pid_status": "alive",
+              "holder_stale_reason": "expired",
+            "lokt unlock build --break-stale",
+        "#,
+    );
+}
+
+#[test]
+fn what_a_dead_holder_left_behind_is_anybodys() {
+    let sandbox = sandbox();
+    let guard = sandbox.start(["guard", "build", "--", "sh", "-c", "exec sleep 600"]);
+    eventually("the guard holds its lock", || sandbox.run(["exists", "build"]).code == 0);
+    guard.signal(Signal::KILL);
+    eventually("the guard and its command are dead", || sandbox.run(["exists", "build"]).code == 3);
+    check(
+        &sandbox,
+        r#"
+        $ lokt why build
+        Lock "build" is left behind — the next one who wants it gets it:
+
+          STALE by tester@HOST (agent agent-test) (PID PID, dead)
+            Age:  0s
+
+        Suggestions:
+          - Nothing: the next one who wants it gets it
+          - lokt unlock build --break-stale
+        = 2
+        $ lokt lock build
+        acquired lock "build"
+        "#,
+    );
+}
+
+#[test]
+fn a_freeze_comes_before_the_holder() {
+    let sandbox = sandbox();
+    freeze(&sandbox, "deploy");
+    check(
+        &sandbox,
+        r#"
+        $ lokt why deploy
+        Lock "deploy" is BLOCKED:
+
+          FROZEN by ops@h
+            Age:       0s
+
+        Suggestions:
+          - Wait for the freeze to end
+          - lokt unfreeze deploy
+        = 2
+        $ lokt why deploy --json
+        {
+          "name": "deploy",
+          "status": "blocked",
+          "reasons": [
+            {
+              "type": "frozen",
+              "message": "Frozen by ops@h for 0s",
+              "freeze_owner": "ops",
+              "freeze_host": "h",
+              "freeze_pid": 1
+            }
+          ],
+          "suggestions": [
+            "Wait for the freeze to end",
+            "lokt unfreeze deploy"
+          ],
+          "waiters": 0
+        }
+        = 2
+        "#,
+    );
+}
+
+#[test]
+fn records_that_are_none_are_explained() {
+    let sandbox = sandbox();
+    sandbox.plant("corrupt", "nonsense");
+    sandbox.plant("young", "");
+    sandbox.plant("later", r#"{"version":99}"#);
+    check(
+        &sandbox,
+        r#"
+        $ lokt why corrupt
+        Lock "corrupt" is left behind — the next one who wants it gets it:
+
+          CORRUPT record: expected ident at line 1 column 2
+
+        Suggestions:
+          - lokt unlock corrupt --break-stale
+        = 2
+        $ lokt why young
+        Lock "young" is BLOCKED:
+
+          HELD: it is just being acquired
+
+        Suggestions:
+          - lokt lock --wait young
+        = 2
+        $ lokt why later
+        ! lokt: lock "later" is of version 99, newer than this lokt knows: it counts as held; upgrade lokt
+        ! lokt: hint: if you are sure that it is abandoned: lokt unlock later --force
+        = 1
+        "#,
+    );
+}

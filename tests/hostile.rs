@@ -1,0 +1,1 @@
+//! Bad input: names, durations, records, files, a full disk.

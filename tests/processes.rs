@@ -1,0 +1,32 @@
+//! Real processes: what happened to the Go tool, and what else goes wrong between processes.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "tests start programs, read clocks, and end at the first surprise"
+)]
+
+#[path = "processes/commands.rs"]
+mod commands;
+#[path = "processes/forced.rs"]
+mod forced;
+#[path = "processes/go_failures.rs"]
+mod go_failures;
+#[path = "processes/go_records.rs"]
+mod go_records;
+#[path = "processes/helpers.rs"]
+mod helpers;
+#[path = "processes/lapses.rs"]
+mod lapses;
+#[path = "processes/manual.rs"]
+mod manual;
+#[path = "processes/mutex.rs"]
+mod mutex;
+#[path = "processes/namespaces.rs"]
+mod namespaces;
+#[path = "processes/nested.rs"]
+mod nested;
+#[path = "processes/waiters.rs"]
+mod waiters;

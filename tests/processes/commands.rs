@@ -1,0 +1,95 @@
+//! The command and what it starts: signals, lingerers, daemons.
+
+use std::fs;
+
+use lokt_tests::sandbox::{Sandbox, eventually};
+use rustix::process::Signal;
+
+use crate::helpers::{hold_with, is_gone, make_gate, open_gate, sandbox, signal, work_file, work_pid};
+
+/// A command whose child notes the signal, and lingers until the gate opens.
+const LINGERING: &str = "sh -c 'trap \"echo got >> log; read go < gate; echo left >> log; exit 0\" \
+    INT TERM HUP QUIT; echo in; while :; do read line; done'; exit 3";
+
+fn forwarded(sent: Signal) {
+    let sandbox = sandbox();
+    make_gate(&sandbox, "gate");
+    let mut guard = hold_with(&sandbox, &["guard", "x", "--kill-after", "60s"], LINGERING);
+    guard.signal(sent);
+    eventually("the grandchild gets the signal", || work_file(&sandbox, "log").contains("got"));
+    let denied = sandbox.run(["guard", "x", "--", "true"]);
+    assert_eq!(denied.code, 2, "a lingerer keeps the lock: {denied:?}");
+    assert!(guard.runs());
+    open_gate(&sandbox, "gate");
+    assert_eq!(guard.await_end(), 128 + sent.as_raw());
+    assert_eq!(work_file(&sandbox, "log"), "got\nleft\n");
+    assert_eq!(sandbox.run(["guard", "x", "--", "true"]).code, 0);
+}
+
+#[test]
+fn an_interrupt_reaches_grandchildren_and_waits_for_them() {
+    forwarded(Signal::INT);
+}
+
+#[test]
+fn a_termination_reaches_grandchildren_and_waits_for_them() {
+    forwarded(Signal::TERM);
+}
+
+#[test]
+fn a_hangup_reaches_grandchildren_and_waits_for_them() {
+    forwarded(Signal::HUP);
+}
+
+#[test]
+fn a_quit_reaches_grandchildren_and_waits_for_them() {
+    forwarded(Signal::QUIT);
+}
+
+#[test]
+fn a_command_that_survives_a_signal_ends_with_its_own_code() {
+    let sandbox = sandbox();
+    let script = "trap 'echo got; read go < gate; exit 9' TERM; echo in; while :; do read line; done";
+    make_gate(&sandbox, "gate");
+    let mut guard = hold_with(&sandbox, &["guard", "x"], script);
+    guard.signal(Signal::TERM);
+    guard.await_line("got");
+    assert_eq!(sandbox.run(["lock", "x"]).code, 2);
+    open_gate(&sandbox, "gate");
+    assert_eq!(guard.await_end(), 9);
+}
+
+#[test]
+fn a_lingerer_is_killed_after_its_grace() {
+    let sandbox = sandbox();
+    let script = "sh -c 'trap \"\" TERM; echo $$ > pid; echo in; while :; do read line; done' & wait";
+    let script = format!("exec 3<&0; {}", script.replace("read line", "read line <&3"));
+    let mut guard = hold_with(&sandbox, &["guard", "x", "--kill-after", "100ms"], &script);
+    guard.signal(Signal::TERM);
+    assert_eq!(guard.await_end(), 143);
+    assert!(is_gone(work_pid(&sandbox, "pid")));
+    assert_eq!(sandbox.run(["guard", "x", "--", "true"]).code, 0);
+}
+
+#[test]
+fn a_daemon_that_is_left_behind_keeps_nothing_locked() {
+    let sandbox = sandbox();
+    let script = "setsid sleep 1000 < /dev/null > /dev/null 2>&1 & echo $! > daemon; echo in";
+    let mut guard = hold_with(&sandbox, &["guard", "x"], script);
+    assert_eq!(guard.await_end(), 0);
+    let daemon = work_pid(&sandbox, "daemon");
+    assert!(holds_session(&sandbox, daemon), "it has inherited the descriptor");
+    assert_eq!(sandbox.run(["guard", "x", "--", "true"]).code, 0);
+    assert_eq!(sandbox.leftovers(), Vec::<String>::new());
+    assert!(!is_gone(daemon));
+    signal(daemon, Signal::KILL);
+}
+
+/// Whether a process has the file of a session of `x` open.
+fn holds_session(sandbox: &Sandbox, pid: i32) -> bool {
+    let sessions = sandbox.root().join("sessions");
+    let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    descriptors
+        .flatten()
+        .any(|entry| fs::read_link(entry.path()).is_ok_and(|file| file.starts_with(&sessions)))
+}

@@ -1,0 +1,100 @@
+//! A record that is taken away from a guard by force.
+
+use std::fs;
+use std::time::Instant;
+
+use lokt_tests::sandbox::Sandbox;
+
+use crate::helpers::{SOON, hold_with, sandbox, work_file};
+
+const COURTEOUS: &str = "trap 'echo term >> log; exit 0' TERM; echo in; read line";
+
+fn unlocked_by_force(terms: &[&str]) {
+    let sandbox = sandbox();
+    let args: Vec<&str> = ["guard", "x"].iter().chain(terms).copied().collect();
+    let guard = hold_with(&sandbox, &args, COURTEOUS);
+    let forced = Instant::now();
+    assert_eq!(sandbox.run(["unlock", "x", "--force"]).code, 0);
+    let ended = guard.output();
+    assert!(forced.elapsed() < SOON, "{:?}", forced.elapsed());
+    assert_eq!(ended.code, 5, "{ended:?}");
+    assert_eq!(work_file(&sandbox, "log"), "term\n");
+    assert_eq!(sandbox.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn a_forced_unlock_ends_the_command_at_once_without_a_ttl() {
+    unlocked_by_force(&[]);
+}
+
+#[test]
+fn a_forced_unlock_ends_the_command_at_once_with_a_long_ttl() {
+    unlocked_by_force(&["--ttl", "10m"]);
+}
+
+#[test]
+fn a_forced_unlock_kills_a_command_that_does_not_end() {
+    let sandbox = sandbox();
+    let stubborn = "trap '' TERM; echo in; while :; do read line; done";
+    let args = ["guard", "x", "--kill-after", "100ms"];
+    let guard = hold_with(&sandbox, &args, stubborn);
+    assert_eq!(sandbox.run(["unlock", "x", "--force"]).code, 0);
+    assert_eq!(guard.output().code, 5);
+}
+
+fn warned(sandbox: &Sandbox, take_away: impl Fn(&Sandbox)) {
+    let args = ["guard", "x", "--on-lost", "warn", "--ttl", "10m"];
+    let script = "trap 'echo term >> log; exit 0' TERM; echo in; read line; exit 7";
+    let mut guard = hold_with(sandbox, &args, script);
+    take_away(sandbox);
+    let warning = guard.await_stderr("warning");
+    assert!(warning.contains("lost"), "{warning}");
+    assert!(guard.runs(), "the command goes on");
+    guard.let_go();
+    assert_eq!(guard.await_end(), 7, "the command's own code");
+    assert_eq!(work_file(sandbox, "log"), "");
+}
+
+#[test]
+fn on_lost_warn_lets_the_command_go_on_after_a_forced_unlock() {
+    warned(&sandbox(), |sandbox| {
+        assert_eq!(sandbox.run(["unlock", "x", "--force"]).code, 0);
+    });
+}
+
+#[test]
+fn on_lost_warn_leaves_the_successors_record_alone() {
+    let sandbox = sandbox();
+    warned(&sandbox, |sandbox| {
+        assert_eq!(sandbox.run(["unlock", "x", "--force"]).code, 0);
+        assert_eq!(sandbox.run(["lock", "x"]).code, 0);
+    });
+    assert!(sandbox.record("x").exists());
+}
+
+#[test]
+fn a_record_removed_by_hand_is_noticed() {
+    for terms in [&["guard", "x"][..], &["guard", "x", "--ttl", "10m"]] {
+        let sandbox = sandbox();
+        let guard = hold_with(&sandbox, terms, COURTEOUS);
+        fs::remove_file(sandbox.record("x")).unwrap();
+        let ended = guard.output();
+        assert_eq!(ended.code, 5, "{ended:?}");
+        assert_eq!(work_file(&sandbox, "log"), "term\n");
+    }
+}
+
+#[test]
+fn a_guard_is_not_released_or_renewed_by_its_owners_name_or_id() {
+    let sandbox = sandbox();
+    let mut guard = sandbox.hold(["guard", "x", "--ttl", "10m"]);
+    let id = crate::helpers::record(&sandbox, "x")["lock_id"].as_str().unwrap().to_owned();
+    assert_eq!(sandbox.run(["unlock", "x"]).code, 4);
+    assert_eq!(sandbox.run(["unlock", "x", "--lock-id", &id]).code, 4);
+    assert_eq!(sandbox.run(["renew", "x"]).code, 4);
+    assert_eq!(sandbox.run(["renew", "x", "--lock-id", &id]).code, 4);
+    assert_eq!(sandbox.run(["unlock", "x", "--break-stale"]).code, 1);
+    assert!(guard.runs());
+    guard.let_go();
+    assert_eq!(guard.await_end(), 0);
+}

@@ -1,0 +1,154 @@
+//! What these tests share beside the sandbox: waiters, signals, and system calls that are delayed or fail.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use lokt_tests::sandbox::{Running, Sandbox, eventually, start};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use serde_json::Value;
+
+/// Within this a hand-over has happened, on a loaded machine too. What it really takes is a benchmark's business.
+pub const SOON: Duration = Duration::from_secs(2);
+
+/// Holds the lock until its input ends.
+pub const HOLD: &str = "echo in; read line";
+
+pub fn sandbox() -> Sandbox {
+    Sandbox::new(env!("CARGO_BIN_EXE_lokt-under-test"))
+}
+
+/// Starts `args -- sh -c script` with an input that ends when the test says so ([`Running::let_go`]).
+pub fn run_script(sandbox: &Sandbox, args: &[&str], script: &str) -> Running {
+    start(with_script(&mut sandbox.lokt(args), script))
+}
+
+/// As [`run_script`], and returns once the script has said `in`.
+pub fn hold_with(sandbox: &Sandbox, args: &[&str], script: &str) -> Running {
+    let mut running = run_script(sandbox, args, script);
+    running.await_line("in");
+    running
+}
+
+/// Adds a script to a command that ends in lokt's own arguments.
+pub fn with_script<'a>(command: &'a mut Command, script: &str) -> &'a mut Command {
+    command.args(["--", "sh", "-c", script]).stdin(Stdio::piped())
+}
+
+/// Starts a guard that waits, and returns once it stands in line. When it gets in, it holds until it is let go.
+pub fn queue(sandbox: &Sandbox, args: &[&str]) -> Running {
+    queue_with(sandbox, args, HOLD)
+}
+
+/// As [`queue`], with another script.
+pub fn queue_with(sandbox: &Sandbox, args: &[&str], script: &str) -> Running {
+    let mut waiter = run_script(sandbox, args, script);
+    waiter.await_stderr("lokt: waiting");
+    waiter
+}
+
+/// How many stand in line, as `status` sees it.
+pub fn waiters(sandbox: &Sandbox, name: &str) -> usize {
+    let status = sandbox.run(["status", name, "--json"]);
+    let status: Value = serde_json::from_str(&status.stdout).unwrap_or_default();
+    status["waiters"].as_array().map_or(0, Vec::len)
+}
+
+/// The record of a lock.
+pub fn record(sandbox: &Sandbox, name: &str) -> Value {
+    serde_json::from_slice(&fs::read(sandbox.record(name)).unwrap()).unwrap()
+}
+
+/// The process that the record names.
+pub fn holder_pid(sandbox: &Sandbox, name: &str) -> i32 {
+    i32::try_from(record(sandbox, name)["pid"].as_i64().unwrap()).unwrap()
+}
+
+/// A file that a script wrote into the working directory; empty if there is none.
+pub fn work_file(sandbox: &Sandbox, file: &str) -> String {
+    fs::read_to_string(sandbox.work().join(file)).unwrap_or_default()
+}
+
+/// The process id that a script wrote into a file.
+pub fn work_pid(sandbox: &Sandbox, file: &str) -> i32 {
+    work_file(sandbox, file).trim().parse().unwrap()
+}
+
+pub fn signal(pid: i32, signal: Signal) {
+    kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+}
+
+pub fn signal_group(pid: i32, signal: Signal) {
+    kill_process_group(Pid::from_raw(pid).unwrap(), signal).unwrap();
+}
+
+/// Stops a process, and returns once it stands still.
+pub fn stop(pid: i32) {
+    signal(pid, Signal::STOP);
+    await_state(pid, "Tt");
+}
+
+/// Waits until a process is in one of these states of `/proc/PID/stat`; `-` is gone.
+pub fn await_state(pid: i32, states: &str) {
+    eventually(&format!("process {pid} in state {states}"), || states.contains(state(pid)));
+}
+
+/// Whether a process has ended, whoever has noticed.
+pub fn is_gone(pid: i32) -> bool {
+    "-ZX".contains(state(pid))
+}
+
+fn state(pid: i32) -> char {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let fields = stat.rsplit_once(") ").map_or("-", |(_, fields)| fields);
+    fields.chars().next().unwrap_or('-')
+}
+
+/// A FIFO in the working directory: a script that opens it waits for [`open_gate`].
+pub fn make_gate(sandbox: &Sandbox, gate: &str) {
+    let made = Command::new("mkfifo").arg(sandbox.work().join(gate)).status();
+    assert!(made.unwrap().success());
+}
+
+/// Lets a script go on that waits at a gate.
+pub fn open_gate(sandbox: &Sandbox, gate: &str) {
+    fs::write(sandbox.work().join(gate), "go\n").unwrap();
+}
+
+/// lokt under strace(1), which makes system calls slow or fail as the `injections` say, and writes the calls they
+/// name into the file `calls` of the sandbox.
+pub fn traced(sandbox: &Sandbox, injections: &[&str], args: &[&str]) -> Command {
+    let mut command = sandbox.command("strace");
+    command.args(["-f", "-qq", "-o"]).arg(sandbox.path().join("calls"));
+    for injection in injections {
+        command.args(["-e", &format!("inject={injection}")]);
+    }
+    command.arg(env!("CARGO_BIN_EXE_lokt-under-test")).args(args);
+    command
+}
+
+/// What strace has written so far.
+pub fn calls(sandbox: &Sandbox) -> String {
+    fs::read_to_string(sandbox.path().join("calls")).unwrap_or_default()
+}
+
+/// Whether these tools are there and allowed; says so loudly if they are not.
+pub fn available(test: &str, tool: &mut Command) -> bool {
+    let works =
+        tool.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success());
+    if !works {
+        eprintln!("SKIPPED {test}: {tool:?} does not work here");
+    }
+    works
+}
+
+pub fn strace_available(test: &str) -> bool {
+    available(test, Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]))
+}
+
+/// The lines of a log that scripts have appended to.
+pub fn lines(path: &Path) -> Vec<String> {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}

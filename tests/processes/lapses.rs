@@ -1,0 +1,217 @@
+//! Leases: what lapses, what can't be renewed, and what becomes of the command.
+
+use lokt_tests::sandbox::{Running, Sandbox, eventually, start};
+use rustix::process::Signal;
+
+use crate::helpers::{
+    await_state, hold_with, is_gone, queue, queue_with, record, sandbox, signal, signal_group, stop,
+    strace_available, traced, with_script, work_file, work_pid,
+};
+
+const COURTEOUS: &str = "trap 'echo term >> log; exit 0' TERM; echo $$ > pid; echo in; read line";
+
+/// Starts a guard with a lease of a second, and stops it and its command.
+fn paused(sandbox: &Sandbox, script: &str) -> Running {
+    let guard = hold_with(sandbox, &["guard", "x", "--ttl", "1s"], script);
+    stop(guard.pid());
+    let command = work_pid(sandbox, "pid");
+    signal_group(command, Signal::STOP);
+    await_state(command, "T");
+    guard
+}
+
+/// Waits until the lease has lapsed, which a plain try says when it is denied.
+fn await_lapse(sandbox: &Sandbox) {
+    eventually("the lease lapses", || {
+        let denied = sandbox.run(["lock", "x"]);
+        assert_eq!(denied.code, 2, "a plain try never takes it over: {denied:?}");
+        denied.stderr.contains("lapsed")
+    });
+}
+
+#[test]
+fn a_lapsed_lease_goes_to_break_stale_and_its_guard_ends_its_command() {
+    let sandbox = sandbox();
+    let mut guard = paused(&sandbox, COURTEOUS);
+    await_lapse(&sandbox);
+    assert_eq!(sandbox.run(["guard", "x", "--", "true"]).code, 2);
+    let successor = sandbox.hold(["guard", "x", "--break-stale"]);
+    let taken = record(&sandbox, "x");
+    assert_eq!(taken["pid"], successor.pid());
+
+    guard.signal(Signal::CONT);
+    assert_eq!(guard.await_end(), 5);
+    assert_eq!(work_file(&sandbox, "log"), "term\n", "its command was asked to end");
+    assert_eq!(record(&sandbox, "x"), taken, "the successor's record is untouched");
+    assert!(is_gone(work_pid(&sandbox, "pid")));
+}
+
+#[test]
+fn a_lapsed_lease_goes_to_a_waiter() {
+    let sandbox = sandbox();
+    let mut guard = paused(&sandbox, COURTEOUS);
+    let mut waiter = queue(&sandbox, &["guard", "x", "--wait"]);
+    waiter.await_line("in");
+    let taken = record(&sandbox, "x");
+    assert_eq!(taken["pid"], waiter.pid());
+    guard.signal(Signal::CONT);
+    assert_eq!(guard.await_end(), 5);
+    assert_eq!(record(&sandbox, "x"), taken);
+}
+
+#[test]
+fn a_lapsed_lease_is_removed_by_unlock_break_stale() {
+    let sandbox = sandbox();
+    let mut guard = paused(&sandbox, COURTEOUS);
+    await_lapse(&sandbox);
+    assert_eq!(sandbox.run(["unlock", "x", "--break-stale"]).code, 0);
+    guard.signal(Signal::CONT);
+    assert_eq!(guard.await_end(), 5);
+    assert!(!sandbox.record("x").exists());
+}
+
+#[test]
+fn a_guard_paused_past_its_lease_goes_on_if_nobody_has_taken_it() {
+    let sandbox = sandbox();
+    let mut guard = paused(&sandbox, COURTEOUS);
+    let id = record(&sandbox, "x")["lock_id"].clone();
+    await_lapse(&sandbox);
+    guard.signal(Signal::CONT);
+    eventually("it renews", || record(&sandbox, "x")["renewals"].as_u64() > Some(0));
+    assert_eq!(record(&sandbox, "x")["lock_id"], id);
+    guard.let_go();
+    assert_eq!(guard.await_end(), 0);
+    assert_eq!(work_file(&sandbox, "log"), "");
+}
+
+#[test]
+fn a_paused_command_does_not_go_on_before_its_guard_has_proved_the_lock() {
+    let sandbox = sandbox();
+    let busy = "echo $$ > pid; echo in; while :; do echo tick >> log; done";
+    let mut guard = paused(&sandbox, busy);
+    await_lapse(&sandbox);
+    let successor = sandbox.hold(["guard", "x", "--break-stale"]);
+    let before = work_file(&sandbox, "log").len();
+    guard.signal(Signal::CONT);
+    assert_eq!(guard.await_end(), 5);
+    let after = work_file(&sandbox, "log").len();
+    assert_eq!(after, before, "it ran while its successor held the lock");
+    drop(successor);
+}
+
+#[test]
+fn a_strict_lock_is_not_taken_from_a_guard_that_is_paused() {
+    let sandbox = sandbox();
+    let guard = sandbox.hold(["guard", "x"]);
+    stop(guard.pid());
+    for contender in [
+        &["guard", "x", "--", "true"][..],
+        &["guard", "x", "--break-stale", "--", "true"],
+        &["guard", "x", "--wait", "--timeout", "1500ms", "--", "true"],
+    ] {
+        assert_eq!(sandbox.run(contender).code, 2, "{contender:?}");
+    }
+    assert_eq!(sandbox.run(["unlock", "x", "--break-stale"]).code, 1);
+    signal(guard.pid(), Signal::CONT);
+    assert_eq!(guard.output().code, 0);
+}
+
+/// A guard whose every renewal fails ends its command before anybody else is admitted.
+fn unrenewable(script: &str, error: &str) {
+    if !strace_available("a guard that can't renew ends its command before its lease lapses") {
+        return;
+    }
+    let sandbox = sandbox();
+    // The first rename is the admission; renewals replace, with another call or another count.
+    let renewals = [format!("renameat:error={error}"), format!("renameat2:error={error}:when=2+")];
+    let renewals: Vec<&str> = renewals.iter().map(String::as_str).collect();
+    let mut guard =
+        start(with_script(&mut traced(&sandbox, &renewals, &["guard", "x", "--ttl", "2s"]), script));
+    guard.await_line("in");
+    let waiter = queue_with(
+        &sandbox,
+        &["guard", "x", "--wait"],
+        "kill -0 $(cat pid) 2> /dev/null && echo overlap || echo alone",
+    );
+    let waited = waiter.output();
+    assert_eq!((waited.code, waited.stdout.as_str()), (0, "alone\n"), "{waited:?}");
+    let ended = guard.output();
+    assert_eq!(ended.code, 5, "{ended:?}");
+    assert!(ended.stderr.contains("could not be renewed"), "{ended:?}");
+}
+
+#[test]
+fn a_guard_that_cannot_renew_ends_its_command_before_its_lease_lapses() {
+    unrenewable(COURTEOUS, "EIO");
+}
+
+#[test]
+fn a_guard_that_cannot_renew_for_want_of_room_ends_a_stubborn_command_too() {
+    unrenewable("trap '' TERM; echo $$ > pid; echo in; while :; do read line; done", "ENOSPC");
+}
+
+#[test]
+fn a_renewal_that_fails_once_is_made_up_for() {
+    if !strace_available("a renewal that fails once is made up for") {
+        return;
+    }
+    let sandbox = sandbox();
+    let once = ["renameat:error=EIO:when=1"];
+    let mut guard =
+        start(with_script(&mut traced(&sandbox, &once, &["guard", "x", "--ttl", "2s"]), COURTEOUS));
+    guard.await_line("in");
+    eventually("it is renewed", || record(&sandbox, "x")["renewals"].as_u64() > Some(1));
+    guard.let_go();
+    assert_eq!(guard.await_end(), 0);
+    assert_eq!(work_file(&sandbox, "log"), "");
+}
+
+#[test]
+fn a_record_that_cannot_be_removed_at_the_end_keeps_nobody_out() {
+    if !strace_available("a record that can't be removed at the end keeps nobody out") {
+        return;
+    }
+    let sandbox = sandbox();
+    let failing = ["unlinkat:error=EIO:when=1"];
+    let ended = start(&mut traced(&sandbox, &failing, &["guard", "x", "--", "true"])).output();
+    assert_eq!(ended.code, 0, "the command's own code: {ended:?}");
+    assert!(ended.stderr.contains("warning"), "{ended:?}");
+    assert!(sandbox.record("x").exists(), "the test has made the removal fail");
+    let next = sandbox.run(["guard", "x", "--", "true"]);
+    assert_eq!(next.code, 0, "its holder is dead: {next:?}");
+}
+
+#[test]
+fn tokens_rise_over_every_kind_of_admission() {
+    let sandbox = sandbox();
+    let mut tokens = Vec::new();
+    let mut take = |args: &[&str]| {
+        let taken = sandbox.run(args.iter().copied().chain(["--", "sh", "-c", "echo $LOKT_TOKEN"]));
+        assert_eq!(taken.code, 0, "{args:?}: {taken:?}");
+        tokens.push(taken.stdout.trim().parse::<u64>().unwrap());
+    };
+    take(&["guard", "x"]);
+    take(&["guard", "x", "--ttl", "5m"]);
+    let mut killed = hold_with(&sandbox, &["guard", "x"], "echo $$ > pid; echo in; read line");
+    let held = record(&sandbox, "x")["token"].as_u64().unwrap();
+    killed.signal(Signal::KILL);
+    let _ = killed.await_end();
+    await_state(work_pid(&sandbox, "pid"), "-ZX");
+    take(&["guard", "x"]);
+    let paused = paused(&sandbox, COURTEOUS);
+    await_lapse(&sandbox);
+    take(&["guard", "x", "--break-stale"]);
+    signal(paused.pid(), Signal::CONT);
+    assert_eq!(paused.output().code, 5);
+    assert_eq!(sandbox.run(["lock", "x"]).code, 0);
+    let manual = record(&sandbox, "x")["token"].as_u64().unwrap();
+    assert_eq!(sandbox.run(["unlock", "x", "--force"]).code, 0);
+    take(&["guard", "x"]);
+    sandbox.plant("x", "no record at all");
+    take(&["guard", "x"]);
+    sandbox.plant("x", r#"{"version":1,"name":"x","kind":"manual","token":7000000,"pid":0,"ttl_ns":1}"#);
+    take(&["guard", "x", "--wait", "--timeout", "10s"]);
+    assert!(tokens.is_sorted_by(|one, next| one < next), "{tokens:?}");
+    assert!(tokens[1] < held && held < tokens[2], "{held}: {tokens:?}");
+    assert!(tokens[3] < manual && manual < tokens[4], "{manual}: {tokens:?}");
+}

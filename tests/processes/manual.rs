@@ -1,0 +1,133 @@
+//! Manual locks: no process holds them, but a process, a time or a command may end them.
+
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::helpers::{SOON, await_state, queue, sandbox, signal, waiters};
+
+/// A process to tie a lock to.
+fn some_process() -> Child {
+    Command::new("sleep").arg("1000").spawn().unwrap()
+}
+
+fn end(mut process: Child) {
+    process.kill().unwrap();
+    process.wait().unwrap();
+}
+
+#[test]
+fn a_lock_tied_to_a_process_is_denied_while_that_lives_and_free_once_it_is_gone() {
+    let sandbox = sandbox();
+    let process = some_process();
+    let pid = process.id().to_string();
+    assert_eq!(sandbox.run(["lock", "x", "--pid", &pid]).code, 0);
+    for contender in [&["lock", "x"][..], &["lock", "x", "--break-stale"], &["guard", "x", "--", "true"]] {
+        assert_eq!(sandbox.run(contender).code, 2, "{contender:?}");
+    }
+    end(process);
+    assert_eq!(sandbox.run(["guard", "x", "--", "true"]).code, 0);
+}
+
+#[test]
+fn a_lock_tied_to_a_process_that_has_ended_unnoticed_is_free() {
+    let sandbox = sandbox();
+    let mut process = some_process();
+    let pid = process.id().to_string();
+    assert_eq!(sandbox.run(["lock", "x", "--pid", &pid]).code, 0);
+    process.kill().unwrap();
+    await_state(i32::try_from(process.id()).unwrap(), "Z");
+    let next = sandbox.run(["guard", "x", "--", "true"]);
+    assert_eq!(next.code, 0, "a zombie has ended: {next:?}");
+    process.wait().unwrap();
+}
+
+#[test]
+fn a_waiter_behind_a_process_that_has_ended_unnoticed_does_not_spin() {
+    let sandbox = sandbox();
+    let mut process = some_process();
+    let pid = process.id().to_string();
+    assert_eq!(sandbox.run(["lock", "x", "--pid", &pid]).code, 0);
+    let mut waiter = queue(&sandbox, &["guard", "x", "--wait"]);
+    process.kill().unwrap();
+    waiter.await_line("in");
+    process.wait().unwrap();
+}
+
+#[test]
+fn a_waiter_enters_when_the_process_of_a_lock_ends() {
+    let sandbox = sandbox();
+    let process = some_process();
+    let pid = process.id().to_string();
+    assert_eq!(sandbox.run(["lock", "x", "--pid", &pid]).code, 0);
+    let mut waiter = queue(&sandbox, &["guard", "x", "--wait"]);
+    let ended = Instant::now();
+    end(process);
+    waiter.await_line("in");
+    assert!(ended.elapsed() < SOON, "{:?}", ended.elapsed());
+}
+
+#[test]
+fn a_waiter_enters_when_a_manual_lock_is_unlocked() {
+    let sandbox = sandbox();
+    assert_eq!(sandbox.run(["lock", "x"]).code, 0);
+    let mut waiter = queue(&sandbox, &["guard", "x", "--wait"]);
+    let unlocked = Instant::now();
+    assert_eq!(sandbox.run(["unlock", "x"]).code, 0);
+    waiter.await_line("in");
+    assert!(unlocked.elapsed() < SOON, "{:?}", unlocked.elapsed());
+}
+
+#[test]
+fn a_waiter_enters_when_the_ttl_of_a_manual_lock_has_passed() {
+    let sandbox = sandbox();
+    let ttl = Duration::from_millis(1500);
+    let began = Instant::now();
+    assert_eq!(sandbox.run(["lock", "x", "--ttl", "1500ms"]).code, 0);
+    let locked = Instant::now();
+    let mut waiter = queue(&sandbox, &["guard", "x", "--wait"]);
+    waiter.await_line("in");
+    assert!(began.elapsed() >= ttl, "{:?}", began.elapsed());
+    assert!(locked.elapsed() < ttl + SOON, "{:?}", locked.elapsed());
+}
+
+#[test]
+fn a_lock_taken_by_waiting_is_held_by_no_process() {
+    let sandbox = sandbox();
+    let mut holder = sandbox.hold(["guard", "x"]);
+    let mut first = sandbox.start(["lock", "x", "--wait"]);
+    first.await_stderr("waiting");
+    let mut second = queue(&sandbox, &["guard", "x", "--wait"]);
+    holder.let_go();
+    assert_eq!(first.await_end(), 0);
+    assert_eq!(sandbox.run(["guard", "x", "--", "true"]).code, 2);
+    assert_eq!(waiters(&sandbox, "x"), 1);
+    assert_eq!(sandbox.run(["unlock", "x"]).code, 0);
+    second.await_line("in");
+    second.let_go();
+    assert_eq!(second.await_end(), 0);
+    assert_eq!(sandbox.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn a_lock_may_not_be_tied_to_a_process_that_is_not_there() {
+    let sandbox = sandbox();
+    let process = some_process();
+    let pid = process.id().to_string();
+    end(process);
+    let refused = sandbox.run(["lock", "x", "--pid", &pid]);
+    assert_ne!(refused.code, 0, "{refused:?}");
+    assert!(!sandbox.record("x").exists());
+}
+
+#[test]
+fn a_stopped_process_still_holds_the_lock_that_is_tied_to_it() {
+    let sandbox = sandbox();
+    let process = some_process();
+    let pid = process.id().to_string();
+    assert_eq!(sandbox.run(["lock", "x", "--pid", &pid]).code, 0);
+    signal(i32::try_from(process.id()).unwrap(), Signal::STOP);
+    assert_eq!(sandbox.run(["lock", "x", "--break-stale"]).code, 2);
+    end(process);
+}

@@ -1,0 +1,179 @@
+//! Containers: other process ids, another clock, another host name, the same kernel.
+
+use std::process::Command;
+
+use lokt_tests::sandbox::{Running, Sandbox, eventually, output, start};
+use rustix::process::Signal;
+
+use crate::helpers::{HOLD, available, queue_with, sandbox, signal, with_script};
+
+const PIDS: &[&str] = &["--pid", "--fork", "--mount-proc", "--kill-child"];
+const TIME: &[&str] = &["--time", "--monotonic", "100000", "--boottime", "100000", "--fork", "--kill-child"];
+const NAMED: &str = "--uts";
+
+fn allowed(namespace: &[&str]) -> bool {
+    available("containers that share a root", Command::new("unshare").args(namespace).arg("true"))
+}
+
+/// lokt in namespaces of its own.
+fn inside(sandbox: &Sandbox, namespace: &[&str], args: &[&str]) -> Command {
+    let mut command = sandbox.command("unshare");
+    command.args(namespace);
+    if namespace == [NAMED] {
+        command.args(["sh", "-c", "hostname elsewhere && exec \"$LOKT\" \"$@\"", "sh"]);
+    } else {
+        command.arg(env!("CARGO_BIN_EXE_lokt-under-test"));
+    }
+    command.args(args);
+    command
+}
+
+fn hold_inside(sandbox: &Sandbox, namespace: &[&str], args: &[&str]) -> Running {
+    let mut holder = start(with_script(&mut inside(sandbox, namespace, args), HOLD));
+    holder.await_line("in");
+    holder
+}
+
+const CONTENDERS: [&[&str]; 4] = [
+    &["guard", "x", "--", "true"],
+    &["guard", "x", "--break-stale", "--", "true"],
+    &["lock", "x", "--break-stale"],
+    // Longer than the lease of those who hold with one.
+    &["guard", "x", "--wait", "--timeout", "2500ms", "--", "true"],
+];
+
+fn excluded_inside(namespace: &[&str], terms: &[&str]) {
+    if !allowed(namespace) {
+        return;
+    }
+    let sandbox = sandbox();
+    let mut holder = sandbox.hold(["guard", "x"].iter().chain(terms));
+    for contender in CONTENDERS {
+        let denied = output(&mut inside(&sandbox, namespace, contender));
+        assert_eq!(denied.code, 2, "{contender:?}: {denied:?}");
+    }
+    assert_eq!(output(&mut inside(&sandbox, namespace, &["unlock", "x", "--break-stale"])).code, 1);
+    assert!(holder.runs());
+    holder.let_go();
+    assert_eq!(holder.await_end(), 0);
+    let next = output(&mut inside(&sandbox, namespace, &["guard", "x", "--", "true"]));
+    assert_eq!(next.code, 0, "{next:?}");
+}
+
+fn excluded_outside(namespace: &[&str], terms: &[&str]) {
+    if !allowed(namespace) {
+        return;
+    }
+    let sandbox = sandbox();
+    let args: Vec<&str> = ["guard", "x"].iter().chain(terms).copied().collect();
+    let mut holder = hold_inside(&sandbox, namespace, &args);
+    for contender in CONTENDERS {
+        let denied = sandbox.run(contender);
+        assert_eq!(denied.code, 2, "{contender:?}: {denied:?}");
+    }
+    assert_eq!(sandbox.run(["unlock", "x", "--break-stale"]).code, 1);
+    assert!(holder.runs());
+    holder.let_go();
+    assert_eq!(holder.await_end(), 0);
+    assert_eq!(sandbox.run(["guard", "x", "--", "true"]).code, 0);
+}
+
+#[test]
+fn a_guard_outside_keeps_those_with_other_process_ids_out() {
+    excluded_inside(PIDS, &[]);
+    excluded_inside(PIDS, &["--ttl", "1s"]);
+}
+
+#[test]
+fn a_guard_with_other_process_ids_keeps_those_outside_out() {
+    excluded_outside(PIDS, &[]);
+    excluded_outside(PIDS, &["--ttl", "1s"]);
+}
+
+#[test]
+fn a_guard_outside_keeps_those_with_another_clock_out() {
+    excluded_inside(TIME, &[]);
+    excluded_inside(TIME, &["--ttl", "1s"]);
+}
+
+#[test]
+fn a_guard_with_another_clock_keeps_those_outside_out() {
+    excluded_outside(TIME, &[]);
+    excluded_outside(TIME, &["--ttl", "1s"]);
+}
+
+#[test]
+fn a_guard_outside_keeps_those_with_another_host_name_out() {
+    excluded_inside(&[NAMED], &[]);
+    excluded_inside(&[NAMED], &["--ttl", "1s"]);
+}
+
+#[test]
+fn a_guard_with_another_host_name_keeps_those_outside_out() {
+    excluded_outside(&[NAMED], &[]);
+    excluded_outside(&[NAMED], &["--ttl", "1s"]);
+}
+
+/// A container that is killed frees its locks at once, with a TTL or without.
+#[test]
+fn a_killed_container_hands_over_at_once() {
+    for (namespace, terms) in [(PIDS, &["guard", "x"][..]), (PIDS, &["guard", "x", "--ttl", "10m"])] {
+        if !allowed(namespace) {
+            return;
+        }
+        let sandbox = sandbox();
+        let container = hold_inside(&sandbox, namespace, terms);
+        let mut waiter = queue_with(&sandbox, &["guard", "x", "--wait"], "echo in");
+        // With --kill-child, this kills the container's first process, and so all of it.
+        container.signal(Signal::KILL);
+        waiter.await_line("in");
+        assert_eq!(waiter.await_end(), 0);
+    }
+}
+
+/// From outside, nobody can see that a waiter in a container is stopped; it is passed over all the same.
+#[test]
+fn a_stopped_waiter_in_a_container_is_passed_over() {
+    if !allowed(PIDS) {
+        return;
+    }
+    let sandbox = sandbox();
+    let mut holder = sandbox.hold(["guard", "x"]);
+    let args = ["guard", "x", "--wait"];
+    let mut waiter = start(with_script(&mut inside(&sandbox, PIDS, &args), HOLD));
+    waiter.await_stderr("lokt: waiting");
+    let hidden = child_of(waiter.pid());
+    signal(hidden, Signal::STOP);
+    crate::helpers::await_state(hidden, "T");
+    holder.let_go();
+    assert_eq!(holder.await_end(), 0);
+    let plain = sandbox.run(["guard", "x", "--", "true"]);
+    assert_eq!(plain.code, 0, "{plain:?}");
+    signal(hidden, Signal::CONT);
+    waiter.await_line("in");
+    assert_eq!(waiter.output().code, 0);
+}
+
+fn child_of(pid: i32) -> i32 {
+    let children = format!("/proc/{pid}/task/{pid}/children");
+    let mut child = String::new();
+    eventually("it has a child", || {
+        child = std::fs::read_to_string(&children).unwrap_or_default();
+        !child.trim().is_empty()
+    });
+    child.trim().parse().unwrap()
+}
+
+#[test]
+fn a_lock_tied_to_a_process_of_another_namespace_counts_as_held() {
+    if !allowed(PIDS) {
+        return;
+    }
+    let sandbox = sandbox();
+    let me = std::process::id().to_string();
+    assert_eq!(sandbox.run(["lock", "x", "--pid", &me]).code, 0);
+    for contender in [&["lock", "x"][..], &["lock", "x", "--break-stale"]] {
+        let denied = output(&mut inside(&sandbox, PIDS, contender));
+        assert_eq!(denied.code, 2, "{denied:?}");
+    }
+}

@@ -1,0 +1,107 @@
+//! A guard inside a guard: being inside is proved, not claimed.
+
+use lokt_tests::sandbox::{eventually, output};
+use rustix::process::Signal;
+
+use crate::helpers::{hold_with, make_gate, open_gate, record, sandbox, work_file};
+
+fn straight_through(script: &str) {
+    let sandbox = sandbox();
+    let outer = output(sandbox.lokt(["guard", "x", "--", "sh", "-c", script]).env("IN", "x"));
+    assert_eq!((outer.code, outer.stdout.as_str()), (0, "inner\n"), "{script}: {outer:?}");
+}
+
+#[test]
+fn a_guard_of_the_same_name_runs_straight_through() {
+    straight_through("$LOKT guard x -- echo inner");
+    straight_through("$LOKT guard x --wait -- echo inner");
+    straight_through("$LOKT guard x --ttl 5m -- echo inner; exit $?");
+    straight_through("sh -c 'sh -c \"$LOKT guard x -- echo inner; exit\"; exit'");
+}
+
+#[test]
+fn a_guard_of_the_same_name_runs_straight_through_with_another_in_between() {
+    straight_through("$LOKT guard y -- $LOKT guard x -- echo inner");
+    straight_through("$LOKT guard y -- $LOKT guard z -- $LOKT guard x -- $LOKT guard y -- echo inner");
+}
+
+#[test]
+fn a_guard_is_inside_with_a_part_of_the_variables() {
+    straight_through("env -u LOKT_NAME -u LOKT_LOCK_ID -u LOKT_TOKEN $LOKT guard x -- echo inner");
+    straight_through("env -u LOKT_HELD $LOKT guard x -- echo inner");
+}
+
+#[test]
+fn a_guard_without_any_of_the_variables_is_outside() {
+    let sandbox = sandbox();
+    let script = "env -u LOKT_NAME -u LOKT_LOCK_ID -u LOKT_HELD $LOKT guard x -- echo inner";
+    let outer = sandbox.run(["guard", "x", "--", "sh", "-c", script]);
+    assert_eq!((outer.code, outer.stdout.as_str()), (2, ""), "{outer:?}");
+}
+
+#[test]
+fn an_inner_guard_gives_the_inner_commands_code_and_keeps_the_lock() {
+    let sandbox = sandbox();
+    let script = "$LOKT guard x -- sh -c 'exit 7'; echo $?; $LOKT status x > /dev/null; echo $?";
+    let outer = sandbox.run(["guard", "x", "--", "sh", "-c", script]);
+    assert_eq!((outer.code, outer.stdout.as_str()), (0, "7\n0\n"), "{outer:?}");
+}
+
+#[test]
+fn copied_variables_do_not_make_a_process_an_insider() {
+    let sandbox = sandbox();
+    let holder = sandbox.hold(["guard", "x"]);
+    let id = record(&sandbox, "x")["lock_id"].as_str().unwrap().to_owned();
+    let mut copy = sandbox.lokt(["guard", "x", "--", "echo", "inner"]);
+    copy.env("LOKT_NAME", "x")
+        .env("LOKT_LOCK_ID", &id)
+        .env("LOKT_TOKEN", "1")
+        .env("LOKT_HELD", format!("x:{id}"));
+    let denied = output(&mut copy);
+    assert_eq!((denied.code, denied.stdout.as_str()), (2, ""), "{denied:?}");
+    assert_eq!(holder.output().code, 0);
+}
+
+/// A grandchild that asks for the lock, as one inside, when the gate opens.
+const LATER: &str = "exec 3>&-; (read go < gate; $LOKT guard x -- echo inner >> log 2>&1; \
+    echo $? >> log) < /dev/null > /dev/null 2>&1 & echo in";
+
+#[test]
+fn a_grandchild_that_outlived_its_guard_is_outside() {
+    let sandbox = sandbox();
+    make_gate(&sandbox, "gate");
+    let mut guard = hold_with(&sandbox, &["guard", "x"], LATER);
+    assert_eq!(guard.await_end(), 0);
+    let holder = sandbox.hold(["guard", "x"]);
+    open_gate(&sandbox, "gate");
+    eventually("it has tried", || work_file(&sandbox, "log").ends_with("2\n"));
+    assert!(!work_file(&sandbox, "log").contains("inner"));
+    drop(holder);
+}
+
+fn of_a_killed_guard(noticed: bool) {
+    let sandbox = sandbox();
+    make_gate(&sandbox, "gate");
+    let stays = format!("{LATER}; read line");
+    let mut guard = hold_with(&sandbox, &["guard", "x"], &stays);
+    guard.signal(Signal::KILL);
+    if noticed {
+        assert_eq!(guard.await_end(), 137);
+    } else {
+        crate::helpers::await_state(guard.pid(), "Z");
+    }
+    open_gate(&sandbox, "gate");
+    eventually("it has tried", || work_file(&sandbox, "log").ends_with('\n'));
+    eventually("it has ended", || work_file(&sandbox, "log").contains('2'));
+    assert!(!work_file(&sandbox, "log").contains("inner"));
+}
+
+#[test]
+fn a_grandchild_of_a_killed_guard_is_outside() {
+    of_a_killed_guard(true);
+}
+
+#[test]
+fn a_grandchild_of_a_killed_guard_is_outside_before_anybody_has_noticed() {
+    of_a_killed_guard(false);
+}

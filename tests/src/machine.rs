@@ -1,0 +1,330 @@
+//! A machine whose instants can be chosen: the real one, with hooks at the narrow places of a transition, writes
+//! that fail on demand, and (if wanted) a clock that only moves when the test says so.
+//!
+//! Each actor of a test has a machine of its own on the same root, so that what is done to one happens to that
+//! one alone. Files and flocks are the real ones.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use lokt::Locks;
+use lokt::host::{
+    Content, Dir, Host, Identity, ProcessState, Publish, SessionFile, SessionState, Stripe, StripeError,
+    UnixHost, Wake,
+};
+use lokt::protocol::{Name, Now};
+
+/// A place in a transition at which a test can do something, in the thread that carries the transition out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Point {
+    /// Before the mutex is asked for.
+    BeforeMutex,
+    /// Under the mutex, between reading the record and writing it.
+    BeforeWrite,
+    /// After the mutex was released.
+    AfterMutex,
+}
+
+type Hook = Arc<dyn Fn() + Send + Sync>;
+
+/// The hooks of one machine.
+#[derive(Default)]
+struct Hooks(Mutex<HashMap<Point, Hook>>);
+
+impl Hooks {
+    fn pass(&self, point: Point) {
+        // Not called under the lock: a hook may change the hooks.
+        let hook = self.0.lock().unwrap().get(&point).cloned();
+        if let Some(hook) = hook {
+            hook();
+        }
+    }
+}
+
+/// The machine of one actor.
+pub struct Machine {
+    real: UnixHost,
+    clock: Option<Arc<Clock>>,
+    hooks: Arc<Hooks>,
+    writes_fail: AtomicBool,
+}
+
+impl Machine {
+    /// A machine on `root`, in real time.
+    pub fn new(root: &Path) -> Arc<Self> {
+        Self::with(root, None)
+    }
+
+    /// A machine on `root`, in the time of `clock`.
+    pub fn in_time_of(clock: &Arc<Clock>, root: &Path) -> Arc<Self> {
+        Self::with(root, Some(Arc::clone(clock)))
+    }
+
+    fn with(root: &Path, clock: Option<Arc<Clock>>) -> Arc<Self> {
+        Arc::new(Self {
+            real: UnixHost::new(root.to_owned()),
+            clock,
+            hooks: Arc::default(),
+            writes_fail: AtomicBool::new(false),
+        })
+    }
+
+    /// The locks of this machine, asked for as `owner`.
+    pub fn locks(self: &Arc<Self>, owner: &str) -> Locks {
+        let identity = Identity { owner: owner.to_owned(), ..Identity::current() };
+        Locks::with_host(Arc::<Self>::clone(self), identity, Arc::new(|_| {}))
+    }
+
+    /// Calls `hook` whenever a transition of this machine passes `point`.
+    pub fn at(&self, point: Point, hook: impl Fn() + Send + Sync + 'static) {
+        self.hooks.0.lock().unwrap().insert(point, Arc::new(hook));
+    }
+
+    /// Forgets all hooks.
+    pub fn unhook(&self) {
+        self.hooks.0.lock().unwrap().clear();
+    }
+
+    /// From now on, no record of this machine gets written (or, with `false`, again they do).
+    pub fn fail_writes(&self, fail: bool) {
+        self.writes_fail.store(fail, Ordering::SeqCst);
+    }
+}
+
+/// A clock that stands still until it is moved, and wakes whoever sleeps until then.
+pub struct Clock {
+    start: Now,
+    state: Mutex<ClockState>,
+    changed: Condvar,
+}
+
+struct ClockState {
+    passed: Duration,
+    rung: HashMap<String, bool>,
+    /// Until when each sleeper sleeps.
+    asleep: HashMap<String, Option<Duration>>,
+}
+
+impl Clock {
+    /// A clock that begins with the real time.
+    pub fn new() -> Arc<Self> {
+        let start = UnixHost::new(PathBuf::new()).now();
+        let state = ClockState { passed: Duration::ZERO, rung: HashMap::new(), asleep: HashMap::new() };
+        Arc::new(Self { start, state: Mutex::new(state), changed: Condvar::new() })
+    }
+
+    /// The time it shows.
+    pub fn now(&self) -> Now {
+        let passed = self.state.lock().unwrap().passed;
+        Now {
+            monotonic: self.start.monotonic + passed,
+            boottime: self.start.boottime + passed,
+            wall: self.start.wall.saturating_add(passed).expect("a time within range"),
+            clock: self.start.clock.clone(),
+        }
+    }
+
+    /// Moves it on to `monotonic`, if that is later.
+    pub fn advance_to(&self, monotonic: Duration) {
+        let mut state = self.state.lock().unwrap();
+        state.passed = state.passed.max(monotonic.saturating_sub(self.start.monotonic));
+        self.changed.notify_all();
+    }
+
+    /// Waits until somebody sleeps to an instant that has not come: whatever was due has been done.
+    pub fn await_sleeper(&self) {
+        let mut state = self.state.lock().unwrap();
+        loop {
+            let now = self.start.monotonic + state.passed;
+            let settled = state.asleep.iter().any(|(file, until)| {
+                until.is_none_or(|until| until > now) && !state.rung.get(file).copied().unwrap_or(false)
+            });
+            if settled {
+                return;
+            }
+            state = self.changed.wait(state).unwrap();
+        }
+    }
+
+    fn ring(&self, file: &str) {
+        self.state.lock().unwrap().rung.insert(file.to_owned(), true);
+        self.changed.notify_all();
+    }
+
+    fn sleep(&self, file: &str, until: Option<Duration>) -> Wake {
+        let mut state = self.state.lock().unwrap();
+        loop {
+            if state.rung.remove(file).unwrap_or(false) {
+                state.asleep.remove(file);
+                return Wake::Rung;
+            }
+            if until.is_some_and(|until| self.start.monotonic + state.passed >= until) {
+                state.asleep.remove(file);
+                return Wake::Timeout;
+            }
+            if state.asleep.insert(file.to_owned(), until) != Some(until) {
+                self.changed.notify_all();
+            }
+            state = self.changed.wait(state).unwrap();
+        }
+    }
+}
+
+/// A session's real file, whose bell is the clock's.
+struct TimedFile {
+    file: String,
+    real: Box<dyn SessionFile>,
+    clock: Arc<Clock>,
+}
+
+impl SessionFile for TimedFile {
+    fn wait(&self, until: Option<Duration>, _: Option<BorrowedFd<'_>>) -> Wake {
+        self.clock.sleep(&self.file, until)
+    }
+
+    fn ring(&self) {
+        self.clock.ring(&self.file);
+    }
+
+    fn release(&self) {
+        self.real.release();
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.real.descriptor()
+    }
+}
+
+/// A mutex that passes a point when it is released.
+struct HookedStripe {
+    real: Option<Box<dyn Stripe>>,
+    hooks: Arc<Hooks>,
+}
+
+impl Stripe for HookedStripe {
+    fn read(&self) -> io::Result<Vec<u8>> {
+        self.real.as_ref().expect("held until dropped").read()
+    }
+
+    fn write(&mut self, content: &[u8], sync: bool) -> io::Result<()> {
+        self.real.as_mut().expect("held until dropped").write(content, sync)
+    }
+}
+
+impl Drop for HookedStripe {
+    fn drop(&mut self) {
+        drop(self.real.take());
+        self.hooks.pass(Point::AfterMutex);
+    }
+}
+
+impl Host for Machine {
+    fn now(&self) -> Now {
+        self.clock.as_ref().map_or_else(|| self.real.now(), |clock| clock.now())
+    }
+
+    fn is_local(&self) -> bool {
+        self.real.is_local()
+    }
+
+    fn prepare(&self) -> io::Result<()> {
+        self.real.prepare()
+    }
+
+    fn read(&self, dir: Dir<'_>, file: &str, at_most: usize) -> io::Result<Option<Content>> {
+        self.real.read(dir, file, at_most)
+    }
+
+    fn publish(
+        &self,
+        dir: Dir<'_>,
+        file: &str,
+        content: &[u8],
+        how: Publish,
+        sync: bool,
+        stripe: usize,
+    ) -> io::Result<()> {
+        if dir == Dir::Locks {
+            self.hooks.pass(Point::BeforeWrite);
+            if self.writes_fail.load(Ordering::SeqCst) {
+                return Err(io::Error::other("the test lets no record be written"));
+            }
+        }
+        self.real.publish(dir, file, content, how, sync, stripe)
+    }
+
+    fn remove(&self, dir: Dir<'_>, file: &str, sync: bool) -> io::Result<bool> {
+        self.real.remove(dir, file, sync)
+    }
+
+    fn list(&self, dir: Dir<'_>) -> io::Result<Vec<String>> {
+        self.real.list(dir)
+    }
+
+    fn make_line(&self, name: &Name) -> io::Result<()> {
+        self.real.make_line(name)
+    }
+
+    fn remove_line(&self, name: &Name) {
+        self.real.remove_line(name);
+    }
+
+    fn append(&self, file: &str, line: &[u8]) -> io::Result<()> {
+        self.real.append(file, line)
+    }
+
+    fn lock_stripe(&self, stripe: usize, patience: Duration) -> Result<Box<dyn Stripe>, StripeError> {
+        self.hooks.pass(Point::BeforeMutex);
+        // The mutex is a real one: it is waited for in real time.
+        let real = self.real.lock_stripe(stripe, patience.max(Duration::from_secs(10)))?;
+        Ok(Box::new(HookedStripe { real: Some(real), hooks: Arc::clone(&self.hooks) }))
+    }
+
+    fn create_session(&self, file: &str) -> io::Result<Box<dyn SessionFile>> {
+        let real = self.real.create_session(file)?;
+        Ok(match &self.clock {
+            None => real,
+            Some(clock) => Box::new(TimedFile { file: file.to_owned(), real, clock: Arc::clone(clock) }),
+        })
+    }
+
+    fn probe_session(&self, file: &str) -> SessionState {
+        self.real.probe_session(file)
+    }
+
+    fn ring_session(&self, file: &str) {
+        match &self.clock {
+            None => self.real.ring_session(file),
+            Some(clock) => clock.ring(file),
+        }
+    }
+
+    fn watch_session(&self, file: &str, bell: &Arc<dyn SessionFile>) -> bool {
+        self.real.watch_session(file, bell)
+    }
+
+    fn process(&self, pid: i64, start: Option<i64>) -> ProcessState {
+        self.real.process(pid, start)
+    }
+
+    fn is_stopped(&self, pid: i64) -> bool {
+        self.real.is_stopped(pid)
+    }
+
+    fn watch_process(&self, pid: i64, bell: &Arc<dyn SessionFile>) -> bool {
+        self.real.watch_process(pid, bell)
+    }
+
+    fn session_path(&self, file: &str) -> Option<PathBuf> {
+        self.real.session_path(file)
+    }
+
+    fn random(&self) -> [u8; 16] {
+        self.real.random()
+    }
+}

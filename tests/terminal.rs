@@ -1,0 +1,1 @@
+//! A guard on a terminal.
