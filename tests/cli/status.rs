@@ -271,7 +271,7 @@ fn waiters_are_shown_in_the_order_of_the_line() {
 #[test]
 fn a_lapsed_lease_is_shown_as_lapsed_although_its_holder_lives() {
     let sandbox = sandbox();
-    let guard = sandbox.hold(["guard", "build", "--ttl", "1s"]);
+    let mut guard = sandbox.hold(["guard", "build", "--ttl", "1s"]);
     guard.signal(rustix::process::Signal::STOP);
     eventually("the lease lapses", || sandbox.run(["status", "build"]).stdout.contains("state:    lapsed"));
     check(
@@ -297,6 +297,5 @@ fn a_lapsed_lease_is_shown_as_lapsed_although_its_holder_lives() {
         "#,
     );
     guard.signal(rustix::process::Signal::CONT);
-    let output = guard.output();
-    assert_eq!(output.code, 5, "on waking it finds out: {output:?}");
+    assert_eq!(guard.await_end(), 5, "on waking it finds out");
 }

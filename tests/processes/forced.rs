@@ -7,7 +7,7 @@ use lokt_tests::sandbox::Sandbox;
 
 use crate::helpers::{SOON, hold_with, sandbox, work_file};
 
-const COURTEOUS: &str = "trap 'echo term >> log; exit 0' TERM; echo in; read line";
+const COURTEOUS: &str = "trap 'echo term >> log; exit 0' TERM; echo in; read line; exit 0";
 
 fn unlocked_by_force(terms: &[&str]) {
     let sandbox = sandbox();

@@ -13,7 +13,7 @@ use serde_json::Value;
 pub const SOON: Duration = Duration::from_secs(2);
 
 /// Holds the lock until its input ends.
-pub const HOLD: &str = "echo in; read line";
+pub const HOLD: &str = "echo in; read line; exit 0";
 
 pub fn sandbox() -> Sandbox {
     Sandbox::new(env!("CARGO_BIN_EXE_lokt-under-test"))

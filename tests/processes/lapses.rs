@@ -8,7 +8,7 @@ use crate::helpers::{
     strace_available, traced, with_script, work_file, work_pid,
 };
 
-const COURTEOUS: &str = "trap 'echo term >> log; exit 0' TERM; echo $$ > pid; echo in; read line";
+const COURTEOUS: &str = "trap 'echo term >> log; exit 0' TERM; echo $$ > pid; echo in; read line; exit 0";
 
 /// Starts a guard with a lease of a second, and stops it and its command.
 fn paused(sandbox: &Sandbox, script: &str) -> Running {

@@ -134,7 +134,7 @@ impl Sandbox {
     /// the command runs.
     pub fn hold<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Running {
         let mut command = self.lokt(args);
-        command.args(["--", "sh", "-c", "echo in; read line"]).stdin(Stdio::piped());
+        command.args(["--", "sh", "-c", "echo in; read line; exit 0"]).stdin(Stdio::piped());
         let mut running = start(&mut command);
         running.await_line("in");
         running

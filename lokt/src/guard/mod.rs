@@ -31,7 +31,7 @@ use rustix::process::{
 use self::terminal::{Group, Terminal};
 use crate::Error;
 use crate::host::signals::Signals;
-use crate::host::{UnixHost, process};
+use crate::host::{clock, process};
 use crate::protocol::format_duration;
 use crate::session::{News, Session};
 
@@ -369,7 +369,7 @@ impl Guard<'_> {
 
 /// The monotonic clock: a command runs in real time.
 fn now() -> Duration {
-    UnixHost::monotonic()
+    clock::monotonic()
 }
 
 fn group_lives(group: Pid) -> bool {

@@ -1,198 +1,152 @@
-//! The command's process group, and the terminal.
+//! The terminal, and how the command is to share it.
 //!
-//! Away from a terminal the command gets a group of its own. With all three standard streams on a terminal it
-//! gets one too, and the foreground with it, and the guard does for it what a shell does for a job (tcsetpgrp(3)):
-//! then Ctrl-C reaches it once, and Ctrl-Z stops it and the guard. When the guard is a part of a pipeline on a
-//! terminal, the others may need the terminal as much as the command does; then it stays in the group of its
-//! job, and what it has started is found as its descendants.
+//! Three settings, and in each one the kernel does as much as it can:
+//!
+//! * No terminal: the command gets a process group of its own.
+//! * [`Alone`](Setting::Alone): a shell with job control has made a job of this guard and of nothing else. The
+//!   command gets a group of its own and the foreground with it, and the guard does for it what the shell does for
+//!   the guard (tcsetpgrp(3)): so a job that was stopped goes on only after the guard has proved its lock.
+//! * [`Among`](Setting::Among): others share the job, or may: a script, `make -j`, a pipeline; or nobody watches
+//!   over it. Then the terminal, Ctrl-C and Ctrl-Z are as much theirs, so the command stays in the job's group,
+//!   where the kernel reaches everybody once.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::fs::File;
-use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use nix::sys::signal::{SigSet, Signal as Masked};
-use rustix::fs::{Mode, OFlags};
-use rustix::process::{
-    Pid, Signal, getpgid, getpgrp, getpid, getsid, kill_current_process_group, kill_process,
-};
-use rustix::termios::{isatty, tcgetpgrp, tcsetpgrp};
+use rustix::fs::{FileType, Mode, OFlags, fstat};
+use rustix::process::{Pid, getpgid, getpgrp, getpid, getppid, getsid};
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr, tcsetpgrp};
 
-use super::{group_lives, signal_group};
-use crate::host::process;
+use super::group::group_lives;
 
-/// Where the guard was started.
-pub(super) enum Terminal {
-    /// Not on a terminal.
-    None,
-    /// All of it on this one.
-    All(File),
-    /// In a pipeline on one.
-    Partly,
+/// How a command shares the terminal.
+pub(super) enum Setting {
+    /// There is none.
+    NoTerminal,
+    /// The guard is a shell's job by itself.
+    Alone(Terminal),
+    /// The guard is one of several in a job.
+    Among {
+        terminal: Terminal,
+        /// A shell waits for this very process.
+        watched: bool,
+    },
 }
 
-/// The processes of the command.
-pub(super) struct Group {
-    child: Pid,
-    terminal: Terminal,
-    told_to_end: Cell<bool>,
-    /// In a pipeline: whom a signal was sent on to, and when they started.
-    followers: RefCell<Vec<(i64, Option<i64>)>>,
+/// The controlling terminal.
+pub(super) struct Terminal {
+    file: File,
+    modes: Option<Termios>,
+    /// It is to be given back.
+    lent: Cell<bool>,
+}
+
+impl Setting {
+    pub(super) fn find() -> Self {
+        let Some(terminal) = Terminal::open() else {
+            return Self::NoTerminal;
+        };
+        let watched = is_watched();
+        if watched && getpgrp() == getpid() && !in_pipeline() {
+            Self::Alone(terminal)
+        } else {
+            Self::Among { terminal, watched }
+        }
+    }
+
+    /// Whether the command gets a process group of its own.
+    pub(super) fn is_apart(&self) -> bool {
+        !matches!(self, Self::Among { .. })
+    }
+
+    /// The terminal, if it is ours to hand over.
+    pub(super) fn to_hand_over(&self) -> Option<OwnedFd> {
+        match self {
+            Self::Alone(terminal) => terminal.lend(),
+            _ => None,
+        }
+    }
+
+    /// Makes the command's group the foreground, if ours is it now.
+    pub(super) fn hand_over(&self, command: Pid) -> bool {
+        let terminal = self.to_hand_over();
+        if let Some(terminal) = &terminal {
+            take_foreground(terminal, command);
+        }
+        terminal.is_some()
+    }
+
+    /// Makes our group the foreground again, if the command had it; when a signal has `broken` its work, its
+    /// modes come back too, as the shell can't see from a plain exit code that it should care for them.
+    pub(super) fn take_back(&self, command: Pid, broken: bool) {
+        match self {
+            Self::NoTerminal => {}
+            Self::Alone(terminal) => terminal.take_back(command, broken),
+            // Another of the job may have set them for itself.
+            Self::Among { terminal, .. } => terminal.take_back(command, false),
+        }
+    }
 }
 
 impl Terminal {
-    pub(super) fn find() -> Self {
-        let on = [
-            isatty(rustix::stdio::stdin()),
-            isatty(rustix::stdio::stdout()),
-            isatty(rustix::stdio::stderr()),
-        ];
-        if on == [false; 3] {
-            return Self::None;
-        }
-        let Ok(terminal) = rustix::fs::open("/dev/tty", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) else {
-            return Self::None;
-        };
-        if on == [true; 3] {
-            return Self::All(terminal.into());
-        }
-        // A pipeline in the background has no use for the terminal.
-        match tcgetpgrp(&terminal) {
-            Ok(foreground) if foreground == getpgrp() => Self::Partly,
-            _ => Self::None,
-        }
+    fn open() -> Option<Self> {
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let file = File::from(rustix::fs::open("/dev/tty", flags, Mode::empty()).ok()?);
+        let modes = tcgetattr(&file).ok();
+        let lent = Cell::new(is_foreground(&file));
+        Some(Self { file, modes, lent })
     }
 
-    pub(super) fn wants_own_group(&self) -> bool {
-        !matches!(self, Self::Partly)
+    fn lend(&self) -> Option<OwnedFd> {
+        self.lent.set(is_foreground(&self.file));
+        let lent = self.lent.get();
+        lent.then(|| self.file.as_fd().try_clone_to_owned().ok())?
     }
 
-    /// The terminal, if it is ours to hand over: we are in its foreground.
-    pub(super) fn to_hand_over(&self) -> io::Result<Option<OwnedFd>> {
-        match self {
-            Self::All(terminal) if is_foreground(terminal) => {
-                Ok(Some(terminal.as_fd().try_clone_to_owned()?))
-            }
-            _ => Ok(None),
+    fn take_back(&self, command: Pid, broken: bool) {
+        let left = |group: Pid| group == command || !group_lives(group);
+        if self.lent.get() && tcgetpgrp(&self.file).is_ok_and(left) {
+            take_foreground(&self.file, getpgrp());
         }
-    }
-
-    pub(super) fn group_of(self, child: Pid) -> Group {
-        Group { child, terminal: self, told_to_end: Cell::new(false), followers: RefCell::default() }
+        if let Some(modes) = self.modes.as_ref().filter(|_| broken)
+            && is_foreground(&self.file)
+        {
+            let _ = tcsetattr(&self.file, OptionalActions::Now, modes);
+        }
     }
 }
 
-impl Group {
-    pub(super) fn has_terminal(&self) -> bool {
-        matches!(self.terminal, Terminal::All(_))
-    }
-
-    /// Whether a signal that ends things was sent on.
-    pub(super) fn was_told_to_end(&self) -> bool {
-        self.told_to_end.get()
-    }
-
-    /// Sends on what the guard has received.
-    pub(super) fn forward(&self, signal: Signal) {
-        let ends = [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT].contains(&signal);
-        self.told_to_end.set(self.told_to_end.get() || ends);
-        let typed = [Signal::INT, Signal::QUIT, Signal::TSTP, Signal::CONT].contains(&signal);
-        if matches!(self.terminal, Terminal::Partly) && typed {
-            // The terminal has sent it to the whole job already.
-            return;
-        }
-        self.signal(signal);
-    }
-
-    /// Sends `signal` to every process of the command.
-    pub(super) fn signal(&self, signal: Signal) {
-        if !matches!(self.terminal, Terminal::Partly) {
-            return signal_group(self.child, signal);
-        }
-        let child = i64::from(self.child.as_raw_nonzero().get());
-        let mut followers = self.followers.borrow_mut();
-        for pid in std::iter::once(child).chain(process::descendants(child)) {
-            if !followers.iter().any(|(known, _)| *known == pid) {
-                followers.push((pid, process::start_of(pid)));
-            }
-        }
-        for (pid, start) in followers.iter().filter(|(pid, start)| runs(*pid, *start)) {
-            let _ = (start, process::as_pid(*pid).map(|pid| kill_process(pid, signal)));
-        }
-    }
-
-    /// Whether any process of the command is left.
-    pub(super) fn lives(&self) -> bool {
-        if !matches!(self.terminal, Terminal::Partly) {
-            return group_lives(self.child);
-        }
-        self.followers.borrow().iter().any(|(pid, start)| runs(*pid, *start))
-    }
-
-    /// Makes the command's group the terminal's foreground, if ours is it now.
-    pub(super) fn hand_terminal_over(&self) {
-        if let Terminal::All(terminal) = &self.terminal
-            && is_foreground(terminal)
-        {
-            take_foreground(terminal, self.child);
-        }
-    }
-
-    /// Makes our group the terminal's foreground again, if the command's is it now.
-    pub(super) fn give_terminal_back(&self) {
-        if let Terminal::All(terminal) = &self.terminal
-            && tcgetpgrp(terminal).is_ok_and(|foreground| foreground == self.child)
-        {
-            take_foreground(terminal, getpgrp());
-        }
-    }
-
-    /// Stops this process, and the rest of its job, until somebody continues it.
-    pub(super) fn stop_with(&self) {
-        if is_orphaned() {
-            // Nobody could continue us. The kernel does not stop such a job either.
-            return;
-        }
-        self.give_terminal_back();
-        if self.has_terminal() {
-            let _ = kill_current_process_group(Signal::TSTP);
-        }
-        let _ = kill_process(getpid(), Signal::STOP);
-    }
-}
-
-/// Makes `group` the foreground of `terminal`, from the background too, where the kernel would stop us with
-/// SIGTTOU for it. Async-signal-safe.
+/// Makes `group` the foreground of `terminal`. Async-signal-safe.
+///
+/// SIGTTOU must be blocked, as it is wherever signals are caught: the caller may be in the background.
 pub(super) fn take_foreground(terminal: impl AsFd, group: Pid) {
-    let mut background = SigSet::empty();
-    background.add(Masked::SIGTTOU);
-    let blocked = background.thread_block();
     // The terminal may have gone away, and the command need not know.
     let _ = tcsetpgrp(terminal, group);
-    if blocked.is_ok() {
-        let _ = background.thread_unblock();
-    }
 }
 
 fn is_foreground(terminal: &File) -> bool {
     tcgetpgrp(terminal).is_ok_and(|foreground| foreground == getpgrp())
 }
 
-/// Whether nobody of our session, outside of our group, watches over our job.
-fn is_orphaned() -> bool {
-    let (group, session) = (getpgrp(), getsid(None).ok());
-    let outside = process::ancestors().into_iter().find(|pid| group_of(*pid) != Some(group));
-    !outside.is_some_and(|pid| session.is_some() && session_of(pid) == session)
+/// Whether our parent is what a job has for a parent: of our session, in another group.
+fn is_watched() -> bool {
+    getppid().is_some_and(|parent| {
+        getsid(Some(parent)).is_ok_and(|session| getsid(None) == Ok(session))
+            && getpgid(Some(parent)).is_ok_and(|group| group != getpgrp())
+    })
 }
 
-fn group_of(pid: i64) -> Option<Pid> {
-    getpgid(Some(process::as_pid(pid)?)).ok()
-}
-
-fn session_of(pid: i64) -> Option<Pid> {
-    getsid(Some(process::as_pid(pid)?)).ok()
-}
-
-fn runs(pid: i64, start: Option<i64>) -> bool {
-    start.is_some() && process::start_of(pid) == start && !process::is_zombie(pid)
+/// Whether a standard stream leads to another program, which may be of our job.
+fn in_pipeline() -> bool {
+    let streams = [
+        rustix::stdio::stdin(),
+        rustix::stdio::stdout(),
+        rustix::stdio::stderr(),
+    ];
+    let leads_on = |kind| matches!(kind, FileType::Fifo | FileType::Socket);
+    streams
+        .iter()
+        .filter_map(|stream| fstat(stream).ok())
+        .any(|stat| leads_on(FileType::from_raw_mode(stat.st_mode)))
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::unix::monotonic;
+use super::clock::monotonic;
 use super::{SessionFile, Wake, flock};
 
 /// A session's file, held by its own process.

@@ -1,7 +1,12 @@
 //! The signals of this process, as something that a loop can sleep on.
 //!
-//! A handler only sets a flag and writes a byte into a pipe. A signal that was ignored when the program started
-//! (nohup; a background job of a plain shell) stays ignored.
+//! # Gotchas
+//!
+//! * A handler only sets flags and writes a byte into a pipe.
+//! * A signal that was ignored when the program started (nohup; a background job of a plain shell) stays ignored.
+//! * What is typed on a terminal (Ctrl-C) goes to everybody in the foreground; what a process sends, to us. Only
+//!   the latter is ours to pass on, so it is remembered which it was.
+//! * A child is born with our handlers, and would swallow what comes before its exec: [`HeldBack`], [`AtBirth`].
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -10,10 +15,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use nix::sys::signal::{self, SigHandler, SigSet, SigmaskHow};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, getpgid, getpgrp, getpid, getsid, kill_process};
 
+use super::process;
 use super::unix::monotonic;
 
 /// What is caught: what a person or a supervisor sends, and the news of the command.
@@ -29,42 +36,91 @@ const CAUGHT: [Signal; 9] = [
     Signal::CHILD,
 ];
 
+/// These tell and ask for nothing: caught even where they were ignored.
+const NEWS: [Signal; 2] = [Signal::CONT, Signal::CHILD];
+
 /// The signals that came, and a place to sleep until one does.
 pub(crate) struct Signals {
     readable: File,
     writable: OwnedFd,
-    came: Vec<(Signal, Arc<AtomicBool>)>,
+    caught: Vec<Caught>,
+    at_birth: AtBirth,
+}
+
+struct Caught {
+    signal: Signal,
+    came: Arc<AtomicBool>,
+    sent: Arc<AtomicBool>,
+}
+
+/// A signal that came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Came {
+    pub(crate) signal: Signal,
+    /// By the kernel, as for a key: not by a process.
+    pub(crate) typed: bool,
 }
 
 /// Wakes whoever sleeps on the signals, from another thread.
 pub(crate) struct Waker(File);
 
+/// How signals were treated when this program was started.
+#[derive(Clone)]
+pub(crate) struct AtBirth {
+    caught: Vec<signal::Signal>,
+    mask: SigSet,
+}
+
+/// Holds back every signal of this thread until it is dropped.
+pub(crate) struct HeldBack(SigSet);
+
 impl Signals {
-    /// Begins to catch signals.
+    /// Begins to catch signals. Call it before there are other threads.
     pub(crate) fn catch() -> io::Result<Self> {
         let (readable, writable) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        // A word to a terminal (stty tostop), and the care for it, from the background: it must not stop us.
+        let mut background = SigSet::empty();
+        background.add(signal::SIGTTOU);
+        let mask = background.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
         let ignored = ignored();
-        let mut came = Vec::new();
+        let mut caught = Vec::new();
         for signal in CAUGHT {
-            let number = signal.as_raw();
-            if ignored & (1 << (number - 1)) != 0 && signal != Signal::CHILD {
-                continue;
+            if ignored & (1 << (signal.as_raw() - 1)) == 0 || NEWS.contains(&signal) {
+                caught.push(catch(signal, &writable)?);
             }
-            let flag = Arc::new(AtomicBool::new(false));
-            // First the flag, then the byte: whoever wakes up finds the flag set.
-            signal_hook::flag::register(number, Arc::clone(&flag))?;
-            signal_hook::low_level::pipe::register(number, writable.try_clone()?)?;
-            came.push((signal, flag));
         }
-        Ok(Self { readable: readable.into(), writable, came })
+        let numbers = caught.iter().map(|caught| caught.signal.as_raw());
+        let at_birth = AtBirth {
+            caught: numbers.map(TryInto::try_into).collect::<Result<_, _>>()?,
+            mask,
+        };
+        Ok(Self {
+            readable: readable.into(),
+            writable,
+            caught,
+            at_birth,
+        })
     }
 
     /// The signals that came since the last time.
-    pub(crate) fn take(&self) -> Vec<Signal> {
+    pub(crate) fn take(&self) -> Vec<Came> {
         let mut bytes = [0; 64];
-        while (&self.readable).read(&mut bytes).is_ok_and(|read| read == bytes.len()) {}
-        let came = self.came.iter().filter(|(_, flag)| flag.swap(false, Ordering::SeqCst));
-        came.map(|(signal, _)| *signal).collect()
+        while (&self.readable)
+            .read(&mut bytes)
+            .is_ok_and(|read| read == bytes.len())
+        {}
+        let mut came: Vec<Came> = self.caught.iter().filter_map(Caught::take).collect();
+        // A stop that has been followed by its continuation is over.
+        if came.iter().any(|came| came.signal == Signal::CONT) {
+            came.retain(|came| came.signal != Signal::TSTP);
+        }
+        came
+    }
+
+    /// A signal that came and asks us to end; the others stay to be taken.
+    pub(crate) fn end_asked(&self) -> Option<Signal> {
+        let asks = |caught: &&Caught| asks_to_end(caught.signal) && caught.take().is_some();
+        self.caught.iter().find(asks).map(|caught| caught.signal)
     }
 
     /// Sleeps until a signal comes, somebody wakes us, or the monotonic clock reaches `until`.
@@ -75,7 +131,29 @@ impl Signals {
             tv_nsec: left.subsec_nanos().into(),
         });
         // Interrupted is as good as woken.
-        let _ = poll(&mut [PollFd::new(&self.readable, PollFlags::IN)], timeout.as_ref());
+        let _ = poll(
+            &mut [PollFd::new(&self.readable, PollFlags::IN)],
+            timeout.as_ref(),
+        );
+    }
+
+    /// Stops this process until somebody continues it; returns false at once where nobody could.
+    ///
+    /// That is what the kernel does by default about Ctrl-Z, orphaned jobs included.
+    pub(crate) fn stop(&self) -> bool {
+        if is_orphaned() {
+            return false;
+        }
+        // Whoever has continued us already won't do it again.
+        if !self.has_come(Signal::CONT) {
+            let _ = kill_process(getpid(), Signal::STOP);
+        }
+        true
+    }
+
+    fn has_come(&self, signal: Signal) -> bool {
+        let mut caught = self.caught.iter();
+        caught.any(|caught| caught.signal == signal && caught.came.load(Ordering::SeqCst))
     }
 
     /// The descriptor that becomes readable when a signal comes.
@@ -87,6 +165,28 @@ impl Signals {
     pub(crate) fn waker(&self) -> io::Result<Waker> {
         Ok(Waker(self.writable.try_clone()?.into()))
     }
+
+    /// For a child: what to go back to before its exec.
+    pub(crate) fn at_birth(&self) -> AtBirth {
+        self.at_birth.clone()
+    }
+
+    /// Holds back what comes, in this thread, until the result is dropped.
+    pub(crate) fn hold_back(&self) -> io::Result<HeldBack> {
+        Ok(HeldBack(
+            SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?,
+        ))
+    }
+}
+
+impl Caught {
+    fn take(&self) -> Option<Came> {
+        let came = self.came.swap(false, Ordering::SeqCst);
+        came.then(|| Came {
+            signal: self.signal,
+            typed: !self.sent.swap(false, Ordering::SeqCst),
+        })
+    }
 }
 
 impl Waker {
@@ -96,9 +196,63 @@ impl Waker {
     }
 }
 
+impl AtBirth {
+    /// Treats signals as they were treated then, between fork and exec. Async-signal-safe.
+    #[expect(unsafe_code, reason = "safe functions only ever add handlers")]
+    pub(crate) fn restore(&self) -> io::Result<()> {
+        for signal in &self.caught {
+            // SAFETY: the default action runs no code of ours, and nobody asks for the handler that was there.
+            unsafe { signal::signal(*signal, SigHandler::SigDfl) }?;
+        }
+        // Only now what was held back: it is for the command.
+        Ok(self.mask.thread_set_mask()?)
+    }
+}
+
+impl Drop for HeldBack {
+    fn drop(&mut self) {
+        // It can't fail: the mask is one that was in force.
+        let _ = self.0.thread_set_mask();
+    }
+}
+
+/// Whether this signal asks a program to end.
+pub(crate) fn asks_to_end(signal: Signal) -> bool {
+    ![Signal::CHILD, Signal::CONT, Signal::TSTP].contains(&signal)
+}
+
+#[expect(unsafe_code, reason = "who sent a signal is told to no safe handler")]
+fn catch(signal: Signal, writable: &OwnedFd) -> io::Result<Caught> {
+    let (came, sent) = <(Arc<AtomicBool>, Arc<AtomicBool>)>::default();
+    let flags = (Arc::clone(&came), Arc::clone(&sent));
+    // SAFETY: the action is async-signal-safe: it only stores to atomics. POSIX: a code of at most 0 means that a
+    // process has sent it.
+    unsafe {
+        signal_hook_registry::register_sigaction(signal.as_raw(), move |info| {
+            flags.1.fetch_or(info.si_code <= 0, Ordering::SeqCst);
+            flags.0.store(true, Ordering::SeqCst);
+        })
+    }?;
+    // First the flags, then the byte: whoever wakes up finds the flags set.
+    signal_hook::low_level::pipe::register(signal.as_raw(), writable.try_clone()?)?;
+    Ok(Caught { signal, came, sent })
+}
+
+/// Whether nobody of our session, outside of our group, watches over our job.
+fn is_orphaned() -> bool {
+    let (group, session) = (getpgrp(), getsid(None).ok());
+    let mut outside = process::ancestors().into_iter().filter_map(process::as_pid);
+    let watcher: Option<Pid> = outside.find(|pid| getpgid(Some(*pid)) != Ok(group));
+    watcher.is_none_or(|pid| getsid(Some(pid)).ok() != session)
+}
+
 /// The signals (1 to 31, from the lowest bit on) that this process ignores: field 33 of `/proc/self/stat`.
 fn ignored() -> u64 {
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields);
-    fields.split_ascii_whitespace().nth(30).and_then(|mask| mask.parse().ok()).unwrap_or(0)
+    fields
+        .split_ascii_whitespace()
+        .nth(30)
+        .and_then(|mask| mask.parse().ok())
+        .unwrap_or(0)
 }

@@ -1,7 +1,7 @@
 //! The real machine: Linux, and other Unixes as far as they go.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use rustix::fs::{FileType, Mode, OFlags, fstat, mknodat, openat};
 use rustix::process::{PidfdFlags, pidfd_open};
-use rustix::time::{ClockId as Clock, clock_gettime};
 
+use super::clock::{boottime, clock_id, monotonic};
 use super::files::Files;
 use super::session_file::Fifo;
 use super::{
@@ -40,11 +40,6 @@ impl UnixHost {
     /// The machine, with `root` as the lock directory.
     pub fn new(root: PathBuf) -> Self {
         Self { files: Files::new(root), clock: OnceLock::new(), watched: Arc::default() }
-    }
-
-    /// `CLOCK_MONOTONIC` of the real machine.
-    pub(crate) fn monotonic() -> Duration {
-        monotonic()
     }
 
     /// The lock directory.
@@ -256,33 +251,4 @@ impl Drop for UnixStripe {
     fn drop(&mut self) {
         flock::unlock(&self.0);
     }
-}
-
-/// `CLOCK_MONOTONIC`.
-pub(crate) fn monotonic() -> Duration {
-    read(Clock::Monotonic)
-}
-
-/// `CLOCK_BOOTTIME`; elsewhere than on Linux, the monotonic clock must do.
-fn boottime() -> Duration {
-    #[cfg(target_os = "linux")]
-    return read(Clock::Boottime);
-    #[cfg(not(target_os = "linux"))]
-    return read(Clock::Monotonic);
-}
-
-fn read(clock: Clock) -> Duration {
-    let time = clock_gettime(clock);
-    Duration::new(time.tv_sec.max(0) as u64, time.tv_nsec.max(0) as u32)
-}
-
-/// The id of the clock that this process reads: the boot, and the time namespace, which shifts it.
-fn clock_id() -> ClockId {
-    let Ok(boot) = fs::read_to_string("/proc/sys/kernel/random/boot_id") else {
-        return ClockId::unknown(monotonic().as_nanos() ^ (u128::from(std::process::id()) << 96));
-    };
-    ClockId::new(match process::time_namespace() {
-        Some(namespace) => format!("{}/{namespace}", boot.trim()),
-        None => boot.trim().to_owned(),
-    })
 }

@@ -5,30 +5,11 @@
 
 use std::time::Duration;
 
-use super::lease::{Now, lapse};
+use super::clock::Now;
+use super::evidence::{Evidence, Freeze};
+use super::lease::lapse;
 use super::record::{Kind, LockId, Record, Slot, VERSION};
-use super::standing::{Abandoned, Freeze, Liveness, Standing, judge};
-
-/// What a store knows of a name at the instant of a decision, gathered under its atomicity.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Evidence {
-    /// What stands in the record's place.
-    pub slot: Slot,
-    /// Whether the record's holder lives.
-    pub liveness: Liveness,
-    /// How long the asker has seen this very record, unchanged, on its own clock; zero if it never looked before.
-    pub unchanged_for: Duration,
-    /// The record is from an earlier boot of this machine.
-    pub earlier_boot: bool,
-    /// Some session of this name still lives (asked only when the record is corrupt).
-    pub survivors: bool,
-    /// A freeze in force.
-    pub freeze: Option<Freeze>,
-    /// How many waiters that are ready stand before the asker.
-    pub ahead: usize,
-    /// A token larger than any that the store has handed out for this name.
-    pub next_token: u64,
-}
+use super::standing::{Abandoned, Standing, judge};
 
 /// Who claims a name, and on what terms.
 #[derive(Debug, Clone, PartialEq)]

@@ -3,11 +3,9 @@
 //! A deadline is a reading of one machine's own clock, so it means something only to that clock; the wall
 //! clock decides nothing but what the Go tool wrote.
 
-use std::fmt;
 use std::time::Duration;
 
-use jiff::Timestamp;
-
+use super::clock::Now;
 use super::record::{Kind, Record};
 
 /// The shortest TTL of a guard: with a beat every half second at most, a shorter lease has no room for one.
@@ -15,71 +13,6 @@ pub const MIN_GUARD_TTL: Duration = Duration::from_secs(1);
 
 /// Beats are never closer than this.
 const MIN_BEAT: Duration = Duration::from_millis(500);
-
-const UNKNOWN: &str = "unknown-";
-
-/// Which clock a deadline was read from: the boot's id, and the time namespace where it is not the first.
-///
-/// Two processes whose ids are equal read the same monotonic clock.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClockId(String);
-
-impl ClockId {
-    /// Wraps an id as it stands in a record.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// An id that equals nobody's, for a machine that does not tell its boots apart: then every lease is judged
-    /// by watching it.
-    pub fn unknown(unique: u128) -> Self {
-        Self(format!("{UNKNOWN}{unique}"))
-    }
-
-    /// Whether the machine tells its boots apart.
-    pub fn is_known(&self) -> bool {
-        !self.0.starts_with(UNKNOWN)
-    }
-
-    /// The id as it stands in a record.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// The boot's part of the id.
-    pub fn boot(&self) -> &str {
-        self.0.split('/').next().unwrap_or_default()
-    }
-}
-
-impl fmt::Display for ClockId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// One reading of all clocks of this machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Now {
-    /// `CLOCK_MONOTONIC`: stands still while the machine is suspended. Leases of guards live on it.
-    pub monotonic: Duration,
-    /// `CLOCK_BOOTTIME`: counts suspended time. Manual locks live on it, as nobody renews them.
-    pub boottime: Duration,
-    /// The wall clock: for people, and for what the Go tool wrote.
-    pub wall: Timestamp,
-    /// Whose monotonic and boottime these are.
-    pub clock: ClockId,
-}
-
-impl Now {
-    /// The clock on which a record of this kind has its deadline.
-    pub fn on_clock_of(&self, kind: Kind) -> Duration {
-        match kind {
-            Kind::Manual | Kind::Freeze => self.boottime,
-            Kind::Guard | Kind::Unknown => self.monotonic,
-        }
-    }
-}
 
 /// What is left of a record's lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,7 +62,7 @@ pub fn lapse(record: &Record, now: &Now, unchanged_for: Duration, earlier_boot: 
     let kind = record.kind.unwrap_or(Kind::Unknown);
     let same_clock = record.clock_id.as_deref() == Some(now.clock.as_str());
     if let (true, Some(deadline)) = (same_clock, record.deadline()) {
-        let left = deadline.saturating_sub(now.on_clock_of(kind));
+        let left = deadline.saturating_sub(kind.clock(now));
         if left <= ttl {
             return Lapse::after(left);
         }

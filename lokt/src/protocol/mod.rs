@@ -25,8 +25,10 @@
 //!    clock, a liveness file that has gone missing.
 //! 6. Nobody overtakes a waiter that is ready, and the line is joined in the same step as the refusal.
 
+mod clock;
 mod decide;
 mod duration;
+mod evidence;
 mod lease;
 mod name;
 mod record;
@@ -35,9 +37,11 @@ mod standing;
 #[cfg(test)]
 mod table;
 
-pub use decide::{Authority, Claim, Decision, Displaced, Evidence, Manner, Refusal, Request, decide};
+pub use clock::{ClockId, Now};
+pub use decide::{Authority, Claim, Decision, Displaced, Manner, Refusal, Request, decide};
 pub use duration::{BadDuration, format_duration, parse_duration};
-pub use lease::{Beat, ClockId, Lapse, MIN_GUARD_TTL, Now, lapse};
+pub use evidence::{Evidence, Freeze, Liveness};
+pub use lease::{Beat, Lapse, MIN_GUARD_TTL, lapse};
 pub use name::{BadName, Name};
 pub use record::{Kind, LockId, Record, Slot, VERSION};
-pub use standing::{Abandoned, Freeze, Liveness, Standing, judge};
+pub use standing::{Abandoned, Standing, judge};

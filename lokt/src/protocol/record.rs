@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::lease::Now;
+use super::clock::Now;
 
 /// The record version that this code reads and writes.
 pub const VERSION: u64 = 1;
@@ -60,6 +60,17 @@ pub enum Kind {
     /// Written by a later version: counts as held.
     #[serde(other)]
     Unknown,
+}
+
+impl Kind {
+    /// The clock on which a record of this kind has its deadline: one that stands still while the machine is
+    /// suspended, as its holder does; but what nobody renews goes on.
+    pub fn clock(self, now: &Now) -> Duration {
+        match self {
+            Self::Manual | Self::Freeze => now.boottime,
+            Self::Guard | Self::Unknown => now.monotonic,
+        }
+    }
 }
 
 /// The record of a holder, as it stands in `<root>/locks/<name>.json`.
@@ -212,7 +223,7 @@ impl Record {
     /// Starts a new lease of `ttl` at `now`.
     pub fn start_lease(&mut self, ttl: Option<Duration>, now: &Now) {
         let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        let clock = now.on_clock_of(self.kind.unwrap_or(Kind::Unknown));
+        let clock = self.kind.unwrap_or(Kind::Unknown).clock(now);
         self.ttl_ns = ttl.map(nanos);
         self.ttl_sec = ttl.map(|ttl| ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0));
         self.deadline_ns = ttl.map(|ttl| nanos(clock.saturating_add(ttl)));

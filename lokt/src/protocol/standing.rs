@@ -1,21 +1,9 @@
 //! How a name stands: what evidence says of its holder.
 
-use std::time::Duration;
-
-use super::decide::Evidence;
-use super::lease::{Lapse, Now, lapse};
+use super::clock::Now;
+use super::evidence::{Evidence, Liveness};
+use super::lease::{Lapse, lapse};
 use super::record::{Kind, Record, Slot};
-
-/// What this machine can say of a holder's life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Liveness {
-    /// It lives: its flock is held, or its process runs.
-    Alive,
-    /// It is proved dead: its flock is free, its process gone or another's.
-    Dead,
-    /// It can't be told from here. Counts as alive.
-    Unknown,
-}
 
 /// Why a record binds nobody any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,35 +79,5 @@ fn judge_record(record: &Record, evidence: &Evidence, now: &Now) -> Standing {
         (None, Liveness::Unknown) if lapsed => Standing::Abandoned(Abandoned::TtlPassed),
         (Some(Kind::Guard) | None, _) if lapsed => Standing::Lapsed { liveness },
         _ => Standing::Held { lapse, liveness },
-    }
-}
-
-/// A freeze that is in force: nobody is admitted until it ends.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Freeze {
-    /// Its record.
-    pub record: Box<Record>,
-    /// What is left of it; `None` if it does not end by itself.
-    pub left: Option<Duration>,
-}
-
-impl Freeze {
-    /// The freeze in `slot`, if it is in force. A corrupt one binds nobody, as in the Go tool; a newer one does.
-    pub fn in_force(slot: Slot, now: &Now) -> Option<Self> {
-        let record = match slot {
-            Slot::Record(record) => record,
-            Slot::Newer(version) => Box::new(unknown_freeze(&version)),
-            Slot::Empty | Slot::Torn | Slot::Corrupt(_) | Slot::Unreadable(_) => return None,
-        };
-        let lapse = lapse(&record, now, Duration::ZERO, true);
-        (!lapse.has_lapsed()).then(|| Self { left: lapse.left(), record })
-    }
-}
-
-fn unknown_freeze(version: &str) -> Record {
-    Record {
-        kind: Some(Kind::Freeze),
-        note: Some(format!("written by a newer lokt (version {version})")),
-        ..Record::default()
     }
 }

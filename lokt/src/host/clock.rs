@@ -1,0 +1,38 @@
+//! This machine's clocks. The wall clock is read for people; the others decide.
+
+use std::fs;
+use std::time::Duration;
+
+use rustix::time::{ClockId as Clock, clock_gettime};
+
+use super::process;
+use crate::protocol::ClockId;
+
+/// `CLOCK_MONOTONIC`.
+pub(crate) fn monotonic() -> Duration {
+    read(Clock::Monotonic)
+}
+
+/// `CLOCK_BOOTTIME`; elsewhere than on Linux, the monotonic clock must do.
+pub(super) fn boottime() -> Duration {
+    #[cfg(target_os = "linux")]
+    return read(Clock::Boottime);
+    #[cfg(not(target_os = "linux"))]
+    return read(Clock::Monotonic);
+}
+
+fn read(clock: Clock) -> Duration {
+    let time = clock_gettime(clock);
+    Duration::new(time.tv_sec.max(0) as u64, time.tv_nsec.max(0) as u32)
+}
+
+/// The id of the clock that this process reads: the boot, and the time namespace, which shifts it.
+pub(super) fn clock_id() -> ClockId {
+    let Ok(boot) = fs::read_to_string("/proc/sys/kernel/random/boot_id") else {
+        return ClockId::unknown(monotonic().as_nanos() ^ (u128::from(std::process::id()) << 96));
+    };
+    ClockId::new(match process::time_namespace() {
+        Some(namespace) => format!("{}/{namespace}", boot.trim()),
+        None => boot.trim().to_owned(),
+    })
+}

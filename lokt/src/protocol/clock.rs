@@ -1,0 +1,61 @@
+//! Readings of a machine's clocks, and whose they are.
+
+use std::fmt;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+const UNKNOWN: &str = "unknown-";
+
+/// Which clock a deadline was read from: the boot's id, and the time namespace where it is not the first.
+///
+/// Two processes whose ids are equal read the same monotonic clock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClockId(String);
+
+impl ClockId {
+    /// Wraps an id as it stands in a record.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// An id that equals nobody's, for a machine that does not tell its boots apart: then every lease is judged
+    /// by watching it.
+    pub fn unknown(unique: u128) -> Self {
+        Self(format!("{UNKNOWN}{unique}"))
+    }
+
+    /// Whether the machine tells its boots apart.
+    pub fn is_known(&self) -> bool {
+        !self.0.starts_with(UNKNOWN)
+    }
+
+    /// The id as it stands in a record.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The boot's part of the id.
+    pub fn boot(&self) -> &str {
+        self.0.split('/').next().unwrap_or_default()
+    }
+}
+
+impl fmt::Display for ClockId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One reading of all clocks of this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Now {
+    /// `CLOCK_MONOTONIC`: stands still while the machine is suspended. Leases of guards live on it.
+    pub monotonic: Duration,
+    /// `CLOCK_BOOTTIME`: counts suspended time. Manual locks live on it, as nobody renews them.
+    pub boottime: Duration,
+    /// The wall clock: for people, and for what the Go tool wrote.
+    pub wall: Timestamp,
+    /// Whose monotonic and boottime these are.
+    pub clock: ClockId,
+}
