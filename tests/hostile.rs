@@ -1,1 +1,23 @@
-//! Bad input: names, durations, records, files, a full disk.
+//! Bad input: names, durations, records, files in the place of others, full disks, other users.
+//!
+//! Whatever is planted in the root, no command hangs, panics, writes outside of it, sends a control sequence to a
+//! terminal, or lets a second holder in.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "tests start programs, end at the first surprise, and say what they skip"
+)]
+
+mod hostile {
+    mod attack;
+    mod controls;
+    mod disks;
+    mod input;
+    mod places;
+    mod records;
+    mod survivors;
+    mod users;
+}

@@ -70,6 +70,11 @@ impl Error {
         matches!(*self.0, Kind::TimedOut { .. } | Kind::Busy { .. })
     }
 
+    /// The lock directory's own mutex was not to be had in time.
+    pub(crate) fn is_busy(&self) -> bool {
+        matches!(*self.0, Kind::Busy { .. })
+    }
+
     /// There is no such lock.
     pub fn is_not_found(&self) -> bool {
         matches!(self.refusal(), Some(Refusal::NotFound))

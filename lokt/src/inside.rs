@@ -9,7 +9,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 use crate::Locks;
-use crate::host::{environment, process};
+use crate::host::{ProcessState, environment, process};
 use crate::protocol::{Kind, LockId, Name, Record, Slot};
 
 /// The variable that lists every lock that the guards around a command hold: `name:lock_id`, by spaces.
@@ -57,8 +57,8 @@ fn is_of_guard(locks: &Locks, name: &Name, record: &Record) -> bool {
     let me = locks.identity();
     if record.pid_ns == me.pid_ns && record.host == me.host {
         // Its guard can be seen from here, and must run.
-        return process::start_of(record.pid).is_some_and(|start| Some(start) == record.pid_start_ns)
-            && (process::ancestors().contains(&record.pid) || holds_descriptor(locks, name, record));
+        let runs = process::state_of(record.pid, record.pid_start_ns) == ProcessState::Running;
+        return runs && (process::ancestors().contains(&record.pid) || holds_descriptor(locks, name, record));
     }
     holds_descriptor(locks, name, record)
 }

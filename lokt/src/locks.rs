@@ -11,7 +11,7 @@ use crate::protocol::{
     Request,
 };
 use crate::session::Session;
-use crate::store::{Admission, Answer, Asked, DirStore, Store, Ticket, Turn, View, Waiter};
+use crate::store::{Admission, Asked, DirStore, Store, Ticket, View, Waiter};
 use crate::wait::{Nobody, Onlooker, PATIENCE, Until, Waiting};
 
 /// How long a guarded command has between SIGTERM and SIGKILL, if nothing else is said.
@@ -170,7 +170,7 @@ impl Locks {
     fn claim(&self, kind: Kind, terms: &Terms, (pid, pid_start): (i64, Option<i64>)) -> Claim {
         let me = &self.identity;
         Claim {
-            lock_id: LockId::from_random(self.host.random()),
+            lock_id: self.store.new_id(),
             kind,
             owner: me.owner.clone(),
             host: me.host.clone(),
@@ -191,32 +191,17 @@ impl Locks {
         patience: Patience,
         onlooker: &mut dyn Onlooker,
     ) -> Result<(Admission, Option<Ticket>), Error> {
-        let now = self.store.now().monotonic;
         let until = match patience {
-            Patience::None => return self.try_admit(name, claim, terms, onlooker),
-            Patience::AtMost(time) => Until::Instant(now.saturating_add(time)),
+            Patience::None => Until::LineMoves,
+            Patience::AtMost(time) => Until::Instant(self.store.now().monotonic.saturating_add(time)),
             Patience::Unlimited => Until::Admitted,
         };
-        // Whoever stands in line may have what has lapsed.
-        Waiting::new(&self.store, name, claim, Manner::BreakStale, until).wait(onlooker)
-    }
-
-    fn try_admit(
-        &self,
-        name: &Name,
-        claim: Claim,
-        terms: &Terms,
-        onlooker: &mut dyn Onlooker,
-    ) -> Result<(Admission, Option<Ticket>), Error> {
-        let manner = if terms.break_stale { Manner::BreakStale } else { Manner::Plain };
-        match self.store.acquire(name, &claim, manner, &Turn::Passing, asked())? {
-            Answer::Admitted(admission) => Ok((admission, None)),
-            // It is free: either the first in line takes it at once, or it can't.
-            Answer::Refused(Refusal::Queued { .. }, _) => {
-                Waiting::new(&self.store, name, claim, manner, Until::LineMoves).wait(onlooker)
-            }
-            Answer::Refused(refusal, _) => Err(Error::refused(name, refusal, self.store.now())),
-        }
+        let manner = match until {
+            Until::LineMoves if !terms.break_stale => Manner::Plain,
+            // Whoever stands in line may have what has lapsed.
+            _ => Manner::BreakStale,
+        };
+        Waiting::new(&self.store, name, claim, manner, until).wait(onlooker)
     }
 
     /// Starts the lease of a manual lock anew; `ttl` changes its length. Returns the new record.
@@ -266,7 +251,7 @@ impl Locks {
     ///
     /// The root can't be read.
     pub fn status(&self, name: &Name) -> Result<Status, Error> {
-        let view = self.store.look(name, Duration::ZERO)?;
+        let view = self.store.look(name)?;
         Ok(Status { name: name.clone(), view, waiters: self.store.waiters(name)? })
     }
 
@@ -294,6 +279,6 @@ impl Locks {
     }
 }
 
-fn asked() -> Asked {
-    Asked { unchanged_for: Duration::ZERO, patience: PATIENCE }
+fn asked() -> Asked<'static> {
+    Asked::now(PATIENCE)
 }

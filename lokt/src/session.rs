@@ -11,6 +11,7 @@ use crate::protocol::{
     Authority, Beat, Decision, LockId, Name, Record, Refusal, Request, Slot, format_duration,
 };
 use crate::store::{Admission, Asked, Store};
+use crate::wait::PATIENCE;
 
 /// How often a session looks whether its record is still there. Whoever removes it with lokt rings; this is for
 /// whoever removes it otherwise.
@@ -278,10 +279,7 @@ impl Shared {
     fn renew(&self, lease: Lease) -> Result<Duration, Error> {
         let now = self.store.now().monotonic;
         let give_up = self.state().deadline.map(|deadline| deadline.saturating_sub(lease.beat.margin));
-        let asked = Asked {
-            unchanged_for: Duration::ZERO,
-            patience: give_up.unwrap_or(now).saturating_sub(now).max(lease.beat.retry),
-        };
+        let asked = Asked::now(give_up.unwrap_or(now).saturating_sub(now).max(lease.beat.retry));
         let request = Request::Renew(self.authority(), Some(lease.ttl));
         match self.store.change(&self.name, &request, asked)? {
             Decision::Renew(record) => Ok(self.renewed(&record, lease)),
@@ -299,7 +297,7 @@ impl Shared {
 
     /// Looks whether the record is still this session's own, without the mutex and without writing.
     fn check(&self) -> Result<(), Error> {
-        let view = self.store.look(&self.name, Duration::ZERO)?;
+        let view = self.store.look(&self.name)?;
         let refusal = match view.slot {
             Slot::Record(record) if record.lock_id == self.lock_id.as_str() => return Ok(()),
             Slot::Record(record) => Refusal::Lost(Some(record)),
@@ -324,7 +322,7 @@ impl Shared {
     }
 
     fn remove(&self) -> Result<(), Error> {
-        let asked = Asked { unchanged_for: Duration::ZERO, patience: Duration::from_secs(10) };
+        let asked = Asked::now(PATIENCE);
         match self.store.change(&self.name, &Request::Release(self.authority()), asked)? {
             Decision::Refuse(refusal) => Err(Error::refused(&self.name, refusal, self.store.now())),
             _ => Ok(()),

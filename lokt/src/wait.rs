@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::Error;
 use crate::host::Wake;
 use crate::protocol::{Claim, LockId, Manner, Name, Now, Record, Refusal, Slot, Standing};
-use crate::store::{Admission, Answer, Asked, Place, Store, Ticket, Turn, Watch};
+use crate::store::{Admission, Answer, Asked, Place, Seen, Store, Ticket, Turn, Watch};
 
 /// How long a waiter may leave the lock lying free before the next passes it over.
 const SILENCE: Duration = Duration::from_secs(2);
@@ -105,6 +105,8 @@ pub(crate) struct Waiting<'a> {
     manner: Manner,
     until: Until,
     began: Duration,
+    /// Whether it wants a place in line; a plain try does only if the lock is free.
+    joins: bool,
     ticket: Option<Ticket>,
     /// The holder's record as it was last seen, and since when it has not changed.
     seen: Option<(Box<Record>, Duration)>,
@@ -121,15 +123,18 @@ impl<'a> Waiting<'a> {
         until: Until,
     ) -> Self {
         let began = store.now().monotonic;
-        Self { store, name, claim, manner, until, began, ticket: None, seen: None, silent: None }
+        let joins = until != Until::LineMoves;
+        Self { store, name, claim, manner, until, began, joins, ticket: None, seen: None, silent: None }
     }
 
     /// Waits until the claim is admitted; leaves the line in every other case.
     pub(crate) fn wait(mut self, onlooker: &mut dyn Onlooker) -> Result<(Admission, Option<Ticket>), Error> {
-        let result = self.run(onlooker);
-        match result {
+        match self.run(onlooker) {
             Ok(admission) => Ok((admission, self.ticket)),
             Err(error) => {
+                if let (Some(refusal), Some(_)) = (error.refusal(), &self.ticket) {
+                    self.store.denied(self.name, &self.claim, refusal);
+                }
                 self.leave();
                 Err(error)
             }
@@ -139,32 +144,55 @@ impl<'a> Waiting<'a> {
     fn run(&mut self, onlooker: &mut dyn Onlooker) -> Result<Admission, Error> {
         loop {
             let asked_at = self.store.now().monotonic;
-            let (refusal, place) = match self.ask(asked_at)? {
-                Answer::Admitted(admission) => return Ok(admission),
-                Answer::Refused(refusal, place) => (refusal, place),
+            let (refusal, place) = match self.ask(asked_at) {
+                Ok(Answer::Admitted(admission)) => return Ok(admission),
+                Ok(Answer::Refused(refusal, place)) => (refusal, place),
+                // Somebody is stopped in the middle of a transition: that is waited for like anything else.
+                Err(error) if error.is_busy() && self.store.now().monotonic < self.latest() => {
+                    self.obey(onlooker.nod(), onlooker)?;
+                    continue;
+                }
+                Err(error) => return Err(error),
             };
             let now = self.store.now();
+            let queued = matches!(refusal, Refusal::Queued { .. });
             let Some(mut place) = place else {
+                // It is free: either the first in line takes it at once, or it can't. That is worth a place.
+                if queued && !self.joins {
+                    self.joins = true;
+                    continue;
+                }
                 return Err(Error::refused(self.name, refusal, now));
             };
             self.ticket = place.ticket.take().or(self.ticket.take());
             self.note(&refusal, &place, now.monotonic);
-            if self.until == Until::LineMoves && !matches!(refusal, Refusal::Queued { .. }) {
+            if self.until == Until::LineMoves && !queued {
                 return Err(Error::refused(self.name, refusal, now));
             }
             self.sleep(asked_at, &refusal, &place, onlooker)?;
         }
     }
 
+    /// Until when it makes sense to go on.
+    fn latest(&self) -> Duration {
+        match self.until {
+            Until::Instant(end) => end,
+            Until::LineMoves => self.began + PATIENCE,
+            Until::Admitted => Duration::MAX,
+        }
+    }
+
     fn ask(&self, now: Duration) -> Result<Answer, Error> {
-        let patience = match self.until {
-            Until::Instant(end) => end.saturating_sub(now).clamp(POLL, PATIENCE),
-            Until::LineMoves | Until::Admitted => PATIENCE,
+        let asked = Asked {
+            seen: self.seen.as_ref().map(|(record, since)| Seen { record, since: *since }),
+            patience: self.latest().saturating_sub(now).clamp(POLL, LOOK),
         };
-        let unchanged_for = self.unchanged_for(now);
-        let silent = self.silent.as_ref().filter(|(_, since)| now >= *since + SILENCE).map(|(id, _)| id);
-        let turn = Turn::Waiting { ticket: self.ticket.as_ref(), silent };
-        let asked = Asked { unchanged_for, patience };
+        let turn = if self.joins {
+            let silent = self.silent.as_ref().filter(|(_, since)| now >= *since + SILENCE);
+            Turn::Waiting { ticket: self.ticket.as_ref(), silent: silent.map(|(id, _)| id) }
+        } else {
+            Turn::Passing
+        };
         self.store.acquire(self.name, &self.claim, self.manner, &turn, asked)
     }
 
@@ -177,14 +205,12 @@ impl<'a> Waiting<'a> {
         }
         let free = matches!(refusal, Refusal::Queued { .. });
         match (&place.first, &self.silent) {
-            (Some(first), Some((silent, _))) if free && first == silent => {}
+            // One who was stopped meanwhile has not watched: it begins anew.
+            (Some(first), Some((silent, since)))
+                if free && first == silent && now < *since + SILENCE + LOOK => {}
             (Some(first), _) if free => self.silent = Some((first.clone(), now)),
             _ => self.silent = None,
         }
-    }
-
-    fn unchanged_for(&self, now: Duration) -> Duration {
-        self.seen.as_ref().map_or(Duration::ZERO, |(_, since)| now.saturating_sub(*since))
     }
 
     /// Sleeps until there is a reason to ask again.
@@ -231,6 +257,8 @@ impl<'a> Waiting<'a> {
             Nod::GiveUp => Err(Error::interrupted(self.name)),
             Nod::StepAside => {
                 self.leave();
+                // The old place may still be there, if it could not be cleared away: it is another's then.
+                self.claim.lock_id = self.store.new_id();
                 onlooker.step_aside();
                 self.seen = None;
                 self.silent = None;
@@ -271,7 +299,7 @@ impl<'a> Waiting<'a> {
     /// Whether one who is not the first has a reason to ask: the lock is to be had, or the one before it has
     /// become the holder, so that it is now the first itself.
     fn worth_asking(&self, place: &Place) -> bool {
-        let Ok(view) = self.store.look(self.name, Duration::ZERO) else {
+        let Ok(view) = self.store.look(self.name) else {
             return true;
         };
         match (&view.slot, &place.watch, &view.standing) {

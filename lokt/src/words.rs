@@ -220,4 +220,27 @@ mod tests {
         assert_eq!(printable("\u{202e}evil\u{2066}"), "\\u{202e}evil\\u{2066}");
         assert_eq!(printable("Zoë, 東京 🔒"), "Zoë, 東京 🔒");
     }
+
+    #[test]
+    fn an_agent_is_named_if_somebody_gave_it_a_name() {
+        let by = |agent_id: &str| {
+            person(&Record {
+                owner: "ada".to_owned(),
+                host: "h".to_owned(),
+                agent_id: agent_id.to_owned(),
+                ..Record::default()
+            })
+        };
+        assert_eq!(by("claude-7"), "ada@h (agent claude-7)");
+        assert_eq!(by("agent-12ef"), "ada@h");
+        assert_eq!(by(""), "ada@h");
+        assert_eq!(person(&Record::default()), "unknown@unknown");
+    }
+
+    #[test]
+    fn the_number_of_an_error_is_left_out() {
+        let full = std::io::Error::from_raw_os_error(28);
+        assert_eq!(cause(&full), "No space left on device");
+        assert_eq!(cause(&std::io::Error::other("a\u{1b}b")), "a\\u{1b}b");
+    }
 }

@@ -93,7 +93,7 @@ fn all_worktrees_of_a_repository_share_its_locks_and_no_git_is_started() {
 #[test]
 fn a_git_file_that_leads_nowhere_is_an_error_and_not_another_root() {
     let sandbox = sandbox();
-    for content in ["gitdir: /nowhere\n", "junk", "", "gitdir: \u{1b}[31m\n"] {
+    for content in ["gitdir: ../gone\n", "junk", "", "gitdir: \u{1b}[31m\n"] {
         fs::write(sandbox.work().join(".git"), content).unwrap();
         let output = lokt_in(&sandbox, &sandbox.work(), None);
         assert_eq!(output.code, 1, "{content:?}: {output:?}");
@@ -161,4 +161,37 @@ fn a_root_with_a_name_for_terminals_is_escaped() {
     let output = output(sandbox.lokt(["lock", "x"]).env("LOKT_ROOT", "/dev/null/\u{1b}[31m"));
     assert!(output.stderr.contains("/dev/null/\\u{1b}[31m"), "{output:?}");
     assert!(!output.stderr.contains('\u{1b}'), "{output:?}");
+}
+
+#[test]
+fn a_root_that_is_not_unicode_is_taken_as_it_is() {
+    check(
+        &sandbox(),
+        r#"
+        $ export LOKT_ROOT="$(printf 'r\377')"; lokt lock x && ls -d r* | od -An -tx1
+        acquired lock "x"
+         72 ff 0a
+        "#,
+    );
+}
+
+#[test]
+fn a_git_file_that_is_no_text_is_an_error_that_names_it() {
+    let sandbox = sandbox();
+    for size in [0_u64, 4 << 30] {
+        let file = fs::File::create(sandbox.work().join(".git")).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, b"gitdir: /no\xff", 0).unwrap();
+        file.set_len(size.max(12)).unwrap();
+        let output = lokt_in(&sandbox, &sandbox.work(), None);
+        assert_eq!(output.code, 1, "{output:?}");
+        assert!(output.stderr.contains("work/.git"), "{output:?}");
+    }
+}
+
+#[test]
+fn a_git_dir_that_is_none_is_an_error_and_not_another_root() {
+    let sandbox = sandbox();
+    let output = lokt_in(&sandbox, &sandbox.work(), Some("gone/.git"));
+    assert_eq!(output.code, 1, "{output:?}");
+    assert!(output.stderr.contains("work/gone/.git"), "{output:?}");
 }

@@ -50,6 +50,10 @@ fn the_list_is_in_columns_however_long_the_names() {
         a                                  somebody-else@HOST  0s  ask Ada
         a-name-that-is-longer-than-twenty  tester@HOST         0s
         b                                  tester@HOST         0s
+        $ LOKT_OWNER=東京 lokt lock c && lokt status | grep -v -e tester -e '^a-'
+        acquired lock "c"
+        a                                  somebody-else@HOST  0s  ask Ada
+        c                                  東京@HOST           0s
         "#,
     );
 }
@@ -298,4 +302,42 @@ fn a_lapsed_lease_is_shown_as_lapsed_although_its_holder_lives() {
     );
     guard.signal(rustix::process::Signal::CONT);
     assert_eq!(guard.await_end(), 5, "on waking it finds out");
+}
+
+#[test]
+fn a_record_of_the_go_tool_is_shown_as_that_tool_shows_it() {
+    let sandbox = sandbox();
+    sandbox.plant(
+        "deploy",
+        r#"{"version":1,"name":"deploy","lock_id":"00112233445566778899aabbccddeeff","owner":"ada","host":"elsewhere",
+        "pid":77,"pid_start_ns":64013,"agent_id":"agent-12ef","acquired_ts":"2999-02-08T19:00:00.123456789+09:00"}"#,
+    );
+    check(
+        &sandbox,
+        r#"
+        $ lokt status deploy --json
+        {
+          "version": 1,
+          "name": "deploy",
+          "owner": "ada",
+          "host": "elsewhere",
+          "pid": PID,
+          "pid_start_ns": START,
+          "agent_id": "agent-12ef",
+          "acquired_ts": "2999-02-08T19:00:00+09:00",
+          "age_sec": 0,
+          "expired": false,
+          "pid_status": "unknown",
+          "state": "held",
+          "lock_id": "ID",
+          "waiters": []
+        }
+        $ lokt status
+        deploy                ada@elsewhere  0s
+        $ lokt lock deploy
+        ! lokt: lock "deploy" is held by ada@elsewhere, pid PID, for 0s
+        ! lokt: hint: wait for it: --wait, or --wait --timeout 5m
+        = 2
+        "#,
+    );
 }

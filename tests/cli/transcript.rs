@@ -70,7 +70,7 @@ pub fn steady(text: &str) -> String {
     let kept = text
         .lines()
         .filter(|line| !["holder_age_sec", "freeze_age_sec"].iter().any(|age| line.contains(age)));
-    for line in kept {
+    for line in kept.map(|line| line.replace(" (os error 13)", "")) {
         let mut before = "";
         for token in line.split_inclusive(|c: char| !is_of_word(c)) {
             let word = token.trim_end_matches(|c: char| !is_of_word(c) || ":.".contains(c));

@@ -144,11 +144,32 @@ fn what_a_dead_holder_left_behind_is_anybodys() {
             Age:  0s
 
         Suggestions:
-          - Nothing: the next one who wants it gets it
+          - lokt guard build -- CMD  (takes it over)
           - lokt unlock build --break-stale
         = 2
         $ lokt lock build
         acquired lock "build"
+        "#,
+    );
+}
+
+#[test]
+fn a_manual_lock_past_its_ttl_is_anybodys() {
+    check(
+        &sandbox(),
+        r#"
+        $ export LOKT_NO_SWEEP=1; lokt lock deploy --ttl 1ns && lokt why deploy
+        acquired lock "deploy"
+        Lock "deploy" is left behind — the next one who wants it gets it:
+
+          EXPIRED by tester@HOST (agent agent-test) (its time has passed)
+            Age:  0s
+            TTL:  0s (expired)
+
+        Suggestions:
+          - lokt guard deploy -- CMD  (takes it over)
+          - lokt unlock deploy --break-stale
+        = 2
         "#,
     );
 }

@@ -2,10 +2,12 @@
 
 use std::fs;
 
-use lokt_tests::sandbox::{Sandbox, eventually};
+use lokt_tests::sandbox::{Sandbox, eventually, start};
 use rustix::process::Signal;
 
-use crate::helpers::{hold_with, is_gone, make_gate, open_gate, sandbox, signal, work_file, work_pid};
+use crate::helpers::{
+    hold_with, is_gone, make_gate, open_gate, sandbox, signal, strace_available, traced, work_file, work_pid,
+};
 
 /// A command whose child notes the signal, and lingers until the gate opens.
 const LINGERING: &str = "sh -c 'trap \"echo got >> log; read go < gate; echo left >> log; exit 0\" \
@@ -83,6 +85,20 @@ fn a_daemon_that_is_left_behind_keeps_nothing_locked() {
     assert_eq!(sandbox.leftovers(), Vec::<String>::new());
     assert!(!is_gone(daemon));
     signal(daemon, Signal::KILL);
+}
+
+#[test]
+fn a_command_that_ends_just_after_its_guard_has_looked_is_noticed() {
+    if !strace_available("a command that ends just after its guard has looked") {
+        return;
+    }
+    for terms in [&["guard", "x", "--", "true"][..], &["guard", "x", "--ttl", "10m", "--", "true"]] {
+        let sandbox = sandbox();
+        // The guard's first look finds the command running, and takes longer than the command.
+        let slow = ["wait4:delay_exit=500000:when=1"];
+        let mut guard = start(&mut traced(&sandbox, &slow, terms));
+        assert_eq!(guard.await_end(), 0);
+    }
 }
 
 /// Whether a process has the file of a session of `x` open.

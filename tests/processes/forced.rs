@@ -12,12 +12,11 @@ const COURTEOUS: &str = "trap 'echo term >> log; exit 0' TERM; echo in; read lin
 fn unlocked_by_force(terms: &[&str]) {
     let sandbox = sandbox();
     let args: Vec<&str> = ["guard", "x"].iter().chain(terms).copied().collect();
-    let guard = hold_with(&sandbox, &args, COURTEOUS);
+    let mut guard = hold_with(&sandbox, &args, COURTEOUS);
     let forced = Instant::now();
     assert_eq!(sandbox.run(["unlock", "x", "--force"]).code, 0);
-    let ended = guard.output();
+    assert_eq!(guard.await_end(), 5);
     assert!(forced.elapsed() < SOON, "{:?}", forced.elapsed());
-    assert_eq!(ended.code, 5, "{ended:?}");
     assert_eq!(work_file(&sandbox, "log"), "term\n");
     assert_eq!(sandbox.leftovers(), Vec::<String>::new());
 }
@@ -37,9 +36,9 @@ fn a_forced_unlock_kills_a_command_that_does_not_end() {
     let sandbox = sandbox();
     let stubborn = "trap '' TERM; echo in; while :; do read line; done";
     let args = ["guard", "x", "--kill-after", "100ms"];
-    let guard = hold_with(&sandbox, &args, stubborn);
+    let mut guard = hold_with(&sandbox, &args, stubborn);
     assert_eq!(sandbox.run(["unlock", "x", "--force"]).code, 0);
-    assert_eq!(guard.output().code, 5);
+    assert_eq!(guard.await_end(), 5);
 }
 
 fn warned(sandbox: &Sandbox, take_away: impl Fn(&Sandbox)) {
@@ -76,10 +75,9 @@ fn on_lost_warn_leaves_the_successors_record_alone() {
 fn a_record_removed_by_hand_is_noticed() {
     for terms in [&["guard", "x"][..], &["guard", "x", "--ttl", "10m"]] {
         let sandbox = sandbox();
-        let guard = hold_with(&sandbox, terms, COURTEOUS);
+        let mut guard = hold_with(&sandbox, terms, COURTEOUS);
         fs::remove_file(sandbox.record("x")).unwrap();
-        let ended = guard.output();
-        assert_eq!(ended.code, 5, "{ended:?}");
+        assert_eq!(guard.await_end(), 5);
         assert_eq!(work_file(&sandbox, "log"), "term\n");
     }
 }

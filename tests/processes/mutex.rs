@@ -27,8 +27,7 @@ fn others_wait_for_a_stopped_transition_only_as_long_as_they_would_wait() {
     let sandbox = sandbox();
     let (guard, pid) = stopped_inside(&sandbox, "echo in");
     for args in [
-        &["guard", "x", "--timeout", "400ms", "--", "true"][..],
-        &["guard", "x", "--wait", "--timeout", "400ms", "--", "true"],
+        &["guard", "x", "--wait", "--timeout", "400ms", "--", "true"][..],
         &["lock", "x", "--wait", "--timeout", "400ms"],
     ] {
         let began = Instant::now();

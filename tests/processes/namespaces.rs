@@ -1,11 +1,14 @@
 //! Containers: other process ids, another clock, another host name, the same kernel.
 
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use lokt_tests::sandbox::{Running, Sandbox, eventually, output, start};
 use rustix::process::Signal;
 
-use crate::helpers::{HOLD, available, queue_with, sandbox, signal, with_script};
+use crate::helpers::{
+    HOLD, available, holder_pid, queue, queue_with, record, sandbox, signal, stop, with_script,
+};
 
 const PIDS: &[&str] = &["--pid", "--fork", "--mount-proc", "--kill-child"];
 const TIME: &[&str] = &["--time", "--monotonic", "100000", "--boottime", "100000", "--fork", "--kill-child"];
@@ -176,4 +179,53 @@ fn a_lock_tied_to_a_process_of_another_namespace_counts_as_held() {
         let denied = output(&mut inside(&sandbox, PIDS, contender));
         assert_eq!(denied.code, 2, "{denied:?}");
     }
+}
+
+/// What a waiter has seen says nothing of a record that has been renewed since.
+#[test]
+fn a_waiter_with_another_clock_does_not_take_a_lease_that_is_renewed() {
+    if !allowed(TIME) {
+        return;
+    }
+    let sandbox = sandbox();
+    let mut holder = hold_inside(&sandbox, TIME, &["guard", "x", "--ttl", "2s"]);
+    let denied = sandbox.run(["guard", "x", "--wait", "--timeout", "5s", "--", "true"]);
+    assert_eq!(denied.code, 2, "{denied:?}");
+    holder.let_go();
+    assert_eq!(holder.await_end(), 0);
+}
+
+#[test]
+fn a_waiter_with_another_clock_that_becomes_the_first_does_not_take_a_lease_that_is_renewed() {
+    if !allowed(TIME) {
+        return;
+    }
+    let sandbox = sandbox();
+    let mut holder = hold_inside(&sandbox, TIME, &["guard", "x", "--ttl", "3s"]);
+    let first = queue(&sandbox, &["guard", "x", "--wait"]);
+    let second = queue(&sandbox, &["guard", "x", "--wait", "--timeout", "7s"]);
+    eventually("more than a lease has passed", || record(&sandbox, "x")["renewals"].as_u64() > Some(2));
+    first.signal(Signal::TERM);
+    assert_eq!(first.output().code, 143);
+    let second = second.output();
+    assert_eq!(second.code, 2, "{second:?}");
+    holder.let_go();
+    assert_eq!(holder.await_end(), 0);
+}
+
+#[test]
+fn a_lapsed_lease_with_another_clock_goes_to_a_waiter_who_has_watched_all_of_it() {
+    if !allowed(TIME) {
+        return;
+    }
+    let sandbox = sandbox();
+    let mut holder = hold_inside(&sandbox, TIME, &["guard", "x", "--ttl", "2s"]);
+    let guard = holder_pid(&sandbox, "x");
+    stop(guard);
+    let began = Instant::now();
+    let mut waiter = queue(&sandbox, &["guard", "x", "--wait"]);
+    waiter.await_line("in");
+    assert!(began.elapsed() >= Duration::from_secs(2), "{:?}", began.elapsed());
+    signal(guard, Signal::CONT);
+    assert_eq!(holder.await_end(), 5);
 }

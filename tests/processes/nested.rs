@@ -64,7 +64,7 @@ fn copied_variables_do_not_make_a_process_an_insider() {
 
 /// A grandchild that asks for the lock, as one inside, when the gate opens.
 const LATER: &str = "exec 3>&-; (read go < gate; $LOKT guard x -- echo inner >> log 2>&1; \
-    echo $? >> log) < /dev/null > /dev/null 2>&1 & echo in";
+    echo code $? >> log) < /dev/null > /dev/null 2>&1 & echo in";
 
 #[test]
 fn a_grandchild_that_outlived_its_guard_is_outside() {
@@ -74,8 +74,9 @@ fn a_grandchild_that_outlived_its_guard_is_outside() {
     assert_eq!(guard.await_end(), 0);
     let holder = sandbox.hold(["guard", "x"]);
     open_gate(&sandbox, "gate");
-    eventually("it has tried", || work_file(&sandbox, "log").ends_with("2\n"));
-    assert!(!work_file(&sandbox, "log").contains("inner"));
+    eventually("it has tried", || work_file(&sandbox, "log").contains("code"));
+    let log = work_file(&sandbox, "log");
+    assert!(log.ends_with("code 2\n") && !log.contains("inner"), "{log}");
     drop(holder);
 }
 
@@ -91,9 +92,9 @@ fn of_a_killed_guard(noticed: bool) {
         crate::helpers::await_state(guard.pid(), "Z");
     }
     open_gate(&sandbox, "gate");
-    eventually("it has tried", || work_file(&sandbox, "log").ends_with('\n'));
-    eventually("it has ended", || work_file(&sandbox, "log").contains('2'));
-    assert!(!work_file(&sandbox, "log").contains("inner"));
+    eventually("it has tried", || work_file(&sandbox, "log").contains("code"));
+    let log = work_file(&sandbox, "log");
+    assert!(log.ends_with("code 2\n") && !log.contains("inner"), "{log}");
 }
 
 #[test]

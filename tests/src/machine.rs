@@ -195,6 +195,10 @@ impl SessionFile for TimedFile {
         self.real.release();
     }
 
+    fn identity(&self) -> u64 {
+        self.real.identity()
+    }
+
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         self.real.descriptor()
     }
@@ -293,8 +297,8 @@ impl Host for Machine {
         })
     }
 
-    fn probe_session(&self, file: &str) -> SessionState {
-        self.real.probe_session(file)
+    fn probe_session(&self, file: &str, identity: Option<u64>) -> SessionState {
+        self.real.probe_session(file, identity)
     }
 
     fn ring_session(&self, file: &str) {

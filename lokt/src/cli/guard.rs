@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::io;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
 use super::exit::Exit;
 use super::output::{Report, say};
 use super::values::{Wanted, duration};
@@ -11,6 +13,9 @@ use super::waiting::Watcher;
 use crate::guard::{self, OnLost, Policy};
 use crate::host::signals::Signals;
 use crate::{Error, KILL_AFTER, Locks, inside};
+
+/// How long a message may take to find room on stderr.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Run a command under a lock
 ///
@@ -71,12 +76,21 @@ pub(super) fn run(locks: &Locks, args: &Args) -> Result<Report, Error> {
         Lost::Warn => OnLost::Warn,
     };
     let policy = Policy { on_lost, kill_after };
-    let ended = guard::run(session, &args.command, policy, &signals, &say);
+    let ended = guard::run(session, &args.command, policy, &signals, &tell);
     super::tidy(locks);
     Ok(match ended {
         Ok(ended) => Report::silent(ended.into()),
         Err(error) => not_started(&args.command, &error),
     })
+}
+
+/// Says it, if that can be done at once: a guard that writes into a full pipe would neglect its command.
+fn tell(message: &str) {
+    let stderr = rustix::stdio::stderr();
+    let patience = Timespec::try_from(PATIENCE).ok();
+    if poll(&mut [PollFd::new(&stderr, PollFlags::OUT)], patience.as_ref()) != Ok(0) {
+        say(message);
+    }
 }
 
 fn denied(args: &Args, watcher: &Watcher<'_>, error: &Error) -> Report {

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
+use unicode_width::UnicodeWidthStr;
 
 use super::output::{Output, Report, is_expired, left_sec, pid_status, whole_seconds};
 use super::values::name;
@@ -170,19 +171,20 @@ struct Line {
 
 /// The lines, in columns as wide as they need to be.
 fn table(lines: &[Line]) -> String {
-    let width = |column: fn(&Line) -> &str, least: usize| {
-        let widths = lines.iter().map(|line| column(line).chars().count());
-        widths.fold(least, usize::max)
-    };
     // As wide as the Go tool has it, if that will do.
-    let name = width(|line| &line.name, 20);
-    let person = width(|line| &line.person, 0);
+    let name = lines.iter().map(|line| line.name.width()).fold(20, usize::max);
+    let person = lines.iter().map(|line| line.person.width()).fold(0, usize::max);
     let mut text = String::new();
     for line in lines {
-        let row = format!("{:<name$}  {:<person$}  {}", line.name, line.person, line.rest);
+        let row = format!("{}  {}  {}", padded(&line.name, name), padded(&line.person, person), line.rest);
         let _ = writeln!(text, "{}", row.trim_end());
     }
     text
+}
+
+/// `text` and as many spaces as make it `width` columns of a terminal wide.
+fn padded(text: &str, width: usize) -> String {
+    format!("{text}{}", " ".repeat(width.saturating_sub(text.width())))
 }
 
 /// A name's lines in the list: its lock, its freeze.

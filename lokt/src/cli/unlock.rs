@@ -14,8 +14,8 @@ use crate::{Error, Locks};
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  \
     lokt unlock deploy\n  \
-    lokt unlock deploy --break-stale   if its holder is dead or its lease has lapsed\n  \
-    lokt unlock --all                  every lock that you took with lokt lock")]
+    lokt unlock deploy --break-stale   only if its holder is dead, or lapsed\n  \
+    lokt unlock --all                  all that you took with lokt lock")]
 pub(super) struct Args {
     /// The lock's name
     #[arg(value_parser = name, required_unless_present_any = ["owner", "all"], conflicts_with_all = ["owner", "all"])]

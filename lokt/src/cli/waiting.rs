@@ -3,11 +3,12 @@
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-use rustix::process::{Signal, getpid, kill_process};
-use rustix::termios::{isatty, tcgetwinsize};
+use rustix::process::Signal;
+use rustix::termios::{isatty, tcgetpgrp, tcgetwinsize};
+use unicode_width::UnicodeWidthChar;
 
 use super::output::{rewrite, say};
-use crate::host::signals::Signals;
+use crate::host::signals::{Came, Signals, asks_to_end, job_of};
 use crate::protocol::{Name, Refusal};
 use crate::wait::{Nod, Onlooker, Progress};
 use crate::words;
@@ -16,7 +17,9 @@ use crate::words;
 pub(super) struct Watcher<'a> {
     signals: &'a Signals,
     on_terminal: bool,
-    /// Something was said, so that the end of the wait is worth a word.
+    /// A line is shown, and is to be taken away.
+    shown: bool,
+    /// Something was said for good, so that the end of the wait is worth a word.
     said: bool,
     /// The signal that ended the wait.
     pub(super) ended_by: Option<Signal>,
@@ -24,8 +27,13 @@ pub(super) struct Watcher<'a> {
 
 impl<'a> Watcher<'a> {
     pub(super) fn new(signals: &'a Signals) -> Self {
-        let on_terminal = isatty(rustix::stdio::stderr());
-        Self { signals, on_terminal, said: false, ended_by: None }
+        Self {
+            signals,
+            on_terminal: isatty(rustix::stdio::stderr()),
+            shown: false,
+            said: false,
+            ended_by: None,
+        }
     }
 
     /// The lock was got.
@@ -36,11 +44,21 @@ impl<'a> Watcher<'a> {
         }
     }
 
-    /// The wait is over: its line goes.
+    /// The wait is over, or interrupted: its line goes.
     pub(super) fn clear(&mut self) {
-        if self.said && self.on_terminal {
+        if self.shown {
+            self.shown = false;
             rewrite("");
         }
+    }
+
+    /// Whether there is a line of the screen that is ours: not in the background, where it is somebody else's.
+    fn may_draw(&self) -> bool {
+        let Ok(foreground) = tcgetpgrp(rustix::stdio::stderr()) else {
+            // It is not the terminal that jobs are controlled from.
+            return self.on_terminal;
+        };
+        job_of(0).is_some_and(|(group, _)| group == foreground.as_raw_nonzero().get())
     }
 }
 
@@ -52,14 +70,16 @@ impl Onlooker for Watcher<'_> {
             return;
         }
         let why = words::refusal(progress.name, progress.refusal, progress.now);
-        if self.on_terminal {
+        let place = progress.ahead + 1;
+        if self.may_draw() {
             let waited = words::elapsed(progress.waited);
-            let place = progress.ahead + 1;
-            rewrite(&fitted(&format!("lokt: waiting {waited}, place {place} in line: {why}")));
+            let line = format!("lokt: waiting {waited}, place {place} in line: {why}");
+            rewrite(&cut(&words::printable(&line), columns()));
+            self.shown = true;
         } else if !self.said {
-            say(&format!("waiting, place {} in line: {why}", progress.ahead + 1));
+            say(&format!("waiting, place {place} in line: {why}"));
+            self.said = true;
         }
-        self.said = true;
     }
 
     fn interrupt(&self) -> Option<BorrowedFd<'_>> {
@@ -67,36 +87,66 @@ impl Onlooker for Watcher<'_> {
     }
 
     fn interval(&self) -> Option<Duration> {
-        self.on_terminal.then_some(Duration::from_secs(1))
+        self.may_draw().then_some(Duration::from_secs(1))
     }
 
     fn nod(&mut self) -> Nod {
         let came = self.signals.take();
-        if came.contains(&Signal::TSTP) {
-            return Nod::StepAside;
+        let asks = |came: &&Came| asks_to_end(came.signal);
+        self.ended_by = came.iter().find(asks).map(|came| came.signal);
+        let stop = came.iter().any(|came| came.signal == Signal::TSTP);
+        match (self.ended_by, stop) {
+            (Some(_), _) => Nod::GiveUp,
+            (None, true) => Nod::StepAside,
+            (None, false) => Nod::GoOn,
         }
-        self.ended_by = came.into_iter().find(|signal| ends(*signal));
-        if self.ended_by.is_some() { Nod::GiveUp } else { Nod::GoOn }
     }
 
     fn step_aside(&mut self) {
         self.clear();
-        // Until somebody continues us.
-        let _ = kill_process(getpid(), Signal::STOP);
+        self.signals.stop();
     }
 }
 
-fn ends(signal: Signal) -> bool {
-    ![Signal::CHILD, Signal::CONT, Signal::TSTP].contains(&signal)
+fn columns() -> usize {
+    let size = tcgetwinsize(rustix::stdio::stderr());
+    let columns = size.map_or(0, |size| usize::from(size.ws_col));
+    // A terminal that does not know has 0.
+    if columns == 0 { 80 } else { columns }
 }
 
-/// The line cut to the terminal's width: a longer one would wrap, and could not be rewritten.
-fn fitted(line: &str) -> String {
-    let columns = tcgetwinsize(rustix::stdio::stderr()).map_or(80, |size| usize::from(size.ws_col).max(20));
-    if line.chars().count() < columns {
+/// `line` cut to less than `columns`: a longer one would wrap, and could not be rewritten.
+fn cut(line: &str, columns: usize) -> String {
+    let width = |c: char| c.width().unwrap_or(0);
+    let room = columns.saturating_sub(1);
+    if line.chars().map(width).sum::<usize>() <= room {
         return line.to_owned();
     }
-    let mut cut: String = line.chars().take(columns - 2).collect();
-    cut.push('…');
-    cut
+    let mut used = 1;
+    let fits = |c: &char| {
+        used += width(*c);
+        used <= room
+    };
+    let kept: String = line.chars().take_while(fits).collect();
+    kept + "…"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_cut_to_what_is_left_of_the_cursors_last_column() {
+        assert_eq!(cut("waiting", 8), "waiting");
+        assert_eq!(cut("waiting", 7), "waiti…");
+        assert_eq!(cut("waiting", 2), "…");
+    }
+
+    #[test]
+    fn a_wide_character_takes_two_columns_and_is_not_halved() {
+        assert_eq!(cut("東京東京", 9), "東京東京");
+        assert_eq!(cut("東京東京", 8), "東京東…");
+        assert_eq!(cut("東京東京", 7), "東京…");
+        assert_eq!(cut("e\u{301}e\u{301}e\u{301}", 4), "e\u{301}e\u{301}e\u{301}");
+    }
 }

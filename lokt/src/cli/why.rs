@@ -158,7 +158,7 @@ fn suggestions(record: &Record, standing: &Standing, name: &Name) -> Vec<String>
     let guard = record.kind == Some(Kind::Guard);
     match standing {
         Standing::Abandoned(_) => vec![
-            "Nothing: the next one who wants it gets it".to_owned(),
+            format!("lokt guard {name} -- CMD  (takes it over)"),
             format!("lokt unlock {name} --break-stale"),
         ],
         Standing::Lapsed { .. } => vec![
@@ -204,7 +204,7 @@ fn text(reasons: &[Reason], status: &Status) -> String {
     let heading = match (reasons, status.waiters.len()) {
         ([], 0) => "FREE — acquisition would succeed.",
         ([], _) => "FREE — those in line come first.",
-        ([only], _) if matches!(only.kind, "dead_pid" | "corrupted") && status.view.standing.is_stale() => {
+        ([_], _) if matches!(status.view.standing, Standing::Abandoned(_)) => {
             "left behind — the next one who wants it gets it:"
         }
         _ => "BLOCKED:",

@@ -13,12 +13,12 @@ use std::cell::Cell;
 
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, Signal, WaitIdOptions, getpgid, getpgrp, getpid, getsid, kill_process, kill_process_group,
-    test_kill_process_group,
+    Pid, Signal, WaitId, WaitIdOptions, getpid, kill_process, kill_process_group, set_child_subreaper,
+    test_kill_process_group, waitid,
 };
 
 use crate::host::process;
-use crate::host::signals::{Came, asks_to_end};
+use crate::host::signals::{Came, asks_to_end, job_of};
 
 /// The processes of the command.
 pub(super) struct Group {
@@ -27,17 +27,14 @@ pub(super) struct Group {
     apart: bool,
     adopts: bool,
     told_to_end: Cell<bool>,
+    /// We have stopped its job, which a shell does not know of.
+    paused: Cell<bool>,
 }
 
 impl Group {
     pub(super) fn new(child: Pid, apart: bool, adopts: bool) -> Self {
-        let told_to_end = Cell::default();
-        Self {
-            child,
-            apart,
-            adopts,
-            told_to_end,
-        }
+        let (told_to_end, paused) = <(Cell<bool>, Cell<bool>)>::default();
+        Self { child, apart, adopts, told_to_end, paused }
     }
 
     /// The command's own process id, which is that of its group if it has one.
@@ -75,11 +72,9 @@ impl Group {
         if self.apart {
             signal_group(self.child, signal);
         }
-        let group = self.apart.then_some(self.child);
-        for pid in self.members() {
-            if group.is_none() || getpgid(Some(pid)).ok() != group {
-                let _ = kill_process(pid, signal);
-            }
+        let told = |group: i32| self.apart && group == self.child.as_raw_nonzero().get();
+        for (pid, _) in self.members().into_iter().filter(|(_, group)| !told(*group)) {
+            let _ = kill_process(pid, signal);
         }
     }
 
@@ -88,14 +83,18 @@ impl Group {
         if self.apart {
             return signal_group(self.child, signal);
         }
-        let ours = getpgrp();
-        for pid in self.members() {
-            let raw = i64::from(pid.as_raw_nonzero().get());
-            // The shell has continued the job already: once is enough.
-            let heard = signal == Signal::CONT && !process::is_stopped(raw);
-            if !heard && getpgid(Some(pid)) == Ok(ours) {
-                let _ = kill_process(pid, signal);
-            }
+        self.paused.set(self.paused.get() || signal == Signal::TSTP);
+        let ours = job_of(0).map(|(group, _)| group);
+        for (pid, _) in self.members().into_iter().filter(|(_, group)| Some(*group) == ours) {
+            let _ = kill_process(pid, signal);
+        }
+    }
+
+    /// Lets the command's job go on. Where it is also ours, whoever has continued us has done so, and by now it may
+    /// have been stopped again.
+    pub(super) fn resume(&self) {
+        if self.apart || self.paused.take() {
+            self.send_to_job(Signal::CONT);
         }
     }
 
@@ -105,16 +104,25 @@ impl Group {
         unseen || !self.members().is_empty()
     }
 
-    fn members(&self) -> Vec<Pid> {
-        let mut pids = process::descendants(raw(getpid()));
-        if !self.adopts {
-            pids.retain(|pid| *pid == raw(self.child));
-            pids.extend(pids.first().into_iter().flat_map(|pid| process::descendants(*pid)));
+    /// Each of them that can be seen, and its process group.
+    fn members(&self) -> Vec<(Pid, i32)> {
+        let Some((_, session)) = job_of(0) else { return Vec::new() };
+        let alive = self.descendants().into_iter().filter(|pid| !process::is_zombie(*pid));
+        alive
+            .filter_map(|pid| Some((process::as_pid(pid)?, job_of(pid)?)))
+            .filter(|(_, (_, of))| *of == session)
+            .map(|(pid, (group, _))| (pid, group))
+            .collect()
+    }
+
+    fn descendants(&self) -> Vec<i64> {
+        let (ours, child) = (process::descendants(raw(getpid())), raw(self.child));
+        match self.adopts {
+            true => ours,
+            false if ours.contains(&child) => [vec![child], process::descendants(child)].concat(),
+            // Its id may be another's by now.
+            false => Vec::new(),
         }
-        let session = getsid(None);
-        pids.retain(|pid| !process::is_zombie(*pid));
-        let pids = pids.into_iter().filter_map(process::as_pid);
-        pids.filter(|pid| getsid(Some(*pid)) == session).collect()
     }
 }
 
@@ -126,9 +134,8 @@ pub(super) fn group_lives(group: Pid) -> bool {
 /// Makes this process the one that adopts the command's orphans, if all of its children are the command's.
 pub(super) fn adopt_orphans() -> bool {
     let any = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    let childless = rustix::process::waitid(rustix::process::WaitId::All, any).err();
-    childless == Some(Errno::CHILD)
-        && rustix::process::set_child_subreaper(Some(getpid())).is_ok()
+    let childless = waitid(WaitId::All, any).err();
+    childless == Some(Errno::CHILD) && set_child_subreaper(Some(getpid())).is_ok()
 }
 
 fn signal_group(group: Pid, signal: Signal) {

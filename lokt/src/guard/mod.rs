@@ -7,36 +7,37 @@
 //!   the descriptor keeps nothing locked.
 //! * `PR_SET_PDEATHSIG` fires when the *thread* that forked ends: the command is started from the main thread.
 //!   With a lease it is SIGKILL, as nobody would be left to follow up before the lease lapses.
-//! * To end a command is to end its process group, so it needs one of its own; and then, on a terminal, it needs
-//!   the foreground too, and somebody who does what a shell does for its jobs: [`terminal`].
-//! * A stopped group gets SIGCONT after SIGTERM, or it would never hear of it.
+//! * To end a command is to end all that it has started: [`group`]. How it shares the terminal: [`terminal`].
+//! * A stopped process gets SIGCONT after SIGTERM, or it would never hear of it.
 //! * The guard itself may have been stopped. When it runs again it first proves that the lock is still its own;
 //!   only then does its command go on.
+//! * A message can block for ever (a full pipe, Ctrl-S): first what has to be done, then what there is to say.
 
+mod group;
+mod spawn;
 mod terminal;
 
 use std::ffi::OsString;
 use std::io;
-use std::os::unix::process::CommandExt;
-use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rustix::io::{FdFlags, fcntl_setfd};
-use rustix::process::{
-    Pid, Signal, WaitOptions, WaitStatus, getpid, getppid, kill_process_group,
-    set_parent_process_death_signal, test_kill_process_group, waitpid,
-};
+use rustix::process::{Signal, WaitOptions, WaitStatus, wait};
 
-use self::terminal::{Group, Terminal};
+use self::group::Group;
+pub(crate) use self::spawn::exec;
+use self::terminal::Setting;
 use crate::Error;
-use crate::host::signals::Signals;
-use crate::host::{clock, process};
+use crate::host::clock::monotonic as now;
+use crate::host::signals::{Came, Signals};
 use crate::protocol::format_duration;
 use crate::session::{News, Session};
 
-/// How often to look whether the last of a group has ended, which the kernel tells nobody but its parents.
+/// How often to look whether the last of a group has ended, where the kernel tells nobody but its parents.
 const GROUP_POLL: Duration = Duration::from_millis(5);
+
+/// How often to look where the kernel does tell, in case it told a parent that does not care.
+const RARE_POLL: Duration = Duration::from_millis(100);
 
 /// How long a group that was killed may take to disappear.
 const AFTER_KILL: Duration = Duration::from_secs(2);
@@ -79,77 +80,31 @@ pub(crate) fn run(
     signals: &Signals,
     tell: &(dyn Fn(&str) + Sync),
 ) -> io::Result<Ended> {
-    let terminal = Terminal::find();
-    let child = spawn(&session, command, &terminal)?;
-    let group = terminal.group_of(child);
+    if let Some(signal) = signals.end_asked() {
+        return Ok(Ended::Signalled(signal.as_raw()));
+    }
+    let setting = Setting::find();
+    let adopts = group::adopt_orphans();
+    let child = spawn::spawn(&session, command, &setting, signals)?;
     let mut guard = Guard {
         session,
-        child,
-        group,
+        group: Group::new(child, setting.is_apart(), adopts),
+        setting,
         policy,
         signals,
         tell,
         lost: Arc::default(),
+        status: None,
         ending: None,
         told: false,
     };
     guard.keep_alive();
     let status = guard.attend();
-    guard.await_group(status);
-    guard.group.give_terminal_back();
     Ok(guard.finish(status))
 }
 
-/// Replaces this program by `command`: a guard inside a guard of the same lock.
-#[expect(clippy::disallowed_methods, reason = "the guard starts commands")]
-pub(crate) fn exec(command: &[OsString]) -> io::Error {
-    match command.split_first() {
-        Some((program, arguments)) => Command::new(program).args(arguments).exec(),
-        None => io::ErrorKind::InvalidInput.into(),
-    }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the guard starts commands")]
-#[expect(unsafe_code, reason = "there is no other way to do something between fork and exec")]
-fn spawn(session: &Session, command: &[OsString], terminal: &Terminal) -> io::Result<Pid> {
-    let (program, arguments) = command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
-    let mut command = Command::new(program);
-    command
-        .args(arguments)
-        .env("LOKT_NAME", session.name().as_str())
-        .env("LOKT_LOCK_ID", session.lock_id().as_str())
-        .env("LOKT_TOKEN", session.token().to_string())
-        .env(crate::inside::HELD, crate::inside::held_with(session.name(), session.lock_id()));
-    if terminal.wants_own_group() {
-        command.process_group(0);
-    }
-    let liveness = session.file().descriptor().map(|fd| fd.try_clone_to_owned()).transpose()?;
-    let foreground = terminal.to_hand_over()?;
-    let guard = getpid();
-    let death = if session.deadline().is_some() { Signal::KILL } else { Signal::TERM };
-    // SAFETY: between fork and exec only async-signal-safe calls are allowed, as another thread may have held any
-    // lock at the fork. These are system calls on descriptors that were opened before; none allocates or locks.
-    unsafe {
-        command.pre_exec(move || {
-            if let Some(liveness) = &liveness {
-                fcntl_setfd(liveness, FdFlags::empty())?;
-            }
-            if let Some(foreground) = &foreground {
-                terminal::take_foreground(foreground, getpid());
-            }
-            set_parent_process_death_signal(Some(death))?;
-            // It may have died before it was asked to tell.
-            if getppid() != Some(guard) {
-                return Err(rustix::io::Errno::SRCH.into());
-            }
-            Ok(())
-        });
-    }
-    let child = command.spawn()?;
-    process::as_pid(i64::from(child.id())).ok_or_else(|| io::Error::other("a child without an id"))
-}
-
 /// The command is being ended.
+#[derive(Clone, Copy)]
 struct Ending {
     kill_at: Duration,
     killed: bool,
@@ -158,14 +113,17 @@ struct Ending {
 
 struct Guard<'a> {
     session: Session,
-    child: Pid,
     group: Group,
+    setting: Setting,
     policy: Policy,
     signals: &'a Signals,
     tell: &'a (dyn Fn(&str) + Sync),
     /// What the heartbeat found, until it has been dealt with.
     lost: Arc<Mutex<Option<Error>>>,
+    /// How the command itself ended; others of its group may still run.
+    status: Option<WaitStatus>,
     ending: Option<Ending>,
+    /// The loss of the lock has been dealt with.
     told: bool,
 }
 
@@ -186,97 +144,123 @@ impl Guard<'_> {
         }
     }
 
-    /// Attends to the command until it has ended.
+    /// Attends to the command until it has ended, and with it what has to.
     fn attend(&mut self) -> WaitStatus {
         loop {
-            match waitpid(Some(self.child), WaitOptions::NOHANG | WaitOptions::UNTRACED) {
-                Ok(Some((_, status))) if status.stopped() => self.command_stopped(),
-                Ok(Some((_, status))) => return status,
-                Ok(None) | Err(_) => {}
+            // First the signals, then what they tell of: a SIGCHLD between the two must not be lost.
+            for came in self.signals.take() {
+                self.received(came);
             }
-            for signal in self.signals.take() {
-                self.received(signal);
-            }
+            self.reap();
             self.look_at_lock();
             self.kill_in_time();
+            if let Some(status) = self.status.filter(|status| self.is_over(*status)) {
+                return status;
+            }
             self.signals.wait(self.next_deadline());
         }
     }
 
-    fn received(&mut self, signal: Signal) {
-        match signal {
+    /// Takes note of whatever has become of the command, and of those that were adopted.
+    fn reap(&mut self) {
+        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG | WaitOptions::UNTRACED) {
+            match status.stopping_signal() {
+                _ if pid != self.group.child() => {}
+                Some(signal) => self.command_stopped(signal),
+                None => self.status = Some(status),
+            }
+        }
+    }
+
+    fn received(&mut self, came: Came) {
+        match came.signal {
             Signal::CHILD => {}
             Signal::TSTP => {
-                self.group.forward(signal);
+                self.group.forward(came);
                 self.stop();
             }
-            Signal::CONT => {
-                self.group.hand_terminal_over();
-                self.group.forward(signal);
+            Signal::CONT => self.resume(),
+            _ => self.group.forward(came),
+        }
+    }
+
+    /// The command was stopped: whoever started the guard must see it stopped too, if he can make it go on.
+    fn command_stopped(&mut self, signal: i32) {
+        let wants_terminal = [Signal::TTIN.as_raw(), Signal::TTOU.as_raw()].contains(&signal);
+        match self.setting {
+            _ if self.ending.is_some() => self.group.send(Signal::CONT),
+            // A shell that makes a running job the foreground tells nobody.
+            Setting::Alone(_) if wants_terminal && self.setting.hand_over(self.group.child()) => {
+                self.group.resume();
             }
-            _ => self.group.forward(signal),
+            Setting::Alone(_) | Setting::Among { watched: true, .. } => self.stop(),
+            Setting::NoTerminal | Setting::Among { .. } => {}
         }
     }
 
-    /// The command was stopped, from the terminal: whoever started the guard must see it stopped too.
-    fn command_stopped(&mut self) {
-        if self.ending.is_some() {
-            self.group.signal(Signal::CONT);
-        } else if self.group.has_terminal() {
-            self.stop();
-        }
-    }
-
-    /// Stops this process as the command is stopped; and goes on with it, if the lock is still there.
+    /// Stops this process as the command is stopped; SIGCONT says when to [`resume`](Self::resume).
     fn stop(&mut self) {
-        self.group.stop_with();
-        if let Err(error) = self.session.renew()
-            && error.is_lost()
-        {
-            return self.lost_lock(&error);
+        self.setting.take_back(self.group.child(), false);
+        if !self.signals.stop() {
+            self.resume();
         }
-        self.group.hand_terminal_over();
-        self.group.signal(Signal::CONT);
+    }
+
+    /// Lets the command go on, if the lock is still there.
+    fn resume(&mut self) {
+        match self.session.renew() {
+            Err(error) if error.is_lost() => self.end_for_loss(&error.to_string()),
+            _ => self.look_at_lock(),
+        }
+        if self.ending.is_none() {
+            self.setting.hand_over(self.group.child());
+            self.group.resume();
+        }
     }
 
     /// Ends the command if the lock is lost, or can't be renewed and is about to lapse.
     fn look_at_lock(&mut self) {
         let lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(error) = lost {
-            return self.lost_lock(&error);
+            return self.end_for_loss(&error.to_string());
         }
-        let Some(give_up) = self.give_up_at() else {
-            return;
-        };
-        if self.told || now() < give_up {
+        if self.told || !self.must_give_up() {
             return;
         }
-        // We may have been paused, and the heartbeat with us: it has a last chance.
-        self.session.nudge();
-        let slack = self.session.beat().map_or(LAST_CHANCE, |beat| (beat.margin / 5).min(LAST_CHANCE));
-        let last = now() + slack;
-        while now() < last && self.give_up_at().is_some_and(|give_up| now() >= give_up) {
-            if self.session.is_lost() {
-                return;
-            }
-            self.signals.wait(Some(now() + GROUP_POLL));
-        }
-        if self.give_up_at().is_some_and(|give_up| now() >= give_up) && !self.session.is_lost() {
-            let left = self.session.deadline().unwrap_or_default().saturating_sub(now());
-            let left = format_duration(left);
+        self.last_chance();
+        // A lock that is lost is the heartbeat's to tell.
+        if self.must_give_up() && !self.session.is_lost() {
             self.end_for_loss(&format!(
-                "lock \"{}\" could not be renewed, and {left} is left of its lease",
-                self.session.name()
+                "lock \"{}\" could not be renewed, and {} is left of its lease",
+                self.session.name(),
+                format_duration(self.left())
             ));
         }
     }
 
-    fn give_up_at(&self) -> Option<Duration> {
-        Some(self.session.deadline()?.saturating_sub(self.session.beat()?.margin))
+    /// We may have been paused, and the heartbeat with us: it may try once more.
+    fn last_chance(&self) {
+        self.session.nudge();
+        let margin = self.session.beat().map(|beat| beat.margin / 5);
+        let last = now() + margin.unwrap_or(LAST_CHANCE).min(LAST_CHANCE);
+        while now() < last && self.must_give_up() && !self.session.is_lost() {
+            self.signals.wait(Some(now() + GROUP_POLL));
+        }
     }
 
-    fn lost_lock(&mut self, error: &Error) {
-        self.end_for_loss(&error.to_string());
+    fn must_give_up(&self) -> bool {
+        self.give_up_at().is_some_and(|give_up| now() >= give_up)
+    }
+
+    fn give_up_at(&self) -> Option<Duration> {
+        let margin = self.session.beat()?.margin;
+        Some(self.session.deadline()?.saturating_sub(margin))
+    }
+
+    /// What is left of the lease.
+    fn left(&self) -> Duration {
+        let deadline = self.session.deadline().unwrap_or_default();
+        deadline.saturating_sub(now())
     }
 
     fn end_for_loss(&mut self, why: &str) {
@@ -285,72 +269,80 @@ impl Guard<'_> {
         }
         self.told = true;
         if self.policy.on_lost == OnLost::Warn {
-            (self.tell)(&format!("warning: {why}; the command goes on without it"));
-            return;
+            return (self.tell)(&format!("warning: {why}; the command goes on without it"));
         }
+        self.kill_at(self.last_moment(), true);
+        // To end it needs the terminal too: an editor sets the modes back.
+        self.setting.hand_over(self.group.child());
+        self.group.send(Signal::TERM);
+        self.group.send(Signal::CONT);
         (self.tell)(&format!("{why}; ending the command"));
-        let grace = self.session.beat().map_or(self.policy.kill_after, |beat| {
-            let left = self.session.deadline().unwrap_or_default().saturating_sub(now());
-            // Before the lease lapses, if it has not; and what was taken away is not to be used for long.
-            if left.is_zero() || self.session.is_lost() { self.policy.kill_after } else { beat.grace }
-        });
-        self.end(grace, true);
     }
 
-    fn end(&mut self, grace: Duration, for_loss: bool) {
-        self.group.signal(Signal::TERM);
-        self.group.signal(Signal::CONT);
-        self.ending = Some(Ending { kill_at: now() + grace, killed: false, for_loss });
+    /// Until when a command may take to end: before the lease lapses, if it has not.
+    fn last_moment(&self) -> Duration {
+        match (self.session.beat(), self.give_up_at()) {
+            (Some(beat), Some(give_up)) if !self.left().is_zero() && !self.session.is_lost() => {
+                give_up + beat.grace
+            }
+            _ => now() + self.policy.kill_after,
+        }
+    }
+
+    fn kill_at(&mut self, kill_at: Duration, for_loss: bool) {
+        self.ending = Some(Ending {
+            kill_at: self.ending.map_or(kill_at, |begun| begun.kill_at.min(kill_at)),
+            killed: self.ending.is_some_and(|begun| begun.killed),
+            for_loss,
+        });
     }
 
     fn kill_in_time(&mut self) {
         if let Some(ending) = &mut self.ending
-            && !ending.killed
             && now() >= ending.kill_at
         {
+            // Again and again: one may have been born meanwhile.
             ending.killed = true;
-            self.group.signal(Signal::KILL);
+            self.group.send(Signal::KILL);
         }
     }
 
     fn next_deadline(&self) -> Option<Duration> {
-        match &self.ending {
-            Some(ending) if !ending.killed => Some(ending.kill_at),
-            Some(_) => None,
-            None if self.told => None,
-            None => self.give_up_at(),
-        }
+        let renewal = self.give_up_at().filter(|_| !self.told);
+        let kill = self.ending.filter(|ending| !ending.killed).map(|ending| ending.kill_at);
+        let poll = match self.group.is_told_of_ends() {
+            true => RARE_POLL,
+            false => GROUP_POLL,
+        };
+        let waits = self.status.is_some() || self.ending.is_some_and(|ending| ending.killed);
+        let look = waits.then(|| now() + poll);
+        [renewal, kill, look].into_iter().flatten().min()
     }
 
-    /// What the command started, and what a signal ended with it, holds the lock until it is gone.
+    /// Whether nothing is left that keeps the lock, now that the command itself has ended.
     ///
-    /// A command that came to its own end may leave a daemon behind on purpose: that one keeps nothing.
-    fn await_group(&mut self, status: WaitStatus) {
-        if !status.signaled() && self.ending.is_none() && !self.group.was_told_to_end() {
-            return;
+    /// What it started, and what a signal ended with it, keeps the lock until it is gone. A command that came to
+    /// its own end may leave a daemon behind on purpose: that one keeps nothing.
+    fn is_over(&mut self, status: WaitStatus) -> bool {
+        let by_itself = !status.signaled() && !self.group.was_told_to_end();
+        if by_itself && self.ending.is_none() || !self.group.lives() {
+            return true;
         }
-        if self.ending.is_none() {
-            let kill_at = now() + self.policy.kill_after;
-            self.ending = Some(Ending { kill_at, killed: false, for_loss: false });
+        let Some(ending) = self.ending else {
+            self.kill_at(now() + self.policy.kill_after, false);
+            return false;
+        };
+        let over = now() >= ending.kill_at + AFTER_KILL;
+        if over {
+            (self.tell)("warning: a process of the command can't be ended");
         }
-        while self.group.lives() {
-            for signal in self.signals.take() {
-                if signal != Signal::CHILD {
-                    self.group.forward(signal);
-                }
-            }
-            self.kill_in_time();
-            let gone_by = self.ending.as_ref().map_or(Duration::ZERO, |ending| ending.kill_at + AFTER_KILL);
-            if now() >= gone_by {
-                (self.tell)("warning: a process of the command can't be ended");
-                return;
-            }
-            self.signals.wait(Some(now() + GROUP_POLL));
-        }
+        over
     }
 
     fn finish(self, status: WaitStatus) -> Ended {
-        let ended_for_loss = self.ending.as_ref().is_some_and(|ending| ending.for_loss);
+        let for_loss = self.ending.is_some_and(|ending| ending.for_loss);
+        let broken = status.signaled() || for_loss;
+        self.setting.take_back(self.group.child(), broken);
         match self.session.release() {
             Err(error) if error.is_lost() && !self.told => {
                 (self.tell)(&format!("warning: {error}: its command had just ended"));
@@ -359,24 +351,10 @@ impl Guard<'_> {
             _ => {}
         }
         match (status.exit_status(), status.terminating_signal()) {
-            _ if ended_for_loss => Ended::Lost,
+            _ if for_loss => Ended::Lost,
             (Some(code), _) => Ended::Exited(code),
             (None, Some(signal)) => Ended::Signalled(signal),
             (None, None) => Ended::Exited(1),
         }
     }
-}
-
-/// The monotonic clock: a command runs in real time.
-fn now() -> Duration {
-    clock::monotonic()
-}
-
-fn group_lives(group: Pid) -> bool {
-    test_kill_process_group(group) != Err(rustix::io::Errno::SRCH)
-}
-
-fn signal_group(group: Pid, signal: Signal) {
-    // It may just have ended.
-    let _ = kill_process_group(group, signal);
 }

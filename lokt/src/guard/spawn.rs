@@ -23,10 +23,7 @@ pub(crate) fn exec(command: &[OsString]) -> io::Error {
 }
 
 /// Starts `command` with the session's descriptor and variables.
-#[expect(
-    unsafe_code,
-    reason = "there is no other way to do something between fork and exec"
-)]
+#[expect(unsafe_code, reason = "there is no other way to do something between fork and exec")]
 pub(super) fn spawn(
     session: &Session,
     command: &[OsString],

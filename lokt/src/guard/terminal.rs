@@ -15,10 +15,12 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{FileType, Mode, OFlags, fstat};
-use rustix::process::{Pid, getpgid, getpgrp, getpid, getppid, getsid};
+use rustix::process::{Pid, getpid, getppid};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr, tcsetpgrp};
 
 use super::group::group_lives;
+use crate::host::process;
+use crate::host::signals::job_of;
 
 /// How a command shares the terminal.
 pub(super) enum Setting {
@@ -48,7 +50,7 @@ impl Setting {
             return Self::NoTerminal;
         };
         let watched = is_watched();
-        if watched && getpgrp() == getpid() && !in_pipeline() {
+        if watched && our_group() == Some(getpid()) && !in_pipeline() {
             Self::Alone(terminal)
         } else {
             Self::Among { terminal, watched }
@@ -99,15 +101,20 @@ impl Terminal {
     }
 
     fn lend(&self) -> Option<OwnedFd> {
-        self.lent.set(is_foreground(&self.file));
-        let lent = self.lent.get();
-        lent.then(|| self.file.as_fd().try_clone_to_owned().ok())?
+        if !is_foreground(&self.file) {
+            return None;
+        }
+        self.lent.set(true);
+        self.file.as_fd().try_clone_to_owned().ok()
     }
 
     fn take_back(&self, command: Pid, broken: bool) {
         let left = |group: Pid| group == command || !group_lives(group);
-        if self.lent.get() && tcgetpgrp(&self.file).is_ok_and(left) {
-            take_foreground(&self.file, getpgrp());
+        if self.lent.get()
+            && tcgetpgrp(&self.file).is_ok_and(left)
+            && let Some(group) = our_group()
+        {
+            take_foreground(&self.file, group);
         }
         if let Some(modes) = self.modes.as_ref().filter(|_| broken)
             && is_foreground(&self.file)
@@ -126,24 +133,24 @@ pub(super) fn take_foreground(terminal: impl AsFd, group: Pid) {
 }
 
 fn is_foreground(terminal: &File) -> bool {
-    tcgetpgrp(terminal).is_ok_and(|foreground| foreground == getpgrp())
+    tcgetpgrp(terminal).is_ok_and(|foreground| our_group() == Some(foreground))
+}
+
+/// Our process group; `None` if it is one of another process-id namespace.
+fn our_group() -> Option<Pid> {
+    process::as_pid(job_of(0)?.0.into())
 }
 
 /// Whether our parent is what a job has for a parent: of our session, in another group.
 fn is_watched() -> bool {
-    getppid().is_some_and(|parent| {
-        getsid(Some(parent)).is_ok_and(|session| getsid(None) == Ok(session))
-            && getpgid(Some(parent)).is_ok_and(|group| group != getpgrp())
-    })
+    let parent = getppid().and_then(|parent| job_of(parent.as_raw_nonzero().get().into()));
+    let ours = job_of(0);
+    parent.zip(ours).is_some_and(|(parent, ours)| parent.1 == ours.1 && parent.0 != ours.0)
 }
 
 /// Whether a standard stream leads to another program, which may be of our job.
 fn in_pipeline() -> bool {
-    let streams = [
-        rustix::stdio::stdin(),
-        rustix::stdio::stdout(),
-        rustix::stdio::stderr(),
-    ];
+    let streams = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
     let leads_on = |kind| matches!(kind, FileType::Fifo | FileType::Socket);
     streams
         .iter()

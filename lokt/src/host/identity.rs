@@ -1,6 +1,7 @@
 //! Who we are: owner, agent, machine, process. The environment is read here and nowhere else.
 
 use std::fs;
+use std::path::PathBuf;
 
 use super::process;
 
@@ -37,11 +38,15 @@ impl Identity {
     }
 }
 
-/// A variable of the environment; empty counts as unset, and what is not Unicode is shown as well as it can be.
-#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+/// A variable of the environment, for people: what is not Unicode is shown as well as it can be.
 pub(crate) fn environment(variable: &str) -> Option<String> {
-    let value = std::env::var_os(variable)?;
-    (!value.is_empty()).then(|| value.to_string_lossy().into_owned())
+    environment_path(variable).map(|value| value.to_string_lossy().into_owned())
+}
+
+/// A variable of the environment as it is; empty counts as unset.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+pub(super) fn environment_path(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
 /// The name of this machine (uname's nodename).

@@ -5,6 +5,7 @@
 //! happens, or the time. Nothing here knows a rule of the protocol.
 
 pub(crate) mod clock;
+mod dirs;
 mod files;
 mod flock;
 mod identity;
@@ -157,6 +158,9 @@ pub trait SessionFile: Send + Sync {
     /// Ends the session's liveness, whoever else still holds the descriptor.
     fn release(&self);
 
+    /// What tells this file from any other that may come to stand in its place (an inode number).
+    fn identity(&self) -> u64;
+
     /// The descriptor that the command inherits.
     fn descriptor(&self) -> Option<BorrowedFd<'_>>;
 }
@@ -246,8 +250,8 @@ pub trait Host: Send + Sync + 'static {
     /// Whatever the file system says.
     fn create_session(&self, file: &str) -> io::Result<Box<dyn SessionFile>>;
 
-    /// Looks whether a session lives. Missing is not dead.
-    fn probe_session(&self, file: &str) -> SessionState;
+    /// Looks whether a session lives; if its file is known, no other counts. Missing is not dead.
+    fn probe_session(&self, file: &str, identity: Option<u64>) -> SessionState;
 
     /// Rings a session's bell, if it listens.
     fn ring_session(&self, file: &str);

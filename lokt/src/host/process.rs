@@ -13,7 +13,15 @@ use super::ProcessState;
 struct Stat {
     state: char,
     parent: i64,
+    threads: i64,
     start: i64,
+}
+
+impl Stat {
+    /// Whether it has ended. A first thread that has ended before the others looks the same, but for their number.
+    fn is_zombie(&self) -> bool {
+        matches!(self.state, 'Z' | 'X') && self.threads <= 1
+    }
 }
 
 /// Reads `/proc/PID/stat`. The command's name comes second, in parentheses, and may itself contain any of
@@ -25,9 +33,10 @@ fn stat(pid: i64) -> Option<Stat> {
     let mut fields = fields.split_ascii_whitespace();
     let state = fields.next()?.chars().next()?;
     let parent = fields.next()?.parse().ok()?;
-    // Field 22 of the line, counted from 1.
-    let start = fields.nth(17)?.parse().ok()?;
-    Some(Stat { state, parent, start })
+    // Fields 20 and 22 of the line, counted from 1.
+    let threads = fields.nth(15)?.parse().ok()?;
+    let start = fields.nth(1)?.parse().ok()?;
+    Some(Stat { state, parent, threads, start })
 }
 
 /// When a process started, in clock ticks since boot; `None` where the machine does not tell.
@@ -43,8 +52,10 @@ pub(crate) fn state_of(pid: i64, start: Option<i64>) -> ProcessState {
     match test_kill_process(id) {
         Err(rustix::io::Errno::SRCH) => ProcessState::Gone,
         // Everything else, EPERM included, means that it is there.
-        _ => match (start, start_of(pid)) {
-            (Some(then), Some(now)) if then != now => ProcessState::Gone,
+        _ => match (start, stat(pid)) {
+            (Some(then), Some(now)) if then != now.start => ProcessState::Gone,
+            // It has ended, and only its parent has not noticed.
+            (_, Some(now)) if now.is_zombie() => ProcessState::Gone,
             _ => ProcessState::Running,
         },
     }
@@ -62,7 +73,7 @@ pub(crate) fn is_stopped(pid: i64) -> bool {
 
 /// Whether a process has ended and only waits for its parent to notice.
 pub(crate) fn is_zombie(pid: i64) -> bool {
-    stat(pid).is_some_and(|stat| matches!(stat.state, 'Z' | 'X'))
+    stat(pid).is_some_and(|stat| stat.is_zombie())
 }
 
 /// The process-id namespace of this process.

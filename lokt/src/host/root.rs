@@ -2,11 +2,14 @@
 //!
 //! The repository is found as git finds it, but no `git` is started: it would cost more than the lock.
 
-use std::fs;
-use std::io;
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use super::identity::environment;
+use super::identity::environment_path;
 
 /// The lock directory and how it was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,8 +39,7 @@ impl Root {
     /// No working directory, or a `.git` file that leads nowhere: taking another root then would let in a
     /// second holder.
     pub fn discover() -> io::Result<Self> {
-        if let Some(path) = environment("LOKT_ROOT") {
-            let path = PathBuf::from(path);
+        if let Some(path) = environment_path("LOKT_ROOT") {
             return Ok(Self { path, source: RootSource::Environment });
         }
         let here = std::env::current_dir()?;
@@ -50,16 +52,18 @@ impl Root {
 
 /// The common directory of the repository around `start` (gitrepository-layout(5)).
 fn git_common_dir(start: &Path) -> io::Result<Option<PathBuf>> {
-    if let Some(common) = environment("GIT_COMMON_DIR") {
-        return Ok(Some(start.join(common)));
+    if let Some(common) = environment_path("GIT_COMMON_DIR") {
+        let source = format!("GIT_COMMON_DIR={}", common.display());
+        return checked(start.join(common), &source).map(Some);
     }
-    if let Some(git) = environment("GIT_DIR") {
-        return common_of(&start.join(git)).map(Some);
+    if let Some(git) = environment_path("GIT_DIR") {
+        let source = format!("GIT_DIR={}", start.join(&git).display());
+        return checked(common_of(&start.join(git))?, &source).map(Some);
     }
     for dir in start.ancestors() {
         let dot_git = dir.join(".git");
         match fs::metadata(&dot_git) {
-            Ok(meta) if meta.is_file() => return linked(dir, &dot_git).map(Some),
+            Ok(meta) if !meta.is_dir() => return linked(dir, &dot_git).map(Some),
             Ok(_) if is_git_dir(&dot_git) => return common_of(&dot_git).map(Some),
             _ if is_git_dir(dir) => return common_of(dir).map(Some),
             _ => {}
@@ -70,26 +74,51 @@ fn git_common_dir(start: &Path) -> io::Result<Option<PathBuf>> {
 
 /// The common directory that a `.git` file leads to: that of a worktree, or of a submodule.
 fn linked(dir: &Path, dot_git: &Path) -> io::Result<PathBuf> {
-    let text = fs::read_to_string(dot_git)?;
-    let target = text.strip_prefix("gitdir:").map(|path| dir.join(path.trim_matches([' ', '\n', '\r'])));
-    match target {
-        Some(git) if git.is_dir() => common_of(&git),
-        _ => Err(io::Error::new(
-            io::ErrorKind::NotFound,
-            format!(
-                "{} does not lead to a git directory, so the lock directory is unknown: mend it, or set LOKT_ROOT",
-                dot_git.display()
-            ),
-        )),
+    let source = dot_git.display().to_string();
+    let content = read_small(dot_git)?;
+    match content.strip_prefix(b"gitdir:") {
+        Some(target) if !target.contains(&0) => checked(common_of(&dir.join(as_path(target)))?, &source),
+        _ => Err(leads_nowhere(&source)),
     }
 }
 
+/// `git`, if it is a git directory: another root would let in a second holder.
+fn checked(git: PathBuf, source: &str) -> io::Result<PathBuf> {
+    if is_git_dir(&git) { Ok(git) } else { Err(leads_nowhere(source)) }
+}
+
+fn leads_nowhere(source: &str) -> io::Error {
+    let advice = "so the lock directory is unknown: mend it, or set LOKT_ROOT";
+    io::Error::new(io::ErrorKind::NotFound, format!("{source} does not lead to a git directory, {advice}"))
+}
+
 fn common_of(git: &Path) -> io::Result<PathBuf> {
-    match fs::read_to_string(git.join("commondir")) {
-        Ok(text) => Ok(normal(&git.join(text.trim_end_matches(['\n', '\r'])))),
+    match read_small(&git.join("commondir")) {
+        Ok(content) => Ok(normal(&git.join(as_path(&content)))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(git.to_owned()),
         Err(error) => Err(error),
     }
+}
+
+/// A path as git writes it: what stands on the line.
+fn as_path(line: &[u8]) -> &Path {
+    let text = line.trim_ascii();
+    Path::new(OsStr::from_bytes(text))
+}
+
+/// Reads one of git's small files; anything but a regular one must not be waited for.
+fn read_small(path: &Path) -> io::Result<Vec<u8>> {
+    let named = |error: io::Error| {
+        io::Error::new(error.kind(), format!("failed to read {}: {error}", path.display()))
+    };
+    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let file = File::options().read(true).custom_flags(nonblocking).open(path).map_err(named)?;
+    if !file.metadata().map_err(named)?.is_file() {
+        return Err(named(io::Error::other("it is not a regular file")));
+    }
+    let mut content = Vec::new();
+    file.take(64 * 1024).read_to_end(&mut content).map_err(named)?;
+    Ok(content)
 }
 
 fn is_git_dir(dir: &Path) -> bool {

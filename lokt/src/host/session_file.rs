@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::fstat;
 
 use super::clock::monotonic;
 use super::{SessionFile, Wake, flock};
@@ -44,6 +45,11 @@ impl SessionFile for Fifo {
 
     fn release(&self) {
         flock::unlock(&self.0);
+    }
+
+    fn identity(&self) -> u64 {
+        // It fails only for a descriptor that is none.
+        fstat(&self.0).map_or(0, |stat| stat.st_ino)
     }
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {

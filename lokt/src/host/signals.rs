@@ -12,16 +12,17 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use nix::sys::signal::{self, SigHandler, SigSet, SigmaskHow};
+use nix::unistd::{getpgid, getsid};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, Signal, getpgid, getpgrp, getpid, getsid, kill_process};
+use rustix::process::{Signal, getpid, kill_process};
 
+use super::clock::monotonic;
 use super::process;
-use super::unix::monotonic;
 
 /// What is caught: what a person or a supervisor sends, and the news of the command.
 const CAUGHT: [Signal; 9] = [
@@ -49,9 +50,13 @@ pub(crate) struct Signals {
 
 struct Caught {
     signal: Signal,
-    came: Arc<AtomicBool>,
+    /// Its place in the order of all that came; 0 if it has not.
+    came: Arc<AtomicUsize>,
     sent: Arc<AtomicBool>,
 }
+
+/// How many signals have come: who stops us and then continues us means another thing than one who stops us again.
+static COUNT: AtomicUsize = AtomicUsize::new(0);
 
 /// A signal that came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,29 +95,22 @@ impl Signals {
             }
         }
         let numbers = caught.iter().map(|caught| caught.signal.as_raw());
-        let at_birth = AtBirth {
-            caught: numbers.map(TryInto::try_into).collect::<Result<_, _>>()?,
-            mask,
-        };
-        Ok(Self {
-            readable: readable.into(),
-            writable,
-            caught,
-            at_birth,
-        })
+        let at_birth = AtBirth { caught: numbers.map(TryInto::try_into).collect::<Result<_, _>>()?, mask };
+        Ok(Self { readable: readable.into(), writable, caught, at_birth })
     }
 
     /// The signals that came since the last time.
     pub(crate) fn take(&self) -> Vec<Came> {
         let mut bytes = [0; 64];
-        while (&self.readable)
-            .read(&mut bytes)
-            .is_ok_and(|read| read == bytes.len())
-        {}
-        let mut came: Vec<Came> = self.caught.iter().filter_map(Caught::take).collect();
+        while (&self.readable).read(&mut bytes).is_ok_and(|read| read == bytes.len()) {}
+        let mut came: Vec<(usize, Came)> = self.caught.iter().filter_map(Caught::take).collect();
+        came.sort_unstable_by_key(|(order, _)| *order);
+        let mut came: Vec<Came> = came.into_iter().map(|(_, came)| came).collect();
         // A stop that has been followed by its continuation is over.
-        if came.iter().any(|came| came.signal == Signal::CONT) {
-            came.retain(|came| came.signal != Signal::TSTP);
+        if let Some(at) = came.iter().position(|came| came.signal == Signal::TSTP)
+            && came[at..].iter().any(|came| came.signal == Signal::CONT)
+        {
+            came.remove(at);
         }
         came
     }
@@ -131,10 +129,7 @@ impl Signals {
             tv_nsec: left.subsec_nanos().into(),
         });
         // Interrupted is as good as woken.
-        let _ = poll(
-            &mut [PollFd::new(&self.readable, PollFlags::IN)],
-            timeout.as_ref(),
-        );
+        let _ = poll(&mut [PollFd::new(&self.readable, PollFlags::IN)], timeout.as_ref());
     }
 
     /// Stops this process until somebody continues it; returns false at once where nobody could.
@@ -153,7 +148,7 @@ impl Signals {
 
     fn has_come(&self, signal: Signal) -> bool {
         let mut caught = self.caught.iter();
-        caught.any(|caught| caught.signal == signal && caught.came.load(Ordering::SeqCst))
+        caught.any(|caught| caught.signal == signal && caught.came.load(Ordering::SeqCst) > 0)
     }
 
     /// The descriptor that becomes readable when a signal comes.
@@ -173,19 +168,15 @@ impl Signals {
 
     /// Holds back what comes, in this thread, until the result is dropped.
     pub(crate) fn hold_back(&self) -> io::Result<HeldBack> {
-        Ok(HeldBack(
-            SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?,
-        ))
+        Ok(HeldBack(SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?))
     }
 }
 
 impl Caught {
-    fn take(&self) -> Option<Came> {
-        let came = self.came.swap(false, Ordering::SeqCst);
-        came.then(|| Came {
-            signal: self.signal,
-            typed: !self.sent.swap(false, Ordering::SeqCst),
-        })
+    fn take(&self) -> Option<(usize, Came)> {
+        let order = self.came.swap(0, Ordering::SeqCst);
+        let typed = || !self.sent.swap(false, Ordering::SeqCst);
+        (order > 0).then(|| (order, Came { signal: self.signal, typed: typed() }))
     }
 }
 
@@ -223,14 +214,14 @@ pub(crate) fn asks_to_end(signal: Signal) -> bool {
 
 #[expect(unsafe_code, reason = "who sent a signal is told to no safe handler")]
 fn catch(signal: Signal, writable: &OwnedFd) -> io::Result<Caught> {
-    let (came, sent) = <(Arc<AtomicBool>, Arc<AtomicBool>)>::default();
+    let (came, sent) = <(Arc<AtomicUsize>, Arc<AtomicBool>)>::default();
     let flags = (Arc::clone(&came), Arc::clone(&sent));
     // SAFETY: the action is async-signal-safe: it only stores to atomics. POSIX: a code of at most 0 means that a
     // process has sent it.
     unsafe {
         signal_hook_registry::register_sigaction(signal.as_raw(), move |info| {
             flags.1.fetch_or(info.si_code <= 0, Ordering::SeqCst);
-            flags.0.store(true, Ordering::SeqCst);
+            flags.0.store(COUNT.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
         })
     }?;
     // First the flags, then the byte: whoever wakes up finds the flags set.
@@ -238,21 +229,24 @@ fn catch(signal: Signal, writable: &OwnedFd) -> io::Result<Caught> {
     Ok(Caught { signal, came, sent })
 }
 
+/// The process group and the session of a process; of this one for 0. Those of another namespace are 0, which the
+/// types of rustix do not allow for.
+pub(crate) fn job_of(pid: i64) -> Option<(i32, i32)> {
+    let pid = Some(nix::unistd::Pid::from_raw(pid.try_into().ok()?));
+    Some((getpgid(pid).ok()?.as_raw(), getsid(pid).ok()?.as_raw()))
+}
+
 /// Whether nobody of our session, outside of our group, watches over our job.
 fn is_orphaned() -> bool {
-    let (group, session) = (getpgrp(), getsid(None).ok());
-    let mut outside = process::ancestors().into_iter().filter_map(process::as_pid);
-    let watcher: Option<Pid> = outside.find(|pid| getpgid(Some(*pid)) != Ok(group));
-    watcher.is_none_or(|pid| getsid(Some(pid)).ok() != session)
+    let Some((group, session)) = job_of(0) else { return true };
+    let mut outside = process::ancestors().into_iter().filter_map(job_of);
+    let watcher = outside.find(|(other, _)| *other != group);
+    watcher.is_none_or(|(_, other)| other != session)
 }
 
 /// The signals (1 to 31, from the lowest bit on) that this process ignores: field 33 of `/proc/self/stat`.
 fn ignored() -> u64 {
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields);
-    fields
-        .split_ascii_whitespace()
-        .nth(30)
-        .and_then(|mask| mask.parse().ok())
-        .unwrap_or(0)
+    fields.split_ascii_whitespace().nth(30).and_then(|mask| mask.parse().ok()).unwrap_or(0)
 }

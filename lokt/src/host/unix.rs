@@ -14,7 +14,8 @@ use rustix::fs::{FileType, Mode, OFlags, fstat, mknodat, openat};
 use rustix::process::{PidfdFlags, pidfd_open};
 
 use super::clock::{boottime, clock_id, monotonic};
-use super::files::Files;
+use super::dirs::RootDir;
+use super::files::named;
 use super::session_file::Fifo;
 use super::{
     Content, Dir, Host, MutexBusy, ProcessState, Publish, SessionFile, SessionState, Stripe, StripeError,
@@ -24,7 +25,7 @@ use crate::protocol::{ClockId, Name, Now};
 
 /// This machine, with one directory as root.
 pub struct UnixHost {
-    files: Files,
+    files: RootDir,
     clock: OnceLock<ClockId>,
     watched: Arc<Watched>,
 }
@@ -34,12 +35,15 @@ pub struct UnixHost {
 struct Watched(Mutex<HashMap<String, Vec<Weak<dyn SessionFile>>>>);
 
 /// A mutex that is held.
-struct UnixStripe(File);
+struct UnixStripe {
+    file: File,
+    path: PathBuf,
+}
 
 impl UnixHost {
     /// The machine, with `root` as the lock directory.
     pub fn new(root: PathBuf) -> Self {
-        Self { files: Files::new(root), clock: OnceLock::new(), watched: Arc::default() }
+        Self { files: RootDir::new(root), clock: OnceLock::new(), watched: Arc::default() }
     }
 
     /// The lock directory.
@@ -119,7 +123,7 @@ impl Host for UnixHost {
             };
             // Nobody removes it but a user who clears the root away; then this lock excludes nobody.
             if fstat(&file).is_ok_and(|stat| stat.st_nlink > 0) {
-                return Ok(Box::new(UnixStripe(file)));
+                return Ok(Box::new(UnixStripe { file, path: self.files.path_of(Dir::Stripes, &name) }));
             }
         }
     }
@@ -136,10 +140,13 @@ impl Host for UnixHost {
         Err(io::Error::other("a session file that was just made is locked"))
     }
 
-    fn probe_session(&self, file: &str) -> SessionState {
+    fn probe_session(&self, file: &str, identity: Option<u64>) -> SessionState {
         let Ok(fd) = self.open_session(file, OFlags::RDONLY) else {
             return SessionState::Missing;
         };
+        if identity.is_some_and(|identity| fstat(&fd).map_or(true, |stat| stat.st_ino != identity)) {
+            return SessionState::Missing;
+        }
         match flock::is_locked(&File::from(fd)) {
             Ok(false) => SessionState::Unlocked,
             // Doubt counts as life.
@@ -236,19 +243,20 @@ impl Watched {
 impl Stripe for UnixStripe {
     fn read(&self) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; 256];
-        let read = self.0.read_at(&mut bytes, 0)?;
+        let read = self.file.read_at(&mut bytes, 0).map_err(|error| named(&error, "read", &self.path))?;
         bytes.truncate(read);
         Ok(bytes)
     }
 
     fn write(&mut self, content: &[u8], sync: bool) -> io::Result<()> {
-        self.0.write_all_at(content, 0)?;
-        if sync { self.0.sync_all() } else { Ok(()) }
+        let written = self.file.write_all_at(content, 0);
+        let done = if sync { written.and_then(|()| self.file.sync_all()) } else { written };
+        done.map_err(|error| named(&error, "write", &self.path))
     }
 }
 
 impl Drop for UnixStripe {
     fn drop(&mut self) {
-        flock::unlock(&self.0);
+        flock::unlock(&self.file);
     }
 }

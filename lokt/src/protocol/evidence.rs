@@ -48,22 +48,20 @@ pub struct Freeze {
 }
 
 impl Freeze {
-    /// The freeze in `slot`, if it is in force. A corrupt one binds nobody, as in the Go tool; a newer one does.
+    /// The freeze in `slot`, if it is in force. A corrupt one binds nobody, as in the Go tool; one that can't be
+    /// read, or is of a newer version, does.
     pub fn in_force(slot: Slot, now: &Now) -> Option<Self> {
         let record = match slot {
             Slot::Record(record) => record,
-            Slot::Newer(version) => Box::new(unknown_freeze(&version)),
-            Slot::Empty | Slot::Torn | Slot::Corrupt(_) | Slot::Unreadable(_) => return None,
+            Slot::Newer(version) => Box::new(unknown_freeze(format!("of a newer version, {version}"))),
+            Slot::Unreadable(why) => Box::new(unknown_freeze(format!("not to be read: {why}"))),
+            Slot::Empty | Slot::Torn | Slot::Corrupt(_) => return None,
         };
         let lapse = lapse(&record, now, Duration::ZERO, true);
         (!lapse.has_lapsed()).then(|| Self { left: lapse.left(), record })
     }
 }
 
-fn unknown_freeze(version: &str) -> Record {
-    Record {
-        kind: Some(Kind::Freeze),
-        note: Some(format!("written by a newer lokt (version {version})")),
-        ..Record::default()
-    }
+fn unknown_freeze(note: String) -> Record {
+    Record { kind: Some(Kind::Freeze), note: Some(note), ..Record::default() }
 }

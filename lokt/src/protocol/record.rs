@@ -131,6 +131,9 @@ pub struct Record {
     /// The process-id namespace in which `pid` means something.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pid_ns: Option<u64>,
+    /// The inode of the session's file: another file in its place says nothing of the session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_ino: Option<u64>,
     /// How often the lease has been renewed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renewals: Option<u64>,

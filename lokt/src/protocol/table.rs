@@ -68,6 +68,8 @@ fn go_record(expires_in: Option<i64>) -> Slot {
     Record::read(text.as_bytes(), Duration::from_secs(60))
 }
 
+use Outcome::{Denied, Refused, Removes, TakesOver, Unusable};
+
 /// What each of the three columns of the table comes to.
 #[derive(Debug, PartialEq)]
 enum Outcome {
@@ -82,12 +84,12 @@ fn outcome(request: &Request, evidence: &Evidence, now: &Now) -> Outcome {
     match decide("x", request, evidence, now) {
         Decision::Admit { record, displaced: Some(_) } => {
             assert!(record.token > Some(9), "a take-over gets a new token");
-            Outcome::TakesOver
+            TakesOver
         }
-        Decision::Remove(_) => Outcome::Removes,
-        Decision::Refuse(Refusal::Held { .. }) => Outcome::Denied,
-        Decision::Refuse(Refusal::NotStale { .. }) => Outcome::Refused,
-        Decision::Refuse(Refusal::Unusable(_)) => Outcome::Unusable,
+        Decision::Remove(_) => Removes,
+        Decision::Refuse(Refusal::Held { .. }) => Denied,
+        Decision::Refuse(Refusal::NotStale { .. }) => Refused,
+        Decision::Refuse(Refusal::Unusable(_)) => Unusable,
         other => panic!("not in the table: {other:?}"),
     }
 }
@@ -102,8 +104,6 @@ fn row(evidence: &Evidence, now: &Now, plain: Outcome, breaking: Outcome, unlock
     let released = outcome(&Request::Release(Authority::Stale), evidence, now);
     assert_eq!(released, unlock, "unlock --break-stale");
 }
-
-use Outcome::{Denied, Refused, Removes, TakesOver, Unusable};
 
 #[test]
 fn row_guard_alive_not_lapsed() {

@@ -20,11 +20,27 @@ use crate::protocol::{
 
 /// What the asker brings along.
 #[derive(Debug, Clone, Copy)]
-pub struct Asked {
-    /// How long it has seen this very record, unchanged.
-    pub unchanged_for: Duration,
+pub struct Asked<'a> {
+    /// The record that it has watched; it counts only if it still stands there, unchanged.
+    pub seen: Option<Seen<'a>>,
     /// How long it is ready to wait for the store's own mutex.
     pub patience: Duration,
+}
+
+/// A record that somebody has watched.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen<'a> {
+    /// All of it.
+    pub record: &'a Record,
+    /// Since when it has not changed, on the watcher's monotonic clock.
+    pub since: Duration,
+}
+
+impl Asked<'_> {
+    /// Asked by one who has watched nothing.
+    pub fn now(patience: Duration) -> Self {
+        Self { seen: None, patience }
+    }
 }
 
 /// A place in the line of those who wait for a name.
@@ -140,7 +156,7 @@ pub trait Store: Send + Sync + 'static {
         claim: &Claim,
         manner: Manner,
         turn: &Turn<'_>,
-        asked: Asked,
+        asked: Asked<'_>,
     ) -> Result<Answer, Error>;
 
     /// Decides on any other request and carries the decision out.
@@ -148,14 +164,14 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     ///
     /// As for [`acquire`](Self::acquire).
-    fn change(&self, name: &Name, request: &Request, asked: Asked) -> Result<Decision, Error>;
+    fn change(&self, name: &Name, request: &Request, asked: Asked<'_>) -> Result<Decision, Error>;
 
     /// Looks, without any lock and without changing anything.
     ///
     /// # Errors
     ///
     /// The store can't be reached.
-    fn look(&self, name: &Name, unchanged_for: Duration) -> Result<View, Error>;
+    fn look(&self, name: &Name) -> Result<View, Error>;
 
     /// Every name that has a record or a freeze, in order.
     ///
@@ -188,6 +204,12 @@ pub trait Store: Send + Sync + 'static {
 
     /// Sweeps if it is time for it.
     fn tidy(&self, budget: Duration);
+
+    /// An identity that no admission has had.
+    fn new_id(&self) -> LockId;
+
+    /// Writes that a claim which waited was refused in the end.
+    fn denied(&self, name: &Name, claim: &Claim, refusal: &Refusal);
 
     /// Writes an event that no transition wrote.
     fn report(&self, event: &Event);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::DirStore;
+use super::{DirStore, Seen};
 use crate::host::{Dir, ProcessState, SessionState};
 use crate::protocol::{Evidence, Freeze, Kind, Liveness, LockId, Name, Now, Record, Slot};
 
@@ -25,11 +25,14 @@ pub(super) fn nothing() -> Evidence {
 
 impl DirStore {
     /// Everything but the line and the token.
-    pub(super) fn gather(&self, name: &Name, unchanged_for: Duration, now: &Now) -> Evidence {
-        let slot = self.read_slot(Dir::Locks, &Self::record_file(name));
-        let mut evidence = Evidence { unchanged_for, ..nothing() };
+    pub(super) fn gather(&self, name: &Name, seen: Option<Seen<'_>>, now: &Now) -> Evidence {
+        let slot = self.read_record(name);
+        let mut evidence = nothing();
         match &slot {
             Slot::Record(record) => {
+                let unchanged = seen.filter(|seen| seen.record == record.as_ref());
+                evidence.unchanged_for =
+                    unchanged.map_or(Duration::ZERO, |seen| now.monotonic.saturating_sub(seen.since));
                 evidence.earlier_boot = self.is_of_earlier_boot(record, now);
                 evidence.liveness = self.liveness(name, record, evidence.earlier_boot, now);
             }
@@ -39,6 +42,10 @@ impl DirStore {
         evidence.freeze = self.freeze(name, now);
         evidence.slot = slot;
         evidence
+    }
+
+    pub(super) fn read_record(&self, name: &Name) -> Slot {
+        self.read_slot(Dir::Locks, &Self::record_file(name))
     }
 
     fn read_slot(&self, dir: Dir<'_>, file: &str) -> Slot {
@@ -92,7 +99,7 @@ impl DirStore {
         let Some(id) = LockId::parse(&record.lock_id) else {
             return Liveness::Unknown;
         };
-        match self.host.probe_session(&Self::session_file(name, &id)) {
+        match self.host.probe_session(&Self::session_file(name, &id), record.session_ino) {
             SessionState::Locked => Liveness::Alive,
             // Another kernel's flock need not be visible here.
             SessionState::Unlocked if self.is_of_this_boot(record, now) => Liveness::Dead,

@@ -12,6 +12,9 @@ use crate::host::Dir;
 use crate::protocol::{Kind, LockId, Slot};
 use crate::store::{Place, Watch};
 
+/// Numbers have twelve digits. Each line counts from 1.
+const LAST_TICKET: u64 = 999_999_999_999;
+
 impl DirStore {
     /// The tickets of a line, in order, dead ones too.
     pub(super) fn tickets(&self, name: &Name) -> io::Result<Vec<(u64, LockId)>> {
@@ -21,7 +24,9 @@ impl DirStore {
             .iter()
             .filter_map(|file| {
                 let (number, id) = file.split_once('.')?;
-                Some((number.parse().ok()?, LockId::parse(id)?))
+                let ticket = (number.parse().ok()?, LockId::parse(id)?);
+                // Only what this code wrote: no other number can be counted on from.
+                (ticket_file(ticket.0, &ticket.1) == *file && ticket.0 < LAST_TICKET).then_some(ticket)
             })
             .collect();
         tickets.sort_unstable();
@@ -124,7 +129,7 @@ impl DirStore {
         let content = serde_json::to_vec(&waiter)?;
         let session = match own {
             Some(own) => Arc::clone(&own.session),
-            None => self.host.create_session(&Self::session_file(name, &lock_id))?.into(),
+            None => self.make_session(name, &lock_id)?,
         };
         let file = ticket_file(number, &lock_id);
         let placed =

@@ -28,13 +28,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Admission, Answer, Asked, Store, Ticket, Turn, View, Waiter, Watch};
+use super::{Admission, Answer, Asked, Seen, Store, Ticket, Turn, View, Waiter, Watch};
 use crate::Error;
 use crate::audit::{self, Event};
 use crate::host::{Dir, Host, Identity, Publish, SessionFile, SessionState, Stripe, StripeError};
 use crate::protocol::{
     Abandoned, Authority, Claim, Decision, Displaced, Evidence, Kind, LockId, Manner, Name, Now, Record,
-    Refusal, Request, Standing, decide, judge,
+    Refusal, Request, Slot, Standing, decide, judge,
 };
 
 /// How many mutexes there are. More than the cores that could contend for them, few enough to leave lying.
@@ -97,27 +97,42 @@ impl DirStore {
     fn admit(
         &self,
         name: &Name,
-        record: Box<Record>,
+        mut record: Box<Record>,
         displaced: Option<&Displaced>,
         ticket: Option<&Ticket>,
     ) -> Result<Admission, io::Error> {
-        let lock_id = LockId::parse(&record.lock_id);
-        let session = match (record.kind, ticket, &lock_id) {
-            (Some(Kind::Guard), Some(ticket), _) => Some(Arc::clone(&ticket.session)),
-            (Some(Kind::Guard), None, Some(id)) => {
-                let made = self.host.create_session(&Self::session_file(name, id))?;
-                Some(Arc::from(made))
-            }
+        let made = match (record.kind, ticket, record.id()) {
+            (Some(Kind::Guard), None, Some(id)) => Some(self.make_session(name, &id)?),
             _ => None,
         };
+        let session = match record.kind {
+            Some(Kind::Guard) => made.clone().or(ticket.map(|ticket| Arc::clone(&ticket.session))),
+            _ => None,
+        };
+        record.session_ino = session.as_ref().map(|session| session.identity());
         let how = if displaced.is_some() { Publish::Replace } else { Publish::New };
-        if let Err(error) = self.write_record(name, &record, how) {
-            if let (None, Some(id)) = (ticket, &lock_id) {
-                let _ = self.host.remove(Dir::Sessions, &Self::session_file(name, id), false);
+        match self.write_record(name, &record, how) {
+            Ok(()) => Ok(Admission { record, session }),
+            Err(error) => {
+                self.undo_admission(name, &record, made.is_some());
+                Err(error)
             }
-            return Err(error);
         }
-        Ok(Admission { record, session })
+    }
+
+    fn make_session(&self, name: &Name, id: &LockId) -> io::Result<Arc<dyn SessionFile>> {
+        Ok(self.host.create_session(&Self::session_file(name, id))?.into())
+    }
+
+    /// A write that failed leaves nothing behind, whatever of it has come about.
+    fn undo_admission(&self, name: &Name, record: &Record, made_session: bool) {
+        // It may have been placed, and only not synced.
+        if matches!(self.read_record(name), Slot::Record(placed) if placed.lock_id == record.lock_id) {
+            let _ = self.host.remove(Dir::Locks, &Self::record_file(name), false);
+        }
+        if let (true, Some(id)) = (made_session, record.id()) {
+            self.remove_session(name, &id);
+        }
     }
 
     /// What becomes of the session whose record was removed or replaced.
@@ -173,6 +188,8 @@ impl DirStore {
                 self.log(&self.event(audit::WAIT, name, now).id(&claim.lock_id).ttl(claim.ttl));
             }
             Some(_) => {}
+            // A plain try that finds it free but waited for is not refused yet.
+            None if matches!(refusal, Refusal::Queued { .. }) => {}
             None => self.log(&self.event(audit::DENY, name, now).ttl(claim.ttl).refusal(&refusal)),
         }
         Ok(Answer::Refused(refusal, place))
@@ -193,7 +210,7 @@ impl Store for DirStore {
         claim: &Claim,
         manner: Manner,
         turn: &Turn<'_>,
-        asked: Asked,
+        asked: Asked<'_>,
     ) -> Result<Answer, Error> {
         self.host.prepare().map_err(|error| Error::io("lock", name, error))?;
         let failed = |error| Error::io("lock", name, error);
@@ -201,7 +218,7 @@ impl Store for DirStore {
         // A second look is only needed when the Go tool created its file between our look and our write.
         for _ in 0..3 {
             let now = self.host.now();
-            let mut evidence = self.gather(name, asked.unchanged_for, &now);
+            let mut evidence = self.gather(name, asked.seen, &now);
             let mut tokens = token::Counter::read(stripe.as_ref(), &now).map_err(failed)?;
             evidence.next_token = tokens.next();
             let request = Request::Acquire(claim.clone(), manner);
@@ -235,7 +252,7 @@ impl Store for DirStore {
         Err(failed(io::Error::other("another program keeps creating its record")))
     }
 
-    fn change(&self, name: &Name, request: &Request, asked: Asked) -> Result<Decision, Error> {
+    fn change(&self, name: &Name, request: &Request, asked: Asked<'_>) -> Result<Decision, Error> {
         let stripe = match self.locked(name, asked.patience) {
             // No root, no record.
             Err(error) if error.is_not_there() => {
@@ -245,7 +262,7 @@ impl Store for DirStore {
             other => other?,
         };
         let now = self.host.now();
-        let evidence = self.gather(name, asked.unchanged_for, &now);
+        let evidence = self.gather(name, asked.seen, &now);
         let decision = decide(name.as_str(), request, &evidence, &now);
         match &decision {
             Decision::Renew(record) => {
@@ -270,9 +287,9 @@ impl Store for DirStore {
         Ok(decision)
     }
 
-    fn look(&self, name: &Name, unchanged_for: Duration) -> Result<View, Error> {
+    fn look(&self, name: &Name) -> Result<View, Error> {
         let now = self.host.now();
-        let evidence = self.gather(name, unchanged_for, &now);
+        let evidence = self.gather(name, None, &now);
         let standing = judge(&evidence, &now);
         Ok(View { slot: evidence.slot, standing, freeze: evidence.freeze, now })
     }
@@ -333,6 +350,15 @@ impl Store for DirStore {
         self.sweep_if_due(budget);
     }
 
+    fn new_id(&self) -> LockId {
+        LockId::from_random(self.host.random())
+    }
+
+    fn denied(&self, name: &Name, claim: &Claim, refusal: &Refusal) {
+        let event = self.event(audit::DENY, name, &self.host.now());
+        self.log(&event.ttl(claim.ttl).refusal(refusal));
+    }
+
     fn report(&self, event: &Event) {
         self.log(event);
     }
@@ -353,7 +379,7 @@ impl DirStore {
     }
 
     fn lives(&self, name: &Name, lock_id: &LockId) -> bool {
-        self.host.probe_session(&Self::session_file(name, lock_id)) == SessionState::Locked
+        self.host.probe_session(&Self::session_file(name, lock_id), None) == SessionState::Locked
     }
 }
 

@@ -67,9 +67,8 @@ impl DirStore {
 
     fn sweep_record(&self, name: &Name) -> bool {
         // Most are not stale, and a look costs less than a mutex.
-        let stale = self.look(name, Duration::ZERO).is_ok_and(|view| view.standing.is_stale());
-        let asked = Asked { unchanged_for: Duration::ZERO, patience: PATIENCE };
-        stale && matches!(self.change(name, &Request::Sweep, asked), Ok(Decision::Remove(_)))
+        let stale = self.look(name).is_ok_and(|view| view.standing.is_stale());
+        stale && matches!(self.change(name, &Request::Sweep, Asked::now(PATIENCE)), Ok(Decision::Remove(_)))
     }
 
     /// A session's file whose session died before it had a record, or after it lost it.
@@ -80,21 +79,21 @@ impl DirStore {
         let Ok(name) = name.parse::<Name>() else {
             return;
         };
-        if self.host.probe_session(file) != SessionState::Unlocked {
+        if self.host.probe_session(file, None) != SessionState::Unlocked {
             return;
         }
         let Ok(_stripe) = self.locked(&name, PATIENCE) else {
             return;
         };
         let now = self.host.now();
-        let evidence = self.gather(&name, Duration::ZERO, &now);
+        let evidence = self.gather(&name, None, &now);
         let recorded = match &evidence.slot {
             Slot::Empty => false,
             Slot::Record(record) => record.lock_id == id.as_str(),
             // It may be the one of a record that can't be read.
             _ => true,
         };
-        if !recorded && self.host.probe_session(file) == SessionState::Unlocked {
+        if !recorded && self.host.probe_session(file, None) == SessionState::Unlocked {
             self.remove_session(&name, &id);
         }
     }

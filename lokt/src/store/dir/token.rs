@@ -12,6 +12,9 @@ use crate::protocol::Now;
 /// How many tokens one fsync reserves.
 const BLOCK: u64 = 1000;
 
+/// Beyond this no counter gets in a thousand years, and JSON readers still count exactly.
+const HIGHEST: u64 = 1 << 53;
+
 /// The counter's length in the file; fixed, so that it is overwritten as one piece.
 const LENGTH: usize = 128;
 
@@ -71,8 +74,9 @@ impl Counter {
     }
 }
 
+/// A number that a counter can have come to; what is beyond was not written by one.
 fn number(text: Option<&str>) -> Option<u64> {
-    text?.parse().ok()
+    text?.parse().ok().filter(|number| *number < HIGHEST)
 }
 
 #[cfg(test)]

@@ -1,0 +1,259 @@
+//! The root and its directories.
+//!
+//! Every directory is opened once, without following a symlink, and every file is reached from there by its
+//! last name alone, so that nothing planted in the root can lead out of it.
+
+use std::fs::DirBuilder;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use rustix::fs::{
+    AtFlags, Mode, OFlags, RenameFlags, Stat, fchmod, fstat, mkdirat, openat, renameat_with, unlinkat,
+};
+use rustix::io::Errno;
+
+use super::Dir;
+use super::files::{hidden, named, strange};
+use crate::protocol::Name;
+
+const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// The root, once it is open.
+struct Opened {
+    fd: OwnedFd,
+    owner: u32,
+    /// The group that shares the root, if an administrator made it so.
+    group: Option<u32>,
+}
+
+/// The root's files.
+pub(super) struct RootDir {
+    path: PathBuf,
+    root: OnceLock<Opened>,
+    locks: OnceLock<OwnedFd>,
+    freezes: OnceLock<OwnedFd>,
+    sessions: OnceLock<OwnedFd>,
+    stripes: OnceLock<OwnedFd>,
+    lines: OnceLock<OwnedFd>,
+}
+
+/// A directory that is open: the root's own, or one that was opened for this call.
+pub(super) enum Handle<'a> {
+    Kept(&'a OwnedFd),
+    Own(OwnedFd),
+}
+
+impl AsFd for Handle<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Handle::Kept(fd) => fd.as_fd(),
+            Handle::Own(fd) => fd.as_fd(),
+        }
+    }
+}
+
+impl RootDir {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self {
+            path,
+            root: OnceLock::new(),
+            locks: OnceLock::new(),
+            freezes: OnceLock::new(),
+            sessions: OnceLock::new(),
+            stripes: OnceLock::new(),
+            lines: OnceLock::new(),
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Creates what is missing of the root and its directories.
+    pub(super) fn prepare(&self) -> io::Result<()> {
+        if self.root.get().is_none() && !self.path.is_dir() {
+            if self.path.symlink_metadata().is_ok() {
+                return Err(strange(&self.path, "not a directory"));
+            }
+            let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.path);
+            made.map_err(|error| named(&error, "create", &self.path))?;
+        }
+        for dir in [Dir::Locks, Dir::Sessions, Dir::Stripes] {
+            self.open_or_make(dir)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn open_or_make(&self, dir: Dir<'_>) -> io::Result<Handle<'_>> {
+        match self.open_dir(dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.make(dir)?;
+                self.open_dir(dir)
+            }
+            other => other,
+        }
+    }
+
+    fn root(&self) -> io::Result<&Opened> {
+        if let Some(root) = self.root.get() {
+            return Ok(root);
+        }
+        let fd = rustix::fs::open(&self.path, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|error| named(&error.into(), "open", &self.path))?;
+        let opened = admit(fd, &self.path)?;
+        Ok(self.root.get_or_init(|| opened))
+    }
+
+    /// The descriptor of a directory.
+    pub(super) fn open_dir(&self, dir: Dir<'_>) -> io::Result<Handle<'_>> {
+        let kept = match dir {
+            Dir::Root => return Ok(Handle::Kept(&self.root()?.fd)),
+            Dir::Line(name) => {
+                let lines = self.open_dir(Dir::Lines)?;
+                return Ok(Handle::Own(self.open_sub(lines.as_fd(), name.as_str(), dir)?));
+            }
+            Dir::Locks => &self.locks,
+            Dir::Freezes => &self.freezes,
+            Dir::Sessions => &self.sessions,
+            Dir::Stripes => &self.stripes,
+            Dir::Lines => &self.lines,
+        };
+        if let Some(fd) = kept.get() {
+            return Ok(Handle::Kept(fd));
+        }
+        let fd = self.open_sub(self.root()?.fd.as_fd(), basename(dir), dir)?;
+        Ok(Handle::Kept(kept.get_or_init(|| fd)))
+    }
+
+    fn open_sub(&self, parent: BorrowedFd<'_>, name: &str, dir: Dir<'_>) -> io::Result<OwnedFd> {
+        openat(parent, name, DIRECTORY, Mode::empty())
+            .map_err(|error| named(&error.into(), "open", &self.path_of(dir, "")))
+    }
+
+    /// Creates one directory; it may be there already.
+    pub(super) fn make(&self, dir: Dir<'_>) -> io::Result<()> {
+        let (parent, name) = match dir {
+            Dir::Line(name) => (self.open_or_make(Dir::Lines)?, name.as_str()),
+            other => (self.open_dir(Dir::Root)?, basename(other)),
+        };
+        let made = if self.is_shared()? {
+            self.make_shared(&parent, name)
+        } else {
+            mkdirat(&parent, name, Mode::from_raw_mode(0o700))
+        };
+        match made {
+            Ok(()) | Err(Errno::EXIST) => Ok(()),
+            Err(error) => Err(named(&error.into(), "create", &self.path_of(dir, ""))),
+        }
+    }
+
+    /// Creates a directory of a shared root: it is there for others only once it has the mode that they need.
+    fn make_shared(&self, parent: &Handle<'_>, name: &str) -> rustix::io::Result<()> {
+        let hidden = hidden(name);
+        mkdirat(parent, hidden.as_str(), Mode::from_raw_mode(0o700))?;
+        let moved = openat(parent, hidden.as_str(), DIRECTORY, Mode::empty())
+            .and_then(|made| fchmod(&made, Mode::from_raw_mode(0o2770)))
+            .and_then(|()| renameat_with(parent, hidden.as_str(), parent, name, RenameFlags::NOREPLACE));
+        if moved.is_err() {
+            let _ = unlinkat(parent, hidden.as_str(), AtFlags::REMOVEDIR);
+        }
+        moved
+    }
+
+    pub(super) fn remove_line(&self, name: &Name) {
+        if let Ok(lines) = self.open_dir(Dir::Lines) {
+            // Not empty means that somebody waits.
+            let _ = unlinkat(&lines, name.as_str(), AtFlags::REMOVEDIR);
+        }
+    }
+
+    pub(super) fn is_shared(&self) -> io::Result<bool> {
+        Ok(self.root()?.group.is_some())
+    }
+
+    pub(super) fn check_owner(&self, stat: &Stat, path: &Path) -> io::Result<()> {
+        let root = self.root()?;
+        let me = rustix::process::geteuid().as_raw();
+        let ours = [me, root.owner, 0].contains(&stat.st_uid) || root.group == Some(stat.st_gid);
+        if ours || me == 0 {
+            return Ok(());
+        }
+        Err(strange(path, &format!("another user's (uid {})", stat.st_uid)))
+    }
+
+    pub(super) fn is_local(&self) -> bool {
+        self.root().is_ok_and(|root| is_local(&root.fd))
+    }
+
+    pub(super) fn path_of(&self, dir: Dir<'_>, file: &str) -> PathBuf {
+        let dir = match dir {
+            Dir::Root => self.path.clone(),
+            Dir::Line(name) => self.path.join(basename(Dir::Lines)).join(name.as_str()),
+            other => self.path.join(basename(other)),
+        };
+        if file.is_empty() { dir } else { dir.join(file) }
+    }
+}
+
+fn basename(dir: Dir<'_>) -> &'static str {
+    match dir {
+        Dir::Root | Dir::Line(_) => ".",
+        Dir::Locks => "locks",
+        Dir::Freezes => "freezes",
+        Dir::Sessions => "sessions",
+        Dir::Stripes => "stripes",
+        Dir::Lines => "lines",
+    }
+}
+
+/// Accepts a root that is this user's own, or that an administrator made for one of this user's groups.
+fn admit(fd: OwnedFd, path: &Path) -> io::Result<Opened> {
+    let stat = fstat(&fd)?;
+    let shared = stat.st_mode & 0o2020 == 0o2020;
+    let me = rustix::process::geteuid().as_raw();
+    let group = shared.then_some(stat.st_gid);
+    if stat.st_uid != me && me != 0 && !group.is_some_and(is_my_group) {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            format!(
+                "{} belongs to another user (uid {}) and is not shared with a group of yours: set LOKT_ROOT, or \
+                 have it shared (chgrp GROUP, chmod 2770)",
+                path.display(),
+                stat.st_uid
+            ),
+        ));
+    }
+    Ok(Opened { fd, owner: stat.st_uid, group })
+}
+
+fn is_my_group(gid: u32) -> bool {
+    rustix::process::getegid().as_raw() == gid
+        || rustix::process::getgroups().is_ok_and(|all| all.iter().any(|one| one.as_raw() == gid))
+}
+
+/// File systems whose files no other machine can have open (statfs(2), `f_type`). Others may be, too; doubt
+/// falls on "network".
+#[cfg(target_os = "linux")]
+fn is_local(fd: &OwnedFd) -> bool {
+    const LOCAL: [u32; 10] = [
+        0xef53,      // ext2, ext3, ext4
+        0x5846_5342, // xfs
+        0x9123_683e, // btrfs
+        0x0102_1994, // tmpfs
+        0x8584_58f6, // ramfs
+        0x794c_7630, // overlayfs
+        0x2fc1_2fc1, // zfs
+        0xf2f5_2010, // f2fs
+        0xca45_1a4e, // bcachefs
+        0x3153_464a, // jfs
+    ];
+    rustix::fs::fstatfs(fd).is_ok_and(|stat| LOCAL.contains(&(stat.f_type as u32)))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_local(_: &OwnedFd) -> bool {
+    false
+}

@@ -1,0 +1,111 @@
+//! Full disks and read-only ones. They are mounted in a namespace of their own, for which one must be root.
+
+use super::attack::Attack;
+use lokt_tests::sandbox::Output;
+
+/// Runs a script with a file system of 64 KiB in `$DISK`, which has the root in it; `None` without the right to.
+fn on_small_disk(attack: &Attack, script: &str) -> Option<Output> {
+    let setup = "mkdir -p disk && mount -t tmpfs -o size=64k none disk || exit 199\n\
+        export DISK=$PWD/disk LOKT_ROOT=$PWD/disk/root\n\
+        lokt() { timeout 20 \"$LOKT\" \"$@\"; }\n\
+        fill() { dd if=/dev/zero of=$DISK/fill bs=4096 count=${1:-100} 2>/dev/null; }\n";
+    let mut command = attack.sandbox.command("unshare");
+    command.args(["-m", "sh", "-c", &format!("{setup}{script}")]);
+    let output = lokt_tests::sandbox::output(&mut command);
+    if output.code == 199 || output.stderr.contains("unshare failed") {
+        eprintln!("SKIPPED: only root may mount a small disk: {}", output.stderr);
+        return None;
+    }
+    assert!(!output.stderr.contains("panicked"), "{output:?}");
+    Some(output)
+}
+
+#[test]
+fn on_a_full_disk_a_lock_fails_and_leaves_nothing_and_an_earlier_one_can_be_released() {
+    let attack = Attack::new();
+    let script = "lokt lock earlier && fill
+        for command in 'lock x' 'guard x -- echo ran' 'lock x --wait --timeout 1s'; do
+            lokt $command; echo \"$command: $?\"
+        done
+        ls $LOKT_ROOT/locks $LOKT_ROOT/sessions; ls $LOKT_ROOT/stripes | grep tmp
+        lokt status | cut -c1-8
+        lokt unlock earlier; echo $?
+        rm $DISK/fill; lokt lock x";
+    let Some(output) = on_small_disk(&attack, script) else {
+        return;
+    };
+    let root = attack.sandbox.work().join("disk/root");
+    let said = output.stdout.replace(root.to_str().unwrap(), "ROOT");
+    assert_eq!(
+        said,
+        "acquired lock \"earlier\"\nlock x: 1\nguard x -- echo ran: 1\nlock x --wait --timeout 1s: 1\n\
+         ROOT/locks:\nearlier.json\n\nROOT/sessions:\nearlier \nreleased lock \"earlier\"\n0\nacquired lock \"x\"\n",
+        "{output:?}"
+    );
+    let full = output.stderr.matches("No space left on device").count();
+    let hints = output.stderr.matches("hint: make room there").count();
+    assert_eq!((full, hints), (3, 3), "{output:?}");
+}
+
+#[test]
+fn with_any_little_room_left_a_lock_is_taken_whole_or_not_at_all() {
+    let attack = Attack::new();
+    let script = "lokt lock earlier >/dev/null
+        for room in 0 1 2 3 4 5 6 7 8; do
+            rm -f $DISK/fill; fill $(( $(stat -f -c %a $DISK) - room ))
+            for name in a$room b$room c$room; do
+                if lokt lock $name >/dev/null 2>err; then
+                    lokt status $name --json >/dev/null || echo \"$name: not whole\"
+                    lokt lock $name >/dev/null 2>&1; [ $? = 2 ] || echo \"$name: not held\"
+                    lokt unlock $name >/dev/null || echo \"$name: not released\"
+                else
+                    test -e $LOKT_ROOT/locks/$name.json && echo \"$name: half\"
+                    grep -q 'No space left' err || cat err
+                fi
+                ls $LOKT_ROOT/sessions; ls $LOKT_ROOT/stripes | grep tmp
+            done
+        done; rm -f $DISK/fill; lokt unlock earlier";
+    if let Some(output) = on_small_disk(&attack, script) {
+        assert_eq!(output.stdout, "released lock \"earlier\"\n", "{output:?}");
+    }
+}
+
+#[test]
+fn a_guard_on_a_disk_that_fills_up_still_ends_and_releases() {
+    let attack = Attack::new();
+    let script = "lokt guard x -- sh -c 'dd if=/dev/zero of=$DISK/fill bs=4096 count=100 2>/dev/null; exit 7'
+        echo $?; ls $LOKT_ROOT/locks $LOKT_ROOT/sessions | grep -e json -e 'x\\.'; lokt exists x; echo $?";
+    if let Some(output) = on_small_disk(&attack, script) {
+        assert_eq!(output.stdout, "7\n3\n", "{output:?}");
+    }
+}
+
+#[test]
+fn on_a_read_only_disk_one_can_look_but_not_lock() {
+    let attack = Attack::new();
+    let script = "lokt lock earlier && mount -o remount,ro $DISK
+        for command in 'lock x' 'guard x -- echo ran' 'lock x --wait --timeout 5s' 'unlock earlier' 'renew earlier --ttl 5m'; do
+            lokt $command; echo \"$command: $?\"
+        done
+        lokt status | cut -c1-7; lokt why x; lokt exists earlier; echo $?";
+    let Some(output) = on_small_disk(&attack, script) else {
+        return;
+    };
+    assert_eq!(
+        output.stdout,
+        "acquired lock \"earlier\"\nlock x: 1\nguard x -- echo ran: 1\nlock x --wait --timeout 5s: 1\nunlock earlier: 1\n\
+         renew earlier --ttl 5m: 1\nearlier\nLock \"x\" is FREE — acquisition would succeed.\n0\n",
+        "{output:?}"
+    );
+    assert_eq!(output.stderr.matches("Read-only file system").count(), 5, "{output:?}");
+    assert!(output.stderr.contains("disk/root/"), "it names the place: {output:?}");
+}
+
+#[test]
+fn a_full_disk_is_named() {
+    let attack = Attack::new();
+    let Some(output) = on_small_disk(&attack, "lokt lock earlier >/dev/null; fill; lokt lock x") else {
+        return;
+    };
+    assert!(output.stderr.contains("disk/root/"), "{output:?}");
+}

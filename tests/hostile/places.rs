@@ -1,0 +1,198 @@
+//! Something else where a file or a directory of lokt's belongs: never followed, never waited for, left alone.
+
+use super::attack::{Attack, THINGS, Thing};
+use std::fs;
+use std::os::unix::fs::symlink;
+
+#[test]
+fn in_a_records_place_it_counts_as_held_and_is_left_alone() {
+    let attack = Attack::new();
+    for thing in THINGS {
+        attack.fresh_root();
+        let record = attack.sandbox.record("x");
+        if !thing.put(&attack, &record) {
+            continue;
+        }
+        for command in [
+            "lock x",
+            "guard x -- true",
+            "lock x --break-stale",
+            "lock x --wait --timeout 5s",
+            "renew x",
+            "status x",
+            "why x",
+            "unlock x",
+            "unlock x --break-stale",
+            "unlock x --force",
+        ] {
+            let output = attack.run(command);
+            assert_eq!(output.code, 1, "{thing:?}: {command}: {output:?}");
+            assert!(output.stderr.contains("locks/x.json is "), "{thing:?}: {command}: {output:?}");
+        }
+        assert_eq!(attack.code("exists x"), 0, "{thing:?}: it is in the way");
+        attack.run_all();
+        assert!(thing.is_at(&record), "{thing:?}");
+        assert_eq!(attack.code("lock y"), 0, "{thing:?}: other names are not concerned");
+        assert_eq!(attack.code("unlock y"), 0, "{thing:?}");
+    }
+}
+
+#[test]
+fn in_a_mutexs_place_nobody_gets_in() {
+    let attack = Attack::new();
+    for thing in THINGS {
+        attack.fresh_root();
+        let stripes = attack.sandbox.root().join("stripes");
+        let _ = fs::remove_dir_all(&stripes);
+        fs::create_dir(&stripes).unwrap();
+        let mutexes: Vec<_> = (0..64).map(|number| stripes.join(format!("{number:02x}"))).collect();
+        if !mutexes.iter().all(|mutex| thing.put(&attack, mutex)) {
+            continue;
+        }
+        for command in ["lock x", "guard x -- true", "lock x --wait --timeout 5s", "unlock x", "renew x"] {
+            assert_eq!(attack.code(command), 1, "{thing:?}: {command}");
+        }
+        attack.run_all();
+        assert!(mutexes.iter().all(|mutex| thing.is_at(mutex)), "{thing:?}");
+        assert!(!attack.sandbox.record("x").exists(), "{thing:?}");
+    }
+}
+
+#[test]
+fn in_the_place_of_a_living_session_its_lock_is_still_held() {
+    let attack = Attack::new();
+    // A FIFO is what a session's file is; one that nobody has locked is a dead session's.
+    for thing in THINGS.into_iter().filter(|thing| *thing != Thing::Fifo) {
+        attack.fresh_root();
+        let mut guard = attack.sandbox.hold(["guard", "x"]);
+        let sessions = attack.sandbox.root().join("sessions");
+        let session = fs::read_dir(&sessions).unwrap().next().unwrap().unwrap().path();
+        fs::rename(&session, sessions.join("moved")).unwrap();
+        if !thing.put(&attack, &session) {
+            continue;
+        }
+        for command in ["lock x", "guard x -- true", "lock x --break-stale", "lock x --wait --timeout 100ms"]
+        {
+            assert_eq!(attack.code(command), 2, "{thing:?}: {command}");
+        }
+        assert_eq!(attack.code("unlock x --break-stale"), 1, "{thing:?}");
+        guard.let_go();
+        guard.await_end();
+        attack.expect_untouched();
+        assert_eq!(attack.code("lock x"), 0, "{thing:?}: the guard has ended");
+    }
+}
+
+#[test]
+fn a_session_that_is_a_link_to_a_dead_ones_file_does_not_make_its_lock_look_dead() {
+    let attack = Attack::new();
+    attack.fresh_root();
+    let mut guard = attack.sandbox.hold(["guard", "x"]);
+    let sessions = attack.sandbox.root().join("sessions");
+    let session = fs::read_dir(&sessions).unwrap().next().unwrap().unwrap().path();
+    fs::rename(&session, sessions.join("moved")).unwrap();
+    assert!(Thing::Fifo.put(&attack, &sessions.join("dead")));
+    symlink("dead", &session).unwrap();
+    assert_eq!(attack.code("lock x"), 2);
+    assert_eq!(attack.code("guard x -- true"), 2);
+    guard.let_go();
+    guard.await_end();
+}
+
+#[test]
+fn in_a_directorys_place_nothing_is_written_through_it() {
+    let attack = Attack::new();
+    for dir in ["locks", "sessions", "stripes"] {
+        for thing in THINGS.into_iter().filter(|thing| *thing != Thing::Directory) {
+            attack.fresh_root();
+            let path = attack.sandbox.root().join(dir);
+            fs::remove_dir_all(&path).unwrap();
+            if !thing.put(&attack, &path) {
+                continue;
+            }
+            for command in ["lock x", "guard x -- true", "lock x --wait --timeout 5s"] {
+                let output = attack.run(command);
+                assert_eq!(output.code, 1, "{dir} {thing:?}: {command}: {output:?}");
+                assert!(output.stderr.contains(dir), "{dir} {thing:?}: {command}: {output:?}");
+            }
+            attack.run_all();
+            assert!(thing.is_at(&path), "{dir} {thing:?}");
+        }
+    }
+}
+
+#[test]
+fn in_a_lines_place_whoever_waits_is_told_and_nothing_is_written_through_it() {
+    let attack = Attack::new();
+    for at in ["lines", "lines/x"] {
+        for thing in THINGS.into_iter().filter(|thing| *thing != Thing::Directory) {
+            attack.fresh_root();
+            assert_eq!(attack.code("lock x"), 0);
+            let path = attack.sandbox.root().join(at);
+            let _ = fs::remove_dir_all(attack.sandbox.root().join("lines"));
+            if at == "lines/x" {
+                fs::create_dir(attack.sandbox.root().join("lines")).unwrap();
+            }
+            if !thing.put(&attack, &path) {
+                continue;
+            }
+            let output = attack.run("lock x --wait --timeout 100ms");
+            assert_eq!(output.code, 1, "{at} {thing:?}: {output:?}");
+            assert!(output.stderr.contains("lines"), "{at} {thing:?}: {output:?}");
+            assert_eq!(attack.code("lock x"), 2, "{at} {thing:?}");
+            attack.run_all();
+        }
+    }
+}
+
+#[test]
+fn in_the_logs_place_it_is_said_and_the_lock_is_taken() {
+    let attack = Attack::new();
+    for thing in THINGS {
+        attack.fresh_root();
+        let log = attack.sandbox.root().join("audit.log");
+        fs::remove_file(&log).unwrap();
+        if !thing.put(&attack, &log) {
+            continue;
+        }
+        let output = attack.run("lock x");
+        assert_eq!(output.code, 0, "{thing:?}: {output:?}");
+        assert!(output.stderr.contains("not in the audit log"), "{thing:?}: {output:?}");
+        assert_eq!(attack.code("lock x"), 2, "{thing:?}");
+        assert_eq!(attack.code("unlock x"), 0, "{thing:?}");
+        assert!(thing.is_at(&log), "{thing:?}");
+        attack.expect_untouched();
+    }
+}
+
+#[test]
+fn in_a_temporary_files_place_a_link_is_not_written_through() {
+    let attack = Attack::new();
+    for thing in [Thing::Symlink, Thing::Dangling, Thing::Fifo, Thing::Socket] {
+        attack.fresh_root();
+        for number in 0..64 {
+            let temporary = attack.sandbox.root().join(format!("stripes/{number:02x}.tmp"));
+            thing.put(&attack, &temporary);
+        }
+        assert_eq!(attack.code("lock x"), 0, "{thing:?}");
+        assert_eq!(attack.code("lock x"), 2, "{thing:?}");
+        attack.run_all();
+    }
+}
+
+#[test]
+fn a_hostile_freeze_neither_hangs_nor_leads_out() {
+    let attack = Attack::new();
+    for thing in THINGS {
+        attack.fresh_root();
+        let freezes = attack.sandbox.root().join("freezes");
+        fs::create_dir_all(&freezes).unwrap();
+        if thing.put(&attack, &freezes.join("x.json")) {
+            attack.run_all();
+        }
+        fs::remove_dir_all(&freezes).unwrap();
+        if thing.put(&attack, &freezes) {
+            attack.run_all();
+        }
+    }
+}

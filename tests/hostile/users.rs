@@ -1,0 +1,195 @@
+//! Other users: a private root is its user's alone, and a group's root is the group's. For these one must be root.
+
+use super::attack::Attack;
+use lokt_tests::sandbox::{Output, output, start};
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const ADA: u32 = 64_001;
+const BOB: u32 = 64_002;
+const EVE: u32 = 64_003;
+const GROUP: u32 = 64_100;
+
+/// A sandbox that all users can reach, with the program in it; `None` without the right to be others.
+fn open_to_all() -> Option<Attack> {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED: only root may be other users");
+        return None;
+    }
+    let attack = Attack::new();
+    mode(attack.sandbox.path(), 0o755);
+    fs::copy(env!("CARGO_BIN_EXE_lokt-under-test"), program(&attack)).unwrap();
+    mode(&program(&attack), 0o755);
+    Some(attack)
+}
+
+fn program(attack: &Attack) -> PathBuf {
+    attack.sandbox.path().join("lokt")
+}
+
+fn mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// A root that an administrator made for the group.
+fn share_root(attack: &Attack) {
+    fs::create_dir(attack.sandbox.root()).unwrap();
+    chown(attack.sandbox.root(), None, Some(GROUP)).unwrap();
+    mode(&attack.sandbox.root(), 0o2770);
+}
+
+/// The program as another user, who is in the group unless it is Eve.
+fn lokt_as(attack: &Attack, user: u32, umask: &str, command: &str) -> Command {
+    let group = if user == EVE { EVE } else { GROUP };
+    let ids = format!("--reuid={user} --regid={user} --groups={group}");
+    let mut setpriv = attack.sandbox.command("setpriv");
+    setpriv
+        .args(ids.split(' '))
+        .args(["sh", "-c", "umask $1; shift; exec timeout -s KILL 30 \"$@\"", "sh", umask])
+        .arg(program(attack))
+        .args(command.split(' '))
+        .env("LOKT_OWNER", user.to_string());
+    setpriv
+}
+
+#[track_caller]
+fn run_as(attack: &Attack, user: u32, command: &str) -> Output {
+    let output = output(&mut lokt_as(attack, user, "022", command));
+    assert!(output.code < 100, "{command}: {output:?}");
+    assert!(!output.stderr.contains("panicked"), "{command}: {output:?}");
+    output
+}
+
+const ALL: [&str; 9] = [
+    "lock x",
+    "guard x -- true",
+    "lock x --wait --timeout 1s",
+    "unlock x --force",
+    "unlock --all",
+    "renew x --ttl 5m",
+    "status",
+    "why x",
+    "exists x",
+];
+
+#[test]
+fn a_private_root_is_refused_to_other_users() {
+    let Some(attack) = open_to_all() else { return };
+    assert_eq!(attack.code("lock x"), 0);
+    // Even if it can be read, and even if it can be written: it is another's.
+    for open in [0o700, 0o755, 0o777] {
+        mode(&attack.sandbox.root(), open);
+        for command in ALL {
+            let output = run_as(&attack, EVE, command);
+            assert_eq!(output.code, 1, "{open:o}: {command}: {output:?}");
+            assert!(output.stderr.contains(attack.sandbox.root().to_str().unwrap()), "{output:?}");
+            assert!(output.stderr.contains("LOKT_ROOT"), "it says what to do: {output:?}");
+        }
+    }
+    assert_eq!(attack.code("lock x"), 2, "nothing has changed");
+}
+
+#[test]
+fn a_root_that_cannot_be_made_or_written_is_said_with_its_path() {
+    let Some(attack) = open_to_all() else { return };
+    let root = attack.sandbox.root();
+    let expect_refused = |command: &str| {
+        let output = run_as(&attack, EVE, command);
+        assert_eq!(output.code, 1, "{command}: {output:?}");
+        assert!(output.stderr.contains("Permission denied"), "{command}: {output:?}");
+        assert!(output.stderr.contains(root.to_str().unwrap()), "{command}: {output:?}");
+    };
+    let locking = ["lock x", "guard x -- true", "lock x --wait --timeout 1s"];
+    locking.iter().copied().for_each(expect_refused);
+    assert_eq!(run_as(&attack, EVE, "status").stdout, "no locks\n");
+    fs::create_dir(&root).unwrap();
+    chown(&root, Some(EVE), Some(EVE)).unwrap();
+    mode(&root, 0o500);
+    locking.iter().copied().for_each(expect_refused);
+    assert_eq!(fs::read_dir(&root).unwrap().count(), 0);
+}
+
+#[test]
+fn the_users_of_a_group_exclude_each_other_and_strangers_stay_out() {
+    let Some(attack) = open_to_all() else { return };
+    share_root(&attack);
+    for (one, other) in [(ADA, BOB), (BOB, ADA)] {
+        assert_eq!(run_as(&attack, one, "lock x").code, 0);
+        let denied = run_as(&attack, other, "lock x");
+        assert_eq!(denied.code, 2, "{denied:?}");
+        assert!(denied.stderr.contains(&format!("held by {one}@")), "{denied:?}");
+        assert_eq!(run_as(&attack, other, "unlock x").code, 4);
+        assert_eq!(run_as(&attack, one, "unlock x").code, 0);
+        let mut guard = lokt_as(&attack, one, "077", "guard y --ttl 5m -- sh -c");
+        guard.arg("echo in; read line").stdin(std::process::Stdio::piped());
+        let mut guard = start(&mut guard);
+        guard.await_line("in");
+        for command in ["guard y -- true", "lock y", "lock y --break-stale", "lock y --wait --timeout 100ms"]
+        {
+            assert_eq!(run_as(&attack, other, command).code, 2, "{command}");
+        }
+        let status = run_as(&attack, other, "status y");
+        assert!(status.stdout.contains("(alive)"), "{status:?}");
+        let mut waiter = start(&mut lokt_as(&attack, other, "077", "guard y --wait -- echo turn"));
+        waiter.await_stderr("place 1 in line");
+        guard.let_go();
+        guard.await_end();
+        waiter.await_line("turn");
+        assert_eq!(waiter.await_end(), 0);
+        assert_eq!(run_as(&attack, one, "lock z").code, 0);
+        assert_eq!(run_as(&attack, other, "unlock z --force").code, 0);
+    }
+    for command in ALL {
+        assert_eq!(run_as(&attack, EVE, command).code, 1, "{command}");
+    }
+    let leftovers = attack.sandbox.leftovers();
+    assert!(leftovers.is_empty(), "{leftovers:?}");
+}
+
+#[test]
+fn the_files_of_a_group_are_the_groups_whatever_the_mask() {
+    let Some(attack) = open_to_all() else { return };
+    for umask in ["077", "022", "000"] {
+        let _ = fs::remove_dir_all(attack.sandbox.root());
+        share_root(&attack);
+        let mut guard = lokt_as(&attack, ADA, umask, "guard x -- sh -c");
+        guard.arg("echo in; read line").stdin(std::process::Stdio::piped());
+        let mut guard = start(&mut guard);
+        guard.await_line("in");
+        let mut waiter = start(&mut lokt_as(&attack, BOB, umask, "guard x --wait -- true"));
+        waiter.await_stderr("place 1 in line");
+        assert_eq!(output(&mut lokt_as(&attack, BOB, umask, "lock y --ttl 5m")).code, 0, "{umask}");
+        assert_eq!(output(&mut lokt_as(&attack, BOB, umask, "renew y")).code, 0, "{umask}");
+        assert!(attack.sandbox.leftovers().len() >= 5, "{:?}", attack.sandbox.leftovers());
+        expect_shared(&attack.sandbox.root(), umask);
+        guard.let_go();
+        guard.await_end();
+        assert_eq!(waiter.await_end(), 0, "{umask}");
+    }
+}
+
+#[test]
+fn the_files_of_a_private_root_are_its_users_alone_whatever_the_mask() {
+    for umask in ["000", "022", "077"] {
+        let attack = Attack::new();
+        let script = format!(
+            "umask {umask}; \"$LOKT\" lock x; \"$LOKT\" guard y -- sh -c 'find $LOKT_ROOT -printf \"%y%m\\n\"' | sort -u"
+        );
+        let output = attack.sandbox.sh(&script);
+        assert_eq!(output.stdout, "acquired lock \"x\"\nd700\nf600\np600\n", "{umask}: {output:?}");
+    }
+}
+
+fn expect_shared(dir: &Path, umask: &str) {
+    for entry in fs::read_dir(dir).unwrap().flatten() {
+        let (path, meta) = (entry.path(), entry.metadata().unwrap());
+        let expected = if meta.is_dir() { 0o2770 } else { 0o660 };
+        assert_eq!(meta.mode() & 0o7777, expected, "mask {umask}: {path:?}");
+        assert_eq!(meta.gid(), GROUP, "mask {umask}: {path:?}");
+        if meta.is_dir() {
+            expect_shared(&path, umask);
+        }
+    }
+}

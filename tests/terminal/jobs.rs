@@ -1,0 +1,214 @@
+//! A guard that is a job of an interactive shell by itself.
+
+use lokt_tests::sandbox::eventually;
+use rustix::process::{Signal, kill_process};
+
+use crate::pty::{AWAIT, CTRL_BACKSLASH, CTRL_C, Pty, script};
+
+/// Says which lines it reads, up to an empty one.
+pub const ECHO: &str = "echo ready; while read -r line && [ $line ]; do echo got-$line.; done";
+
+/// Says when it is ready, reads a line, says which.
+const READER: &str = "echo ready; read -r line; echo got-$line.";
+
+#[test]
+fn ctrl_c_reaches_a_command_and_its_child_exactly_once() {
+    let mut pty = Pty::shell();
+    script(
+        &pty.sandbox,
+        "inner",
+        &format!("trap 'echo inner-caught' INT; echo ready; {AWAIT}; echo inner-$line."),
+    );
+    pty.guarded("trap 'echo outer-caught' INT; bash inner; echo over", "");
+    pty.expect("ready");
+    pty.send(CTRL_C);
+    pty.expect("inner-caught");
+    pty.line("done");
+    pty.expect("inner-done.");
+    pty.expect("over");
+    pty.prompt();
+    let all = pty.all();
+    assert_eq!((all.matches("inner-caught").count(), all.matches("outer-caught").count()), (1, 1), "{all}");
+    assert_eq!(pty.code(), "0");
+}
+
+#[test]
+fn a_command_ended_by_ctrl_c_gives_a_plain_exit_code_and_frees_the_lock() {
+    let mut pty = Pty::shell();
+    pty.guarded("echo ready; exec cat", "; echo went-on");
+    pty.expect("ready");
+    pty.send(CTRL_C);
+    pty.expect("went-on");
+    pty.prompt();
+    pty.guarded("echo ready; read -r line", "");
+    pty.expect("ready");
+    pty.send(CTRL_C);
+    pty.prompt();
+    assert_eq!(pty.code(), "130");
+    assert_eq!(pty.beside(&["exists", "x"]).code, 3);
+}
+
+#[test]
+fn ctrl_backslash_quits_the_command() {
+    let mut pty = Pty::shell();
+    pty.guarded("echo ready; exec cat", "");
+    pty.expect("ready");
+    // Twice: the terminal's echo, and cat's.
+    pty.line("on");
+    pty.expect("on\r\non\r\n");
+    pty.send(CTRL_BACKSLASH);
+    pty.prompt();
+    assert_eq!(pty.code(), "131");
+}
+
+#[test]
+fn ctrl_z_stops_the_job_and_fg_continues_it() {
+    let mut pty = Pty::shell();
+    pty.guarded(ECHO, "");
+    pty.expect("ready");
+    for _ in 0..3 {
+        pty.suspend();
+        assert_eq!(pty.beside(&["exists", "x"]).code, 0, "it is stopped, not gone");
+        pty.foreground();
+        pty.line("hello");
+        pty.expect("got-hello.");
+    }
+    pty.line("");
+    pty.prompt();
+    assert_eq!(pty.code(), "0");
+}
+
+#[test]
+fn a_stopped_job_goes_on_in_the_background_until_it_needs_the_terminal() {
+    let mut pty = Pty::shell();
+    pty.guarded("echo ready; read -r go < fifo; echo working; read -r line; echo got-$line.", "");
+    rustix::fs::mkfifoat(rustix::fs::CWD, pty.sandbox.work().join("fifo"), 0o600.into()).unwrap();
+    pty.expect("ready");
+    pty.suspend();
+    pty.line("bg; echo > fifo");
+    pty.expect("working");
+    pty.expect("Stopped");
+    pty.foreground();
+    pty.line("hello");
+    pty.expect("got-hello.");
+    pty.prompt();
+}
+
+#[test]
+fn a_background_command_that_reads_the_terminal_stops_and_reads_it_in_the_foreground() {
+    let mut pty = Pty::shell();
+    pty.guarded(READER, "&");
+    pty.expect("ready");
+    pty.expect("Stopped");
+    pty.foreground();
+    pty.line("hello");
+    pty.expect("got-hello.");
+    pty.prompt();
+}
+
+#[test]
+fn a_running_job_that_comes_to_the_foreground_may_read_the_terminal() {
+    let mut pty = Pty::shell();
+    rustix::fs::mkfifoat(rustix::fs::CWD, pty.sandbox.work().join("fifo"), 0o600.into()).unwrap();
+    pty.guarded("echo ready; read -r go < fifo; read -r line; echo got-$line.", "&");
+    pty.expect("ready");
+    pty.foreground();
+    std::fs::write(pty.sandbox.work().join("fifo"), "go\n").unwrap();
+    pty.line("hello");
+    pty.expect("got-hello.");
+    pty.prompt();
+}
+
+#[test]
+fn a_command_that_suspends_itself_stops_its_job() {
+    let mut pty = Pty::shell();
+    pty.guarded("echo ready; kill -STOP $$; echo again", "");
+    pty.expect("Stopped");
+    pty.foreground();
+    pty.expect("again");
+    pty.prompt();
+}
+
+#[test]
+fn a_job_killed_by_its_shell_ends_with_what_it_has_started() {
+    let mut pty = Pty::shell();
+    script(&pty.sandbox, "inner", "trap '' HUP; echo $BASHPID > inner.pid; echo ready; exec sleep 1000");
+    // What starts in a group of its own, as under timeout(1), is the command's as well.
+    pty.guarded("set -m; bash inner & wait", "&");
+    pty.expect("ready");
+    pty.line("kill %1; wait %1");
+    pty.expect("Exit 143");
+    assert!(!crate::pty::runs(pty.pid("inner.pid")), "it ended before the lock was free");
+    assert_eq!(pty.beside(&["exists", "x"]).code, 3);
+}
+
+#[test]
+fn jobs_of_a_guarded_shell_are_its_own() {
+    let mut pty = Pty::shell();
+    pty.line("$LOKT guard x -- bash --norc --noprofile -i");
+    pty.prompt();
+    script(&pty.sandbox, "inner", "echo ready; read -r line");
+    pty.line("bash inner");
+    pty.expect("ready");
+    pty.suspend();
+    pty.line("suspend");
+    pty.expect("Stopped");
+    pty.prompt();
+    pty.foreground();
+    assert_eq!(pty.answer("echo in-$(jobs -s | wc -l)-", "in-"), "1", "its job is still stopped");
+    pty.line("kill -9 %1; wait %1 2> /dev/null; exit");
+    pty.prompt();
+    assert_eq!(pty.answer("echo out-$LOKT_NAME-", "out-"), "", "this is the outer one");
+}
+
+#[test]
+fn a_guard_in_a_guard_stops_and_continues_as_one() {
+    let mut pty = Pty::shell();
+    script(&pty.sandbox, "inner", READER);
+    pty.line("$LOKT guard a -- $LOKT guard b -- bash inner");
+    pty.expect("ready");
+    pty.suspend();
+    pty.foreground();
+    pty.line("hello");
+    pty.expect("got-hello.");
+    pty.prompt();
+}
+
+#[test]
+fn a_signal_to_the_guard_reaches_a_command_that_is_in_the_foreground() {
+    let mut pty = Pty::shell();
+    pty.guarded(&format!("echo $PPID > guard.pid; trap 'echo caught; exit 7' INT; echo ready; {AWAIT}"), "");
+    pty.expect("ready");
+    kill_process(pty.pid("guard.pid"), Signal::INT).unwrap();
+    pty.expect("caught");
+    pty.prompt();
+    assert_eq!(pty.code(), "7");
+}
+
+#[test]
+fn a_guard_that_ignores_interrupts_runs_a_command_that_does() {
+    let mut pty = Pty::shell();
+    script(&pty.sandbox, "cmd", READER);
+    pty.line("(trap '' INT; exec $LOKT guard x -- bash cmd)");
+    pty.expect("ready");
+    pty.send(CTRL_C);
+    pty.expect("^C");
+    pty.line("hello");
+    pty.expect("got-hello.");
+    pty.prompt();
+}
+
+#[test]
+fn a_redirected_command_may_still_ask_on_the_terminal() {
+    let mut pty = Pty::shell();
+    pty.guarded(
+        "echo Password: > /dev/tty; read -r line < /dev/tty; echo got-$line",
+        "< /dev/null > out 2>&1",
+    );
+    pty.expect("Password:");
+    pty.line("hello");
+    pty.prompt();
+    eventually("it was read", || {
+        std::fs::read_to_string(pty.sandbox.work().join("out")).is_ok_and(|out| out == "got-hello\n")
+    });
+}

@@ -1,0 +1,141 @@
+//! House rules: what a reader relies on, checked.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "a test ends at the first surprise"
+)]
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use lokt_tests::sandbox::{Sandbox, output};
+
+/// Where to ask whether a file is two rooms.
+const LONG_FILE: usize = 460;
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = repository().join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Every Rust file of the workspace, by its path in the repository.
+fn sources() -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut dirs: Vec<PathBuf> = ["lokt", "tests", "xtask"].map(|dir| repository().join(dir)).into();
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                dirs.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let name = path.strip_prefix(repository()).unwrap().display().to_string();
+                found.push((name, fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    assert!(found.len() > 40, "the sources were found");
+    found
+}
+
+#[test]
+fn every_file_says_first_what_it_is() {
+    let silent: Vec<_> =
+        sources().into_iter().filter(|(_, text)| !text.starts_with("//! ")).map(|(name, _)| name).collect();
+    assert!(silent.is_empty(), "no first line that says what the file is: {silent:?}");
+}
+
+#[test]
+fn no_file_needs_a_map() {
+    let long: Vec<_> = sources()
+        .into_iter()
+        .map(|(name, text)| (name, text.lines().count()))
+        .filter(|(_, lines)| *lines > LONG_FILE)
+        .collect();
+    assert!(long.is_empty(), "is it two rooms? {long:?}");
+}
+
+#[test]
+fn the_program_does_not_panic_on_purpose() {
+    let ways = [".unwrap()", ".expect(", "panic!(", "unreachable!(", "todo!(", "unimplemented!("];
+    for (name, text) in
+        sources().iter().filter(|(name, _)| name.starts_with("lokt/src") && !name.ends_with("table.rs"))
+    {
+        let shipped = text.split("#[cfg(test)]").next().unwrap();
+        for (number, line) in
+            shipped.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//"))
+        {
+            let way = ways.iter().find(|way| line.contains(**way));
+            assert!(way.is_none(), "{name}:{}: {line}", number + 1);
+        }
+    }
+}
+
+#[test]
+fn the_protocol_knows_no_effects() {
+    for (name, text) in sources().iter().filter(|(name, _)| name.starts_with("lokt/src/protocol")) {
+        for effect in [
+            "std::fs",
+            "std::env",
+            "std::io",
+            "std::process",
+            "std::thread",
+            "rustix",
+            "fs2",
+            "clap",
+            "crate::",
+        ] {
+            let used = text.lines().any(|line| !line.trim_start().starts_with("//") && line.contains(effect));
+            assert!(!used, "{name} uses {effect}");
+        }
+    }
+}
+
+#[test]
+fn every_row_of_the_protocols_table_has_its_test() {
+    let tests = read("lokt/src/protocol/table.rs");
+    let page = read("docs/protocol.md");
+    let rows: Vec<&str> = page.split('`').filter(|word| word.starts_with("row_")).collect();
+    assert!(rows.len() > 8, "the rows name their tests");
+    for row in rows {
+        assert!(tests.contains(&format!("fn {row}()")), "{row} is missing");
+    }
+}
+
+#[test]
+fn the_changelog_has_something_to_say_of_this_version() {
+    let version = env!("CARGO_PKG_VERSION");
+    let text = read("CHANGELOG.md");
+    assert!(text.contains("## Unreleased") || text.contains(&format!("## {version}")));
+}
+
+/// The commands of the README's first blocks do what they say, in an empty directory.
+#[test]
+fn the_commands_of_the_readme_work() {
+    let sandbox = Sandbox::new(env!("CARGO_BIN_EXE_lokt-under-test"));
+    let bin = sandbox.path().join("bin");
+    fs::create_dir(&bin).unwrap();
+    symlink(env!("CARGO_BIN_EXE_lokt-under-test"), bin.join("lokt")).unwrap();
+    for stub in [bin.join("make"), sandbox.work().join("deploy.sh")] {
+        fs::write(&stub, "#!/bin/sh\nexit 0\n").unwrap();
+        fs::set_permissions(&stub, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let page = read("README.md");
+    let blocks = page.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let lines: Vec<&str> = blocks.flat_map(str::lines).filter(|line| line.starts_with("lokt ")).collect();
+    assert!(lines.len() >= 6, "the README shows commands");
+    for line in lines {
+        let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+        let ran = output(sandbox.command("sh").args(["-c", line]).env("PATH", path));
+        // `why` says with its code that something is in the way, as it is there.
+        let expected = if line.starts_with("lokt why") { 2 } else { 0 };
+        assert_eq!(ran.code, expected, "{line}: {ran:?}");
+    }
+    assert!(sandbox.leftovers().is_empty(), "{:?}", sandbox.leftovers());
+}
