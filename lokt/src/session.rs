@@ -17,6 +17,9 @@ use crate::wait::PATIENCE;
 /// whoever removes it otherwise.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// How long one renewal may wait for the store's mutex; a failed one is tried again anyway.
+const ATTEMPT: Duration = Duration::from_secs(1);
+
 /// How many of the line learn where they stand once the holder has settled; see [`Store::wake_line`].
 const FRONT: usize = 3;
 
@@ -36,6 +39,8 @@ struct Shared {
     lock_id: LockId,
     token: u64,
     file: Arc<dyn SessionFile>,
+    /// The process whose session it is.
+    process: u32,
     lease: Option<Lease>,
     state: Mutex<State>,
 }
@@ -95,6 +100,7 @@ impl Session {
             lock_id: record.id()?,
             token: record.token.unwrap_or_default(),
             file: admission.session?,
+            process: std::process::id(),
             lease,
             state: Mutex::new(state),
         };
@@ -188,7 +194,13 @@ impl Session {
             }
             state.ended = true;
         }
-        if let Some(heartbeat) = self.heartbeat.take() {
+        if std::process::id() != shared.process {
+            // A child that was forked with a copy of the session: it is not the child's to end.
+            return Ok(());
+        }
+        // Dropped in the heartbeat's own thread, there is nobody to wait for.
+        let own = |heartbeat: &JoinHandle<()>| heartbeat.thread().id() == thread::current().id();
+        if let Some(heartbeat) = self.heartbeat.take_if(|heartbeat| !own(heartbeat)) {
             shared.file.ring();
             // It panicked: there is nothing to wait for.
             let _ = heartbeat.join();
@@ -279,7 +291,7 @@ impl Shared {
     fn renew(&self, lease: Lease) -> Result<Duration, Error> {
         let now = self.store.now().monotonic;
         let give_up = self.state().deadline.map(|deadline| deadline.saturating_sub(lease.beat.margin));
-        let asked = Asked::now(give_up.unwrap_or(now).saturating_sub(now).max(lease.beat.retry));
+        let asked = Asked::now(give_up.unwrap_or(now).saturating_sub(now).clamp(lease.beat.retry, ATTEMPT));
         let request = Request::Renew(self.authority(), Some(lease.ttl));
         match self.store.change(&self.name, &request, asked)? {
             Decision::Renew(record) => Ok(self.renewed(&record, lease)),
@@ -340,7 +352,7 @@ fn lost_to(refusal: &Refusal) -> &'static str {
 /// When the next beat is due, for a lease that ends at `deadline`.
 fn due_after(deadline: Option<Duration>, lease: Option<Lease>) -> Option<Duration> {
     let lease = lease?;
-    Some(deadline?.saturating_sub(lease.ttl) + lease.beat.interval)
+    Some(deadline?.saturating_sub(lease.ttl).saturating_add(lease.beat.interval))
 }
 
 impl std::fmt::Debug for Session {

@@ -16,6 +16,9 @@ use crate::store::{Admission, Answer, Asked, Place, Seen, Store, Ticket, Turn, W
 /// How long a waiter may leave the lock lying free before the next passes it over.
 const SILENCE: Duration = Duration::from_secs(2);
 
+/// How much later each of those behind passes over than the one before it.
+const STAGGER: Duration = Duration::from_millis(100);
+
 /// The first in line looks this often even if nothing rings: somebody may have removed the record by hand.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -97,6 +100,24 @@ pub struct Nobody;
 
 impl Onlooker for Nobody {}
 
+/// Those before a waiter, while the lock lies free and none of them takes it.
+struct Silent {
+    /// The first of them.
+    first: LockId,
+    since: Duration,
+    ahead: usize,
+    /// They have been rung.
+    rung: bool,
+}
+
+impl Silent {
+    /// When they may be passed over: the sooner, the nearer one stands to the front.
+    fn until(&self) -> Duration {
+        let stagger = STAGGER.saturating_mul(u32::try_from(self.ahead).unwrap_or(u32::MAX));
+        self.since + SILENCE + stagger.min(SILENCE)
+    }
+}
+
 /// A claim that waits.
 pub(crate) struct Waiting<'a> {
     store: &'a Arc<dyn Store>,
@@ -110,8 +131,7 @@ pub(crate) struct Waiting<'a> {
     ticket: Option<Ticket>,
     /// The holder's record as it was last seen, and since when it has not changed.
     seen: Option<(Box<Record>, Duration)>,
-    /// The first in line, and since when the lock has lain free for it.
-    silent: Option<(LockId, Duration)>,
+    silent: Option<Silent>,
 }
 
 impl<'a> Waiting<'a> {
@@ -166,6 +186,7 @@ impl<'a> Waiting<'a> {
             };
             self.ticket = place.ticket.take().or(self.ticket.take());
             self.note(&refusal, &place, now.monotonic);
+            self.ring_the_silent(now.monotonic);
             if self.until == Until::LineMoves && !queued {
                 return Err(Error::refused(self.name, refusal, now));
             }
@@ -188,8 +209,8 @@ impl<'a> Waiting<'a> {
             patience: self.latest().saturating_sub(now).clamp(POLL, LOOK),
         };
         let turn = if self.joins {
-            let silent = self.silent.as_ref().filter(|(_, since)| now >= *since + SILENCE);
-            Turn::Waiting { ticket: self.ticket.as_ref(), silent: silent.map(|(id, _)| id) }
+            let silent = self.silent.as_ref().is_some_and(|silent| now >= silent.until());
+            Turn::Waiting { ticket: self.ticket.as_ref(), silent }
         } else {
             Turn::Passing
         };
@@ -206,10 +227,23 @@ impl<'a> Waiting<'a> {
         let free = matches!(refusal, Refusal::Queued { .. });
         match (&place.first, &self.silent) {
             // One who was stopped meanwhile has not watched: it begins anew.
-            (Some(first), Some((silent, since)))
-                if free && first == silent && now < *since + SILENCE + LOOK => {}
-            (Some(first), _) if free => self.silent = Some((first.clone(), now)),
+            (Some(first), Some(silent)) if free && silent.first == *first && now < silent.until() + LOOK => {}
+            (Some(first), _) if free => {
+                self.silent =
+                    Some(Silent { first: first.clone(), since: now, ahead: place.ahead, rung: false });
+            }
             _ => self.silent = None,
+        }
+    }
+
+    /// Half way through the silence: whoever only sleeps too long is told, and may go before us.
+    fn ring_the_silent(&mut self, now: Duration) {
+        if let Some(silent) = &mut self.silent
+            && !silent.rung
+            && now >= silent.since + SILENCE / 2
+        {
+            silent.rung = true;
+            self.store.wake_line(self.name, silent.ahead);
         }
     }
 
@@ -277,9 +311,9 @@ impl<'a> Waiting<'a> {
 
     /// How long there is nothing to do, if nothing rings.
     fn longest(&self, refusal: &Refusal, place: &Place, told: bool) -> Duration {
-        if let (Refusal::Queued { .. }, Some((_, since))) = (refusal, &self.silent) {
-            let now = self.store.now().monotonic;
-            return (*since + SILENCE).saturating_sub(now).max(Duration::from_millis(1));
+        if let (Refusal::Queued { .. }, Some(silent)) = (refusal, &self.silent) {
+            let next = if silent.rung { silent.until() } else { silent.since + SILENCE / 2 };
+            return next.saturating_sub(self.store.now().monotonic);
         }
         if place.ahead > 0 {
             let turn = u32::try_from(place.ahead).unwrap_or(u32::MAX);
@@ -304,7 +338,7 @@ impl<'a> Waiting<'a> {
         };
         match (&view.slot, &place.watch, &view.standing) {
             (Slot::Record(record), Watch::Session(before), Standing::Held { .. }) => {
-                record.lock_id == before.as_str()
+                record.lock_id == before.as_str() || !self.store.is_alive(self.name, before)
             }
             _ => true,
         }

@@ -122,7 +122,7 @@ fn unrenewable(script: &str, error: &str) {
     }
     let sandbox = sandbox();
     // The first rename is the admission; renewals replace, with another call or another count.
-    let renewals = [format!("renameat:error={error}"), format!("renameat2:error={error}:when=2+")];
+    let renewals = [format!("renameat:error={error}"), format!("renameat2:error={error}:when=3+")];
     let renewals: Vec<&str> = renewals.iter().map(String::as_str).collect();
     let mut guard =
         start(with_script(&mut traced(&sandbox, &renewals, &["guard", "x", "--ttl", "2s"]), script));

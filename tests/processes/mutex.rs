@@ -11,7 +11,7 @@ use crate::helpers::{
 
 /// Starts a guard that stops right after it has put its record in place, with the mutex. Returns its process.
 fn stopped_inside(sandbox: &Sandbox, script: &str) -> (Running, i32) {
-    let stop = ["renameat2:signal=STOP:when=1"];
+    let stop = ["renameat2:signal=STOP:when=2"];
     let guard = start(with_script(&mut traced(sandbox, &stop, &["guard", "x"]), script));
     eventually("it is stopped in its transition", || calls(sandbox).contains("stopped by SIGSTOP"));
     let pid = holder_pid(sandbox, "x");

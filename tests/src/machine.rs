@@ -289,8 +289,8 @@ impl Host for Machine {
         Ok(Box::new(HookedStripe { real: Some(real), hooks: Arc::clone(&self.hooks) }))
     }
 
-    fn create_session(&self, file: &str) -> io::Result<Box<dyn SessionFile>> {
-        let real = self.real.create_session(file)?;
+    fn create_session(&self, file: &str, stripe: usize) -> io::Result<Box<dyn SessionFile>> {
+        let real = self.real.create_session(file, stripe)?;
         Ok(match &self.clock {
             None => real,
             Some(clock) => Box::new(TimedFile { file: file.to_owned(), real, clock: Arc::clone(clock) }),

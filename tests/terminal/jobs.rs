@@ -3,7 +3,7 @@
 use lokt_tests::sandbox::eventually;
 use rustix::process::{Signal, kill_process};
 
-use crate::pty::{AWAIT, CTRL_BACKSLASH, CTRL_C, Pty, script};
+use crate::pty::{AWAIT, CTRL_BACKSLASH, CTRL_C, CTRL_Z, Pty, script};
 
 /// Says which lines it reads, up to an empty one.
 pub const ECHO: &str = "echo ready; while read -r line && [ $line ]; do echo got-$line.; done";
@@ -150,13 +150,18 @@ fn jobs_of_a_guarded_shell_are_its_own() {
     script(&pty.sandbox, "inner", "echo ready; read -r line");
     pty.line("bash inner");
     pty.expect("ready");
-    pty.suspend();
+    pty.send(CTRL_Z);
+    pty.expect("Stopped");
+    pty.prompt();
     pty.line("suspend");
     pty.expect("Stopped");
     pty.prompt();
     pty.foreground();
     assert_eq!(pty.answer("echo in-$(jobs -s | wc -l)-", "in-"), "1", "its job is still stopped");
-    pty.line("kill -9 %1; wait %1 2> /dev/null; exit");
+    pty.line("exit");
+    pty.expect("There are stopped jobs.");
+    pty.prompt();
+    pty.line("exit");
     pty.prompt();
     assert_eq!(pty.answer("echo out-$LOKT_NAME-", "out-"), "", "this is the outer one");
 }

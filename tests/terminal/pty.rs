@@ -10,7 +10,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use lokt_tests::sandbox::{Output, Sandbox};
+use lokt_tests::sandbox::{Output, Sandbox, eventually};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, Signal, ioctl_tiocsctty, kill_process, setsid};
@@ -158,11 +158,14 @@ impl Pty {
         answer
     }
 
-    /// Ctrl-Z, until the shell is back.
+    /// Ctrl-Z, until the shell is back and the whole job is stopped: one that is still on its way to its stop can
+    /// take the next line from the shell.
     pub fn suspend(&mut self) {
         self.send(CTRL_Z);
         self.expect("Stopped");
         self.prompt();
+        let running = |pid: &Pid| !matches!(stat(*pid, 0).as_deref(), None | Some("T" | "Z" | "X"));
+        eventually("all of the job stops", || !self.session().iter().any(running));
     }
 
     /// `fg`, until the shell has said whom it has continued.
@@ -217,6 +220,17 @@ impl Pty {
     }
 }
 
+impl Pty {
+    /// Whoever else is of the leader's session.
+    fn session(&self) -> Vec<Pid> {
+        let leader = self.leader.id().to_string();
+        let entries = fs::read_dir("/proc").unwrap().flatten();
+        let pids = entries.filter_map(|entry| entry.file_name().to_string_lossy().parse().ok());
+        let pids = pids.filter_map(Pid::from_raw).filter(|pid| *pid != Pid::from_child(&self.leader));
+        pids.filter(|pid| stat(*pid, 3).as_deref() == Some(&leader)).collect()
+    }
+}
+
 /// The `n`th field of `/proc/PID/stat` behind the name: 0 is the state, 3 the session.
 fn stat(pid: Pid, n: usize) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
@@ -232,11 +246,8 @@ impl Drop for Pty {
     fn drop(&mut self) {
         // Hangs up, so that all that is left on the terminal ends; what is stopped or deaf too.
         self.master = None;
-        for entry in fs::read_dir("/proc").unwrap().flatten() {
-            let pid = entry.file_name().to_string_lossy().parse().ok().and_then(Pid::from_raw);
-            if let Some(pid) = pid.filter(|pid| stat(*pid, 3) == Some(self.leader.id().to_string())) {
-                let _ = kill_process(pid, Signal::KILL);
-            }
+        for pid in self.session() {
+            let _ = kill_process(pid, Signal::KILL);
         }
         let _ = self.leader.kill();
         let _ = self.leader.wait();

@@ -49,6 +49,9 @@ pub(super) fn exclusive_within(file: File, patience: Duration) -> io::Result<Opt
         if try_exclusive(&file)? {
             return Ok(Some(file));
         }
+        if patience.is_zero() {
+            return Ok(None);
+        }
         thread::yield_now();
     }
     let (served, service) = mpsc::sync_channel(0);

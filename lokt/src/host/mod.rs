@@ -242,13 +242,13 @@ pub trait Host: Send + Sync + 'static {
     /// [`StripeError`].
     fn lock_stripe(&self, stripe: usize, patience: Duration) -> Result<Box<dyn Stripe>, StripeError>;
 
-    /// Creates a session's file and takes its flock. The caller holds the name's mutex, so that no sweep finds
-    /// the file before its flock is held.
+    /// Creates a session's file, whose flock is held from the first moment at which it can be seen. The caller
+    /// holds the mutex `stripe`.
     ///
     /// # Errors
     ///
     /// Whatever the file system says.
-    fn create_session(&self, file: &str) -> io::Result<Box<dyn SessionFile>>;
+    fn create_session(&self, file: &str, stripe: usize) -> io::Result<Box<dyn SessionFile>>;
 
     /// Looks whether a session lives; if its file is known, no other counts. Missing is not dead.
     fn probe_session(&self, file: &str, identity: Option<u64>) -> SessionState;

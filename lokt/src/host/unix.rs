@@ -10,11 +10,14 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
-use rustix::fs::{FileType, Mode, OFlags, fstat, mknodat, openat};
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, RenameFlags, fstat, mknodat, openat, renameat_with, unlinkat,
+};
+use rustix::io::Errno;
 use rustix::process::{PidfdFlags, pidfd_open};
 
 use super::clock::{boottime, clock_id, monotonic};
-use super::dirs::RootDir;
+use super::dirs::{Handle, RootDir};
 use super::files::named;
 use super::session_file::Fifo;
 use super::{
@@ -23,10 +26,14 @@ use super::{
 };
 use crate::protocol::{ClockId, Name, Now};
 
+/// How a session's file is opened: it must not be followed elsewhere, waited for, or inherited by chance.
+const SESSION: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
+
 /// This machine, with one directory as root.
 pub struct UnixHost {
     files: RootDir,
     clock: OnceLock<ClockId>,
+    local: OnceLock<bool>,
     watched: Arc<Watched>,
 }
 
@@ -43,7 +50,12 @@ struct UnixStripe {
 impl UnixHost {
     /// The machine, with `root` as the lock directory.
     pub fn new(root: PathBuf) -> Self {
-        Self { files: RootDir::new(root), clock: OnceLock::new(), watched: Arc::default() }
+        Self {
+            files: RootDir::new(root),
+            clock: OnceLock::new(),
+            local: OnceLock::new(),
+            watched: Arc::default(),
+        }
     }
 
     /// The lock directory.
@@ -51,10 +63,28 @@ impl UnixHost {
         self.files.path()
     }
 
+    fn make_fifo(&self, dir: &Handle<'_>, name: &str) -> io::Result<Fifo> {
+        let mode = Mode::from_raw_mode(0o600);
+        match mknodat(dir, name, FileType::Fifo, mode, 0) {
+            // Left by a process that died in here; we hold its mutex.
+            Err(Errno::EXIST) => {
+                unlinkat(dir, name, AtFlags::empty())?;
+                mknodat(dir, name, FileType::Fifo, mode, 0)?;
+            }
+            other => other?,
+        }
+        let fd = openat(dir, name, OFlags::RDWR | SESSION, Mode::empty())?;
+        self.files.share(&fd)?;
+        let fifo = Fifo(File::from(fd));
+        match flock::try_exclusive(&fifo.0)? {
+            true => Ok(fifo),
+            false => Err(io::Error::other("a file that was just made is locked")),
+        }
+    }
+
     fn open_session(&self, file: &str, access: OFlags) -> io::Result<OwnedFd> {
         let sessions = self.files.open_dir(Dir::Sessions)?;
-        let flags = access | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let fd = openat(&sessions, file, flags, Mode::empty())?;
+        let fd = openat(&sessions, file, access | SESSION, Mode::empty())?;
         match FileType::from_raw_mode(fstat(&fd)?.st_mode) {
             FileType::Fifo => Ok(fd),
             _ => Err(io::Error::from(io::ErrorKind::InvalidData)),
@@ -69,7 +99,7 @@ impl Host for UnixHost {
     }
 
     fn is_local(&self) -> bool {
-        self.files.is_local()
+        *self.local.get_or_init(|| self.files.is_local())
     }
 
     fn prepare(&self) -> io::Result<()> {
@@ -128,28 +158,34 @@ impl Host for UnixHost {
         }
     }
 
-    fn create_session(&self, file: &str) -> io::Result<Box<dyn SessionFile>> {
-        let sessions = self.files.open_dir(Dir::Sessions)?;
-        mknodat(&sessions, file, FileType::Fifo, Mode::from_raw_mode(0o600), 0)?;
-        let fd = self.open_session(file, OFlags::RDWR)?;
-        self.files.share(&fd)?;
-        let fifo = Fifo(File::from(fd));
-        if flock::try_exclusive(&fifo.0)? {
-            return Ok(Box::new(fifo));
+    fn create_session(&self, file: &str, stripe: usize) -> io::Result<Box<dyn SessionFile>> {
+        let (stripes, sessions) = (self.files.open_dir(Dir::Stripes)?, self.files.open_dir(Dir::Sessions)?);
+        let hidden = format!("{stripe:02x}.new");
+        let made = self.make_fifo(&stripes, &hidden).and_then(|fifo| {
+            renameat_with(&stripes, hidden.as_str(), &sessions, file, RenameFlags::NOREPLACE)?;
+            Ok(fifo)
+        });
+        match made {
+            Ok(fifo) => Ok(Box::new(fifo)),
+            Err(error) => {
+                let _ = unlinkat(&stripes, hidden.as_str(), AtFlags::empty());
+                Err(named(&error, "create", &self.files.path_of(Dir::Sessions, file)))
+            }
         }
-        Err(io::Error::other("a session file that was just made is locked"))
     }
 
     fn probe_session(&self, file: &str, identity: Option<u64>) -> SessionState {
-        let Ok(fd) = self.open_session(file, OFlags::RDONLY) else {
-            return SessionState::Missing;
+        let fd = match self.open_session(file, OFlags::RDONLY) {
+            Ok(fd) => fd,
+            Err(error) if is_none_of_ours(&error) => return SessionState::Missing,
+            // Out of descriptors, or of memory: that is no news of the session.
+            Err(_) => return SessionState::Locked,
         };
-        if identity.is_some_and(|identity| fstat(&fd).map_or(true, |stat| stat.st_ino != identity)) {
+        if identity.is_some_and(|identity| fstat(&fd).is_ok_and(|stat| stat.st_ino != identity)) {
             return SessionState::Missing;
         }
         match flock::is_locked(&File::from(fd)) {
             Ok(false) => SessionState::Unlocked,
-            // Doubt counts as life.
             Ok(true) | Err(_) => SessionState::Locked,
         }
     }
@@ -192,7 +228,7 @@ impl Host for UnixHost {
         };
         self.watched.watch(format!("process {pid}"), bell, move || {
             let mut fds = [rustix::event::PollFd::new(&process, rustix::event::PollFlags::IN)];
-            while rustix::event::poll(&mut fds, None) == Err(rustix::io::Errno::INTR) {}
+            while rustix::event::poll(&mut fds, None) == Err(Errno::INTR) {}
         })
     }
 
@@ -209,6 +245,13 @@ impl Host for UnixHost {
         }
         bytes
     }
+}
+
+/// Whether opening a session's file failed because there is none, or something else in its place.
+fn is_none_of_ours(error: &io::Error) -> bool {
+    let strange = [Errno::LOOP, Errno::NXIO, Errno::ISDIR, Errno::NOTDIR].map(Errno::raw_os_error);
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData)
+        || error.raw_os_error().is_some_and(|raw| strange.contains(&raw))
 }
 
 impl Watched {

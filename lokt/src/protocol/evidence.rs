@@ -50,14 +50,14 @@ pub struct Freeze {
 impl Freeze {
     /// The freeze in `slot`, if it is in force. A corrupt one binds nobody, as in the Go tool; one that can't be
     /// read, or is of a newer version, does.
-    pub fn in_force(slot: Slot, now: &Now) -> Option<Self> {
+    pub fn in_force(slot: Slot, now: &Now, earlier_boot: bool) -> Option<Self> {
         let record = match slot {
             Slot::Record(record) => record,
             Slot::Newer(version) => Box::new(unknown_freeze(format!("of a newer version, {version}"))),
             Slot::Unreadable(why) => Box::new(unknown_freeze(format!("not to be read: {why}"))),
             Slot::Empty | Slot::Torn | Slot::Corrupt(_) => return None,
         };
-        let lapse = lapse(&record, now, Duration::ZERO, true);
+        let lapse = lapse(&record, now, Duration::ZERO, earlier_boot);
         (!lapse.has_lapsed()).then(|| Self { left: lapse.left(), record })
     }
 }

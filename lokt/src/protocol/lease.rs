@@ -102,7 +102,8 @@ pub struct Beat {
 impl Beat {
     /// The rhythm for `ttl`, when a command is given at most `kill_after` to end by itself.
     pub fn new(ttl: Duration, kill_after: Duration) -> Self {
-        let margin = (ttl / 4).min(kill_after + kill_after / 4 + Duration::from_millis(100));
+        let margin = (ttl / 4)
+            .min(kill_after.saturating_add(kill_after / 4).saturating_add(Duration::from_millis(100)));
         Self {
             interval: (ttl / 2).max(MIN_BEAT),
             retry: (ttl / 40).clamp(Duration::from_millis(20), Duration::from_millis(250)),

@@ -258,9 +258,9 @@ fn nobody_overtakes_the_line_and_a_freeze_admits_nobody() {
     free.ahead = 2;
     let refused = decide("x", &acquire, &free, &at(0));
     assert_eq!(refused, Decision::Refuse(Refusal::Queued { ahead: 2 }));
-    free.freeze = Freeze::in_force(slot(admitted(Kind::Freeze, Some(TTL))), &at(59));
+    free.freeze = Freeze::in_force(slot(admitted(Kind::Freeze, Some(TTL))), &at(59), false);
     assert!(matches!(decide("x", &acquire, &free, &at(59)), Decision::Refuse(Refusal::Frozen(_))));
-    assert_eq!(Freeze::in_force(slot(admitted(Kind::Freeze, Some(TTL))), &at(60)), None);
+    assert_eq!(Freeze::in_force(slot(admitted(Kind::Freeze, Some(TTL))), &at(60), false), None);
 }
 
 #[test]

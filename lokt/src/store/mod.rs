@@ -61,8 +61,8 @@ pub enum Turn<'a> {
     Waiting {
         /// The place it has.
         ticket: Option<&'a Ticket>,
-        /// The first in line, if it has left the lock lying free for so long that it may be passed over.
-        silent: Option<&'a LockId>,
+        /// Those before it have left the lock lying free for so long that it may pass them over.
+        silent: bool,
     },
 }
 
@@ -195,6 +195,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Rings `bell` when what a waiter sleeps on has ended; `false` if the store can't tell.
     fn watch(&self, name: &Name, watch: &Watch, bell: &Arc<dyn SessionFile>) -> bool;
+
+    /// Whether the session of a waiter or a holder lives, as far as can be told.
+    fn is_alive(&self, name: &Name, lock_id: &LockId) -> bool;
 
     /// Wakes the first `count` in line, so that they learn where they stand.
     fn wake_line(&self, name: &Name, count: usize);

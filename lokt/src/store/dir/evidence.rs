@@ -61,13 +61,18 @@ impl DirStore {
     fn freeze(&self, name: &Name, now: &Now) -> Option<Freeze> {
         match self.read_slot(Dir::Freezes, &Self::record_file(name)) {
             Slot::Empty => {}
-            slot => return Freeze::in_force(slot, now),
+            slot => return self.freeze_in(slot, now),
         }
         match self.read_slot(Dir::Locks, &format!("freeze-{name}.json")) {
             // A lock of ours may bear such a name.
             Slot::Record(record) if record.kind.is_some() => None,
-            slot => Freeze::in_force(slot, now),
+            slot => self.freeze_in(slot, now),
         }
+    }
+
+    fn freeze_in(&self, slot: Slot, now: &Now) -> Option<Freeze> {
+        let earlier_boot = matches!(&slot, Slot::Record(record) if self.is_of_earlier_boot(record, now));
+        Freeze::in_force(slot, now, earlier_boot)
     }
 
     /// Whether the record was written before this machine last booted. Only certain if no other machine can
@@ -101,9 +106,11 @@ impl DirStore {
         };
         match self.host.probe_session(&Self::session_file(name, &id), record.session_ino) {
             SessionState::Locked => Liveness::Alive,
-            // Another kernel's flock need not be visible here.
-            SessionState::Unlocked if self.is_of_this_boot(record, now) => Liveness::Dead,
-            SessionState::Unlocked | SessionState::Missing => Liveness::Unknown,
+            // Another kernel's flock need not be visible here; nor one through another mount of a network's.
+            SessionState::Unlocked if !self.is_of_this_boot(record, now) => Liveness::Unknown,
+            SessionState::Unlocked if self.host.is_local() => Liveness::Dead,
+            SessionState::Unlocked => self.process_liveness(record, now),
+            SessionState::Missing => Liveness::Unknown,
         }
     }
 
@@ -127,8 +134,9 @@ impl DirStore {
 
     /// Whether a session of this name lives that is not merely waiting.
     fn has_survivors(&self, name: &Name) -> bool {
-        let waiting = self.tickets(name).unwrap_or_default();
-        let sessions = self.host.list(Dir::Sessions).unwrap_or_default();
+        let (Ok(waiting), Ok(sessions)) = (self.tickets(name), self.host.list(Dir::Sessions)) else {
+            return true;
+        };
         sessions
             .iter()
             .filter_map(|file| split_session(file))

@@ -33,40 +33,55 @@ impl DirStore {
         Ok(tickets)
     }
 
-    /// How many waiters stand before the asker and are ready to go. Stops counting at the first.
+    /// How many waiters stand before the asker and are ready to go. Stops counting at the first, and rings it.
     ///
     /// Whoever is dead, is stopped, or has been silent for too long is put out of line on the way: its place
     /// holds up the others, and it can take a new one when it runs again.
-    pub(super) fn ready_ahead(&self, name: &Name, turn: &Turn<'_>) -> usize {
+    pub(super) fn ready_ahead(&self, name: &Name, turn: &Turn<'_>) -> io::Result<usize> {
         let (own, silent) = match turn {
-            Turn::Passing => (None, None),
+            Turn::Passing => (None, false),
             Turn::Waiting { ticket, silent } => (*ticket, *silent),
         };
-        let tickets = self.tickets(name).unwrap_or_default();
+        let tickets = self.tickets(name)?;
+        // One who was put out of line stands behind everybody.
+        let own = own.filter(|own| tickets.contains(&(own.number, own.lock_id.clone())));
         let before = tickets.iter().take_while(|(number, _)| own.is_none_or(|own| *number < own.number));
         for (number, id) in before {
-            if self.lives(name, id) && silent != Some(id) && !self.is_stopped(name, *number, id) {
+            if !silent && self.lives(name, id) && !self.is_stopped(name, *number, id) {
                 // It may sleep on one that has just been put out of line.
                 self.host.ring_session(&Self::session_file(name, id));
-                return 1;
+                return Ok(1);
             }
             self.put_out_of_line(name, *number, id);
         }
-        0
+        Ok(0)
     }
 
+    /// Takes a ticket away; the waiter is told, and a dead one leaves nothing behind.
     pub(super) fn put_out_of_line(&self, name: &Name, number: u64, id: &LockId) {
         let _ = self.host.remove(Dir::Line(name), &ticket_file(number, id), false);
         if self.lives(name, id) {
             self.host.ring_session(&Self::session_file(name, id));
-        } else {
+        } else if !self.may_be_recorded(name, id) {
             self.remove_session(name, id);
         }
     }
 
+    /// Whether a session's file may be the one that the record names: then it is what proves the holder dead.
+    pub(super) fn may_be_recorded(&self, name: &Name, id: &LockId) -> bool {
+        match self.read_record(name) {
+            Slot::Empty => false,
+            Slot::Record(record) => record.lock_id == id.as_str(),
+            // It may be the one of a record that can't be read.
+            _ => true,
+        }
+    }
+
     fn is_stopped(&self, name: &Name, number: u64, id: &LockId) -> bool {
-        self.read_ticket(name, number, id)
-            .is_some_and(|waiter| waiter.pid_ns == self.identity.pid_ns && self.host.is_stopped(waiter.pid))
+        let me = &self.identity;
+        self.read_ticket(name, number, id).is_some_and(|waiter| {
+            waiter.pid_ns == me.pid_ns && waiter.host == me.host && self.host.is_stopped(waiter.pid)
+        })
     }
 
     /// Takes a place, or finds out about the one that `own` is.
@@ -101,7 +116,7 @@ impl DirStore {
             ticket,
             ahead,
             first: before.first().filter(|_| ahead > 0).map(|(_, id)| id.clone()),
-            watch: nearest.map_or_else(|| watch_holder(evidence), |(_, id)| Watch::Session(id.clone())),
+            watch: nearest.map_or_else(|| self.watch_holder(evidence), |(_, id)| Watch::Session(id.clone())),
         })
     }
 
@@ -142,6 +157,20 @@ impl DirStore {
         Ok(Ticket { number, lock_id, session })
     }
 
+    /// What the first in line sleeps on.
+    fn watch_holder(&self, evidence: &Evidence) -> Watch {
+        let Slot::Record(record) = &evidence.slot else {
+            return Watch::Doorbell;
+        };
+        let visible = record.pid_ns == self.identity.pid_ns && record.host == self.identity.host;
+        match (record.kind, record.id()) {
+            (Some(Kind::Guard), Some(id)) => Watch::Session(id),
+            (Some(Kind::Manual), _) if record.pid > 0 && visible => Watch::Process(record.pid),
+            (None, _) => Watch::Poll,
+            _ => Watch::Doorbell,
+        }
+    }
+
     pub(super) fn read_ticket(&self, name: &Name, number: u64, id: &LockId) -> Option<Waiter> {
         let content = self.host.read(Dir::Line(name), &ticket_file(number, id), 64 * 1024).ok()??;
         serde_json::from_slice(&content.bytes).ok()
@@ -153,19 +182,6 @@ impl DirStore {
             let _ = self.host.remove(Dir::Line(name), &ticket_file(ticket.number, &ticket.lock_id), false);
             self.host.remove_line(name);
         }
-    }
-}
-
-/// What the first in line sleeps on.
-fn watch_holder(evidence: &Evidence) -> Watch {
-    let Slot::Record(record) = &evidence.slot else {
-        return Watch::Doorbell;
-    };
-    match (record.kind, record.id()) {
-        (Some(Kind::Guard), Some(id)) => Watch::Session(id),
-        (Some(Kind::Manual), _) if record.pid > 0 => Watch::Process(record.pid),
-        (None, _) => Watch::Poll,
-        _ => Watch::Doorbell,
     }
 }
 

@@ -78,9 +78,16 @@ impl DirStore {
     }
 
     fn remove_record(&self, name: &Name, displaced: &Displaced) -> Result<(), Error> {
-        let manual = displaced.record.as_ref().is_none_or(|r| r.kind != Some(Kind::Guard));
-        let removed = self.host.remove(Dir::Locks, &Self::record_file(name), manual);
-        removed.map(drop).map_err(|error| Error::io("release", name, error))
+        let sync = displaced.record.as_ref().is_none_or(|record| record.kind != Some(Kind::Guard));
+        match self.host.remove(Dir::Locks, &Self::record_file(name), sync) {
+            Ok(_) => Ok(()),
+            // It is gone, for all who live: what follows from that must follow.
+            Err(error) if self.read_record(name) == Slot::Empty => {
+                (self.warn)(&format!("lock \"{name}\" may be back after a power cut: {error}"));
+                Ok(())
+            }
+            Err(error) => Err(Error::io("release", name, error)),
+        }
     }
 
     fn log(&self, event: &Event) {
@@ -121,7 +128,7 @@ impl DirStore {
     }
 
     fn make_session(&self, name: &Name, id: &LockId) -> io::Result<Arc<dyn SessionFile>> {
-        Ok(self.host.create_session(&Self::session_file(name, id))?.into())
+        Ok(self.host.create_session(&Self::session_file(name, id), stripe_of(name))?.into())
     }
 
     /// A write that failed leaves nothing behind, whatever of it has come about.
@@ -156,14 +163,14 @@ impl DirStore {
         evidence: &mut Evidence,
         turn: &Turn<'_>,
         now: &Now,
-    ) -> Decision {
+    ) -> io::Result<Decision> {
         let decision = decide(name.as_str(), request, evidence, now);
         if !matches!(decision, Decision::Admit { .. }) {
-            return decision;
+            return Ok(decision);
         }
         // Only now does it matter who of the line is ready.
-        evidence.ahead = self.ready_ahead(name, turn);
-        if evidence.ahead == 0 { decision } else { decide(name.as_str(), request, evidence, now) }
+        evidence.ahead = self.ready_ahead(name, turn)?;
+        Ok(if evidence.ahead == 0 { decision } else { decide(name.as_str(), request, evidence, now) })
     }
 
     fn refused(
@@ -222,7 +229,8 @@ impl Store for DirStore {
             let mut tokens = token::Counter::read(stripe.as_ref(), &now).map_err(failed)?;
             evidence.next_token = tokens.next();
             let request = Request::Acquire(claim.clone(), manner);
-            match self.decide_claim(name, &request, &mut evidence, turn, &now) {
+            let decided = self.decide_claim(name, &request, &mut evidence, turn, &now);
+            match decided.map_err(failed)? {
                 Decision::Admit { record, displaced } => {
                     let token = record.token.unwrap_or_default();
                     tokens.hand_out(token, stripe.as_mut()).map_err(failed)?;
@@ -230,11 +238,12 @@ impl Store for DirStore {
                         Turn::Waiting { ticket, .. } => *ticket,
                         Turn::Passing => None,
                     };
+                    // First: a ticket beside the record of one who then dies would be taken for a waiter's.
+                    self.drop_ticket(name, ticket);
                     match self.admit(name, record, displaced.as_ref(), ticket) {
                         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                         Err(error) => return Err(failed(error)),
                         Ok(admission) => {
-                            self.drop_ticket(name, ticket);
                             self.log_admission(name, &admission.record, displaced.as_ref(), &now);
                             displaced.iter().for_each(|gone| self.settle_displaced(name, gone));
                             return Ok(Answer::Admitted(admission));
@@ -278,12 +287,10 @@ impl Store for DirStore {
         }
         if let Decision::Remove(gone) = &decision {
             self.settle_displaced(name, gone);
-            drop(stripe);
-            // A guard's own end wakes its successor by itself: its flock is what the successor sleeps on.
-            if !matches!(gone.authority, Some(Authority::Session(_))) {
-                self.wake_line(name, 1);
-            }
+            // It is the first's turn; whoever is dead or stopped makes way for it now, not when somebody looks.
+            let _ = self.ready_ahead(name, &Turn::Passing);
         }
+        drop(stripe);
         Ok(decision)
     }
 
@@ -335,6 +342,10 @@ impl Store for DirStore {
         }
     }
 
+    fn is_alive(&self, name: &Name, lock_id: &LockId) -> bool {
+        self.lives(name, lock_id)
+    }
+
     fn wake_line(&self, name: &Name, count: usize) {
         let tickets = self.tickets(name).unwrap_or_default();
         for (_, id) in tickets.iter().filter(|(_, id)| self.lives(name, id)).take(count) {
@@ -378,15 +389,21 @@ impl DirStore {
         let _ = self.host.remove(Dir::Sessions, &Self::session_file(name, lock_id), false);
     }
 
+    /// Whether a waiter lives. Doubt counts as life: somebody who really is gone is passed over in time.
     fn lives(&self, name: &Name, lock_id: &LockId) -> bool {
-        self.host.probe_session(&Self::session_file(name, lock_id), None) == SessionState::Locked
+        match self.host.probe_session(&Self::session_file(name, lock_id), None) {
+            SessionState::Locked => true,
+            // Another machine's flock can't be seen from here.
+            SessionState::Unlocked => !self.host.is_local(),
+            SessionState::Missing => false,
+        }
     }
 }
 
-/// The mutex of a name: FNV-1a over its bytes.
+/// The mutex of a name: FNV-1a over its bytes. Two names that are one file where case does not count have the same.
 fn stripe_of(name: &Name) -> usize {
     let hash = name.as_str().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        (hash ^ u64::from(byte.to_ascii_lowercase())).wrapping_mul(0x0100_0000_01b3)
     });
     (hash % STRIPES as u64) as usize
 }

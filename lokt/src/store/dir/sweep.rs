@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::evidence::split_session;
 use super::{Asked, DirStore, Name, STRIPES, Stripe};
 use crate::host::{Dir, SessionState};
-use crate::protocol::{Decision, LockId, Now, Request, Slot};
+use crate::protocol::{Decision, LockId, Now, Request};
 use crate::store::Store;
 
 /// The mutex of the sweep itself, beyond those of the names. Its file says when the next one is due.
@@ -85,15 +85,8 @@ impl DirStore {
         let Ok(_stripe) = self.locked(&name, PATIENCE) else {
             return;
         };
-        let now = self.host.now();
-        let evidence = self.gather(&name, None, &now);
-        let recorded = match &evidence.slot {
-            Slot::Empty => false,
-            Slot::Record(record) => record.lock_id == id.as_str(),
-            // It may be the one of a record that can't be read.
-            _ => true,
-        };
-        if !recorded && self.host.probe_session(file, None) == SessionState::Unlocked {
+        let unlocked = self.host.probe_session(file, None) == SessionState::Unlocked;
+        if unlocked && !self.may_be_recorded(&name, &id) {
             self.remove_session(&name, &id);
         }
     }

@@ -58,12 +58,18 @@ impl Counter {
 
     /// Notes that `token` is handed out, so that the next is larger.
     pub(super) fn hand_out(&mut self, token: u64, stripe: &mut dyn Stripe) -> io::Result<()> {
+        let before = self.content();
         self.next = token.saturating_add(1);
         let reserve = self.next > self.reserved;
         if reserve {
             self.reserved = self.next.saturating_add(BLOCK);
         }
-        stripe.write(&self.content(), reserve)
+        let written = stripe.write(&self.content(), reserve);
+        if written.is_err() && reserve {
+            // A block that is not synced is not reserved: the next one must not take it for that.
+            let _ = stripe.write(&before, false);
+        }
+        written
     }
 
     fn content(&self) -> Vec<u8> {
