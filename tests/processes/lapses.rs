@@ -121,7 +121,7 @@ fn unrenewable(script: &str, error: &str) {
         return;
     }
     let sandbox = sandbox();
-    // The first rename is the admission; renewals replace, with another call or another count.
+    // The first two renames are the admission (its session, its record); renewals replace, with another call or another count.
     let renewals = [format!("renameat:error={error}"), format!("renameat2:error={error}:when=3+")];
     let renewals: Vec<&str> = renewals.iter().map(String::as_str).collect();
     let mut guard =

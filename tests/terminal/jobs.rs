@@ -217,3 +217,22 @@ fn a_redirected_command_may_still_ask_on_the_terminal() {
         std::fs::read_to_string(pty.sandbox.work().join("out")).is_ok_and(|out| out == "got-hello\n")
     });
 }
+
+#[test]
+fn a_command_treats_signals_as_it_would_without_a_guard() {
+    let mut pty = Pty::shell();
+    script(
+        &pty.sandbox,
+        "cmd",
+        "while read -r line; do [[ $line == Sig* ]] && echo $line; done < /proc/$$/status",
+    );
+    pty.line("bash cmd > bare; $LOKT guard x -- bash cmd > guarded");
+    pty.prompt();
+    let [bare, guarded] = ["bare", "guarded"].map(|file| {
+        let text = std::fs::read_to_string(pty.sandbox.work().join(file)).unwrap();
+        // The queue's length is everybody's.
+        text.lines().filter(|line| !line.starts_with("SigQ")).map(str::to_owned).collect::<Vec<_>>()
+    });
+    assert_eq!(bare.len(), 4, "pending, blocked, ignored, caught");
+    assert_eq!(guarded, bare);
+}
