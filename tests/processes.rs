@@ -8,6 +8,8 @@
     reason = "tests start programs, read clocks, and end at the first surprise"
 )]
 
+#[path = "processes/admissions.rs"]
+mod admissions;
 #[path = "processes/commands.rs"]
 mod commands;
 #[path = "processes/forced.rs"]

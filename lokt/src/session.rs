@@ -132,6 +132,11 @@ impl Session {
         self.shared.state().deadline
     }
 
+    /// From when on the lease is too near its lapse for anything to go on under it.
+    pub(crate) fn give_up_at(&self) -> Option<Duration> {
+        Some(self.deadline()?.saturating_sub(self.beat()?.margin))
+    }
+
     /// Whether it was found to be lost.
     pub fn is_lost(&self) -> bool {
         self.shared.state().lost
@@ -183,6 +188,12 @@ impl Session {
     /// [`Error::is_lost`] if it was lost before; or the record could not be removed.
     pub fn release(mut self) -> Result<(), Error> {
         self.end()
+    }
+
+    /// Ends without releasing: whoever else has the session's descriptor keeps the lock until he is gone.
+    pub(crate) fn abandon(self) {
+        self.shared.state().ended = true;
+        self.shared.file.ring();
     }
 
     fn end(&mut self) -> Result<(), Error> {

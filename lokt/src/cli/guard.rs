@@ -2,20 +2,17 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-
 use super::exit::Exit;
-use super::output::{Report, say};
+use super::output::{Report, say_soon};
 use super::values::{Wanted, duration};
 use super::waiting::Watcher;
 use crate::guard::{self, OnLost, Policy};
+use crate::host::environment;
 use crate::host::signals::Signals;
-use crate::{Error, KILL_AFTER, Locks, inside};
-
-/// How long a message may take to find room on stderr.
-const PATIENCE: Duration = Duration::from_millis(100);
+use crate::{Error, KILL_AFTER, Locks, inside, words};
 
 /// Run a command under a lock
 ///
@@ -76,21 +73,12 @@ pub(super) fn run(locks: &Locks, args: &Args) -> Result<Report, Error> {
         Lost::Warn => OnLost::Warn,
     };
     let policy = Policy { on_lost, kill_after };
-    let ended = guard::run(session, &args.command, policy, &signals, &tell);
+    let ended = guard::run(session, &args.command, policy, &signals, &say_soon);
     super::tidy(locks);
     Ok(match ended {
         Ok(ended) => Report::silent(ended.into()),
         Err(error) => not_started(&args.command, &error),
     })
-}
-
-/// Says it, if that can be done at once: a guard that writes into a full pipe would neglect its command.
-fn tell(message: &str) {
-    let stderr = rustix::stdio::stderr();
-    let patience = Timespec::try_from(PATIENCE).ok();
-    if poll(&mut [PollFd::new(&stderr, PollFlags::OUT)], patience.as_ref()) != Ok(0) {
-        say(message);
-    }
 }
 
 fn denied(args: &Args, watcher: &Watcher<'_>, error: &Error) -> Report {
@@ -108,7 +96,21 @@ fn not_started(command: &[OsString], error: &io::Error) -> Report {
     let program = command.first().map(|program| program.to_string_lossy()).unwrap_or_default();
     let (exit, why) = match error.kind() {
         io::ErrorKind::NotFound => (Exit::NoCommand, "command not found".to_owned()),
-        _ => (Exit::NotExecutable, error.to_string()),
+        // The search went through a directory that may not be searched.
+        io::ErrorKind::PermissionDenied if !is_anywhere(command) => {
+            (Exit::NoCommand, "command not found".to_owned())
+        }
+        _ => (Exit::NotExecutable, words::cause(error)),
     };
     Report { messages: vec![format!("failed to run {program}: {why}")], ..Report::silent(exit) }
+}
+
+/// Whether there is a file of the command's name where it names one, or anywhere in the search path.
+fn is_anywhere(command: &[OsString]) -> bool {
+    let Some(program) = command.first().map(Path::new) else {
+        return false;
+    };
+    let path = environment("PATH").unwrap_or_default();
+    let named = program.components().count() > 1 || program.is_absolute();
+    named || path.split(':').any(|dir| Path::new(dir).join(program).symlink_metadata().is_ok())
 }

@@ -99,7 +99,7 @@ fn run(command: Command) -> Exit {
 fn open() -> Result<Locks, Error> {
     let root = Root::discover().map_err(Error::root)?;
     let host = Arc::new(UnixHost::new(root.path));
-    let warn = Arc::new(|warning: &str| output::say(&format!("warning: {warning}")));
+    let warn = Arc::new(|warning: &str| output::say_soon(&format!("warning: {warning}")));
     Ok(Locks::with_host(host, Identity::current(), warn))
 }
 

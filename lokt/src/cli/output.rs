@@ -3,12 +3,18 @@
 #![expect(clippy::disallowed_methods, reason = "this is the door")]
 
 use std::io::Write;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use serde_json::{Map, Value, json};
 
 use super::exit::Exit;
 use crate::protocol::{Abandoned, Lapse, Liveness, Name, Now, Record, Refusal, Standing};
 use crate::{Error, words};
+
+/// How long a message may take to find room on stderr.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// What a command has to say, once.
 pub(super) struct Report {
@@ -109,8 +115,25 @@ pub(super) fn say(message: &str) {
     let _ = std::io::stderr().write_all(line.as_bytes());
 }
 
+/// Says it, if that can be done soon: whoever has something to attend to must not wait for a full pipe, or for a
+/// terminal that was told to hold (Ctrl-S).
+pub(super) fn say_soon(message: &str) {
+    if has_room(PATIENCE) {
+        say(message);
+    }
+}
+
+fn has_room(patience: Duration) -> bool {
+    let stderr = rustix::stdio::stderr();
+    let patience = Timespec::try_from(patience).ok();
+    poll(&mut [PollFd::new(&stderr, PollFlags::OUT)], patience.as_ref()) != Ok(0)
+}
+
 /// Rewrites the one line that a person watches.
 pub(super) fn rewrite(line: &str) {
+    if !has_room(Duration::ZERO) {
+        return;
+    }
     let _ = write!(std::io::stderr(), "\r\x1b[2K{line}");
     let _ = std::io::stderr().flush();
 }

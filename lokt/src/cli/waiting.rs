@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use rustix::termios::{isatty, tcgetpgrp, tcgetwinsize};
 use unicode_width::UnicodeWidthChar;
 
-use super::output::{rewrite, say};
+use super::output::{rewrite, say_soon};
 use crate::host::signals::{Came, Signals, asks_to_end, job_of};
 use crate::protocol::{Name, Refusal};
 use crate::wait::{Nod, Onlooker, Progress};
@@ -40,7 +40,7 @@ impl<'a> Watcher<'a> {
     pub(super) fn done(&mut self, name: &Name) {
         self.clear();
         if self.said {
-            say(&format!("got lock \"{name}\""));
+            say_soon(&format!("got lock \"{name}\""));
         }
     }
 
@@ -77,7 +77,7 @@ impl Onlooker for Watcher<'_> {
             rewrite(&cut(&words::printable(&line), columns()));
             self.shown = true;
         } else if !self.said {
-            say(&format!("waiting, place {place} in line: {why}"));
+            say_soon(&format!("waiting, place {place} in line: {why}"));
             self.said = true;
         }
     }

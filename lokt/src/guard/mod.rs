@@ -45,6 +45,9 @@ const AFTER_KILL: Duration = Duration::from_secs(2);
 /// How long a heartbeat that was asleep has to prove that the lease can still be renewed.
 const LAST_CHANCE: Duration = Duration::from_millis(100);
 
+/// How the heartbeat found the lock lost.
+type Lost = Arc<Mutex<Option<Error>>>;
+
 /// What to do when the lock is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OnLost {
@@ -74,7 +77,7 @@ pub(crate) enum Ended {
 
 /// Runs `command` under `session`, and releases the session when it has ended.
 pub(crate) fn run(
-    session: Session,
+    mut session: Session,
     command: &[OsString],
     policy: Policy,
     signals: &Signals,
@@ -83,24 +86,60 @@ pub(crate) fn run(
     if let Some(signal) = signals.end_asked() {
         return Ok(Ended::Signalled(signal.as_raw()));
     }
+    // Before the command is there: its start may take long, and so may we have since the admission.
+    let lost = Arc::default();
+    if let Err(error) = keep_alive(&mut session, &lost, signals) {
+        tell(&format!("warning: {error}"));
+    }
+    if let Err(error) = still_ours(&session) {
+        tell(&format!("{error}; the command was not started"));
+        return Ok(Ended::Lost);
+    }
     let setting = Setting::find();
     let adopts = group::adopt_orphans();
-    let child = spawn::spawn(&session, command, &setting, signals)?;
-    let mut guard = Guard {
+    let child = match spawn::spawn(&session, command, &setting, signals) {
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+            tell("the lease was about to lapse; the command was not started");
+            return Ok(Ended::Lost);
+        }
+        other => other?,
+    };
+    let guard = Guard {
         session,
         group: Group::new(child, setting.is_apart(), adopts),
         setting,
         policy,
         signals,
         tell,
-        lost: Arc::default(),
+        lost,
         status: None,
         ending: None,
         told: false,
+        left_behind: false,
     };
-    guard.keep_alive();
-    let status = guard.attend();
-    Ok(guard.finish(status))
+    Ok(guard.attend_to_the_end())
+}
+
+/// Starts the heartbeat; what it finds is left in `lost`, and wakes whoever sleeps on the signals.
+///
+/// Without a heartbeat a lease is given up in time; a strict lock only misses a removal by force.
+fn keep_alive(session: &mut Session, lost: &Lost, signals: &Signals) -> Result<(), Error> {
+    let lost = Arc::clone(lost);
+    let waker = signals.waker().map_err(Error::root)?;
+    session.keep_alive(move |news| {
+        if let News::Lost(error) = news {
+            *lost.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+            waker.wake();
+        }
+    })
+}
+
+/// Proves that a lease which should have been renewed by now is still ours.
+fn still_ours(session: &Session) -> Result<(), Error> {
+    match session.give_up_at() {
+        Some(give_up) if now() >= give_up => session.renew(),
+        _ => Ok(()),
+    }
 }
 
 /// The command is being ended.
@@ -119,29 +158,20 @@ struct Guard<'a> {
     signals: &'a Signals,
     tell: &'a (dyn Fn(&str) + Sync),
     /// What the heartbeat found, until it has been dealt with.
-    lost: Arc<Mutex<Option<Error>>>,
+    lost: Lost,
     /// How the command itself ended; others of its group may still run.
     status: Option<WaitStatus>,
     ending: Option<Ending>,
     /// The loss of the lock has been dealt with.
     told: bool,
+    /// A process of the command could not be ended.
+    left_behind: bool,
 }
 
 impl Guard<'_> {
-    fn keep_alive(&mut self) {
-        let lost = Arc::clone(&self.lost);
-        let started = self.signals.waker().map_err(Error::root).and_then(|waker| {
-            self.session.keep_alive(move |news| {
-                if let News::Lost(error) = news {
-                    *lost.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-                    waker.wake();
-                }
-            })
-        });
-        if let Err(error) = started {
-            // Without a heartbeat a lease is given up in time; a strict lock only misses a removal by force.
-            (self.tell)(&format!("warning: {error}"));
-        }
+    fn attend_to_the_end(mut self) -> Ended {
+        let status = self.attend();
+        self.finish(status)
     }
 
     /// Attends to the command until it has ended, and with it what has to.
@@ -249,12 +279,7 @@ impl Guard<'_> {
     }
 
     fn must_give_up(&self) -> bool {
-        self.give_up_at().is_some_and(|give_up| now() >= give_up)
-    }
-
-    fn give_up_at(&self) -> Option<Duration> {
-        let margin = self.session.beat()?.margin;
-        Some(self.session.deadline()?.saturating_sub(margin))
+        self.session.give_up_at().is_some_and(|give_up| now() >= give_up)
     }
 
     /// What is left of the lease.
@@ -281,7 +306,7 @@ impl Guard<'_> {
 
     /// Until when a command may take to end: before the lease lapses, if it has not.
     fn last_moment(&self) -> Duration {
-        match (self.session.beat(), self.give_up_at()) {
+        match (self.session.beat(), self.session.give_up_at()) {
             (Some(beat), Some(give_up)) if !self.left().is_zero() && !self.session.is_lost() => {
                 give_up + beat.grace
             }
@@ -308,7 +333,7 @@ impl Guard<'_> {
     }
 
     fn next_deadline(&self) -> Option<Duration> {
-        let renewal = self.give_up_at().filter(|_| !self.told);
+        let renewal = self.session.give_up_at().filter(|_| !self.told);
         let kill = self.ending.filter(|ending| !ending.killed).map(|ending| ending.kill_at);
         let poll = match self.group.is_told_of_ends() {
             true => RARE_POLL,
@@ -332,23 +357,21 @@ impl Guard<'_> {
             self.kill_at(now() + self.policy.kill_after, false);
             return false;
         };
-        let over = now() >= ending.kill_at + AFTER_KILL;
-        if over {
-            (self.tell)("warning: a process of the command can't be ended");
-        }
-        over
+        self.left_behind = now() >= ending.kill_at + AFTER_KILL;
+        self.left_behind
     }
 
     fn finish(self, status: WaitStatus) -> Ended {
         let for_loss = self.ending.is_some_and(|ending| ending.for_loss);
         let broken = status.signaled() || for_loss;
         self.setting.take_back(self.group.child(), broken);
-        match self.session.release() {
-            Err(error) if error.is_lost() && !self.told => {
-                (self.tell)(&format!("warning: {error}: its command had just ended"));
-            }
-            Err(error) if !error.is_lost() => (self.tell)(&format!("warning: {error}")),
-            _ => {}
+        if self.left_behind {
+            (self.tell)(
+                "warning: a process of the command can't be ended; it keeps the lock until it is gone",
+            );
+            self.session.abandon();
+        } else {
+            release(self.session, self.told, self.tell);
         }
         match (status.exit_status(), status.terminating_signal()) {
             _ if for_loss => Ended::Lost,
@@ -356,5 +379,15 @@ impl Guard<'_> {
             (None, Some(signal)) => Ended::Signalled(signal),
             (None, None) => Ended::Exited(1),
         }
+    }
+}
+
+fn release(session: Session, told: bool, tell: &dyn Fn(&str)) {
+    match session.release() {
+        Err(error) if error.is_lost() && !told => {
+            tell(&format!("warning: {error}: its command had just ended"));
+        }
+        Err(error) if !error.is_lost() => tell(&format!("warning: {error}")),
+        _ => {}
     }
 }

@@ -9,6 +9,7 @@ use rustix::io::{Errno, FdFlags, fcntl_setfd};
 use rustix::process::{Pid, Signal, getpid, getppid, set_parent_process_death_signal};
 
 use super::terminal::{Setting, take_foreground};
+use crate::host::clock::monotonic;
 use crate::host::process;
 use crate::host::signals::Signals;
 use crate::inside;
@@ -38,7 +39,7 @@ pub(super) fn spawn(
     let liveness = session.file().descriptor();
     let liveness = liveness.map(|fd| fd.try_clone_to_owned()).transpose()?;
     let foreground = setting.to_hand_over();
-    let death = death_signal(session);
+    let (death, give_up) = (death_signal(session), session.give_up_at());
     let (guard, at_birth) = (getpid(), signals.at_birth());
     // SAFETY: between fork and exec only async-signal-safe calls are allowed, as another thread may have held any
     // lock at the fork. These are system calls on what was made before; none allocates or locks.
@@ -54,6 +55,9 @@ pub(super) fn spawn(
             // It may have died before it was asked to tell.
             if getppid() != Some(guard) {
                 return Err(Errno::SRCH.into());
+            }
+            if give_up.is_some_and(|give_up| monotonic() >= give_up) {
+                return Err(Errno::TIMEDOUT.into());
             }
             at_birth.restore()
         });

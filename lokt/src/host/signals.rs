@@ -37,6 +37,9 @@ const CAUGHT: [Signal; 9] = [
     Signal::CHILD,
 ];
 
+/// Writing beyond a limit (ulimit -f) is an error to report, not an end without a word.
+const HARMLESS: Signal = Signal::XFSZ;
+
 /// These tell and ask for nothing: caught even where they were ignored.
 const NEWS: [Signal; 2] = [Signal::CONT, Signal::CHILD];
 
@@ -94,6 +97,8 @@ impl Signals {
                 caught.push(catch(signal, &writable)?);
             }
         }
+        // Its handler does nothing; the error of the write tells.
+        signal_hook::flag::register(HARMLESS.as_raw(), Arc::default())?;
         let numbers = caught.iter().map(|caught| caught.signal.as_raw());
         let at_birth = AtBirth { caught: numbers.map(TryInto::try_into).collect::<Result<_, _>>()?, mask };
         Ok(Self { readable: readable.into(), writable, caught, at_birth })
