@@ -3,7 +3,8 @@
 use std::fs;
 use std::process::Command;
 
-use lokt_tests::sandbox::{Sandbox, output};
+use lokt_tests::sandbox::{Running, Sandbox, output, start};
+use rustix::process::Signal;
 
 use crate::helpers::{remains, sandbox};
 
@@ -47,21 +48,22 @@ fn crowd_of_a_thousand_names_used_once_leaves_nothing_behind() {
     assert!(half <= 70 && files(&sandbox) <= 70, "{half} files, then {}", files(&sandbox));
 }
 
-const OTHERS: usize = 20_000;
-
-/// Others' locks, as lokt writes them, and what else of other names may lie in the root.
-fn fill(sandbox: &Sandbox) {
-    assert_eq!(sandbox.run(["lock", "other", "--ttl", "1h"]).code, 0);
+/// Fills the root with others' locks, as lokt writes them. Nobody has swept it afterwards.
+fn fill(sandbox: &Sandbox, others: usize) {
+    let unswept = |args: &[&str]| output(sandbox.lokt(args).env("LOKT_NO_SWEEP", "1"));
+    assert_eq!(unswept(&["lock", "other", "--ttl", "1h"]).code, 0);
     let record = fs::read_to_string(sandbox.record("other")).unwrap();
-    for other in 0..OTHERS {
+    for other in 0..others {
         let name = format!("other-{other}");
         sandbox.plant(&name, record.replace("\"other\"", &format!("\"{name}\"")));
     }
-    let shown = sandbox.run(["status", "other-7"]);
-    assert!(shown.code == 0 && shown.stdout.contains("other-7"), "{shown:?}");
+    if let Some(last) = others.checked_sub(1) {
+        let shown = unswept(&["status", &format!("other-{last}")]);
+        assert!(shown.code == 0 && shown.stdout.contains("other-"), "{shown:?}");
+    }
 }
 
-/// The system calls of a guard and its command, up to and from the start of that command.
+/// The system calls of a guard up to the birth of its command, and all that come after.
 fn calls(sandbox: &Sandbox, sweeps: bool) -> (Vec<String>, Vec<String>) {
     let trace = sandbox.path().join("trace");
     let mut strace = sandbox.command("strace");
@@ -73,15 +75,24 @@ fn calls(sandbox: &Sandbox, sweeps: bool) -> (Vec<String>, Vec<String>) {
     let ran = output(&mut strace);
     assert_eq!(ran.code, 0, "{ran:?}");
     let trace = fs::read_to_string(trace).unwrap();
+    let calls: Vec<String> = trace.lines().map(str::to_owned).collect();
+    let birth = calls.iter().position(|call| call.contains("clone") && call.contains("SIGCHLD"));
+    let (before, after) = calls.split_at(birth.expect("the test sees the birth of the command"));
+    assert!(after.iter().any(|call| call.contains("execve(\"/bin/true\"")), "and its start");
+    (before.to_vec(), after.to_vec())
+}
+
+/// How many of the calls are the first thread's: what others do meanwhile depends on who comes first.
+fn on_the_way(calls: &[String]) -> usize {
+    let thread = |call: &str| call.split(' ').next().unwrap_or_default().to_owned();
+    let first = calls.first().map(|call| thread(call));
     // A call that another thread interrupts has two lines.
-    let calls = trace.lines().filter(|line| !line.contains(" resumed>")).map(str::to_owned);
-    let (mut before, mut after) = (Vec::new(), Vec::new());
-    for call in calls {
-        if after.is_empty() && !call.contains("execve(\"/bin/true\"") { &mut before } else { &mut after }
-            .push(call);
-    }
-    assert!(before.len() > 50 && after.len() > 10, "the trace was understood: {trace}");
-    (before, after)
+    calls.iter().filter(|call| Some(thread(call)) == first && !call.contains(" resumed>")).count()
+}
+
+/// How many files they open, beside those of /proc, which has one for each process of the machine.
+fn opened(calls: &[String]) -> usize {
+    calls.iter().filter(|call| call.contains("openat(") && !call.contains("/proc/")).count()
 }
 
 fn can_trace() -> bool {
@@ -93,52 +104,63 @@ fn can_trace() -> bool {
     works
 }
 
-/// How many system calls may come and go from run to run: two threads meet or miss each other.
-const HANDFUL: usize = 12;
+/// How many system calls may come and go from run to run.
+const HANDFUL: usize = 5;
 
 #[test]
 fn crowd_of_20_000_other_locks_costs_a_guard_nothing() {
     if !can_trace() {
         return;
     }
-    let empty = sandbox();
-    // The first use of a root makes its directories.
-    assert_eq!(empty.run(["guard", "mine", "--", "true"]).code, 0);
-    let (few, few_after) = calls(&empty, false);
-    let full = sandbox();
-    fill(&full);
-    assert_eq!(full.run(["guard", "mine", "--", "true"]).code, 0);
-    let (many, many_after) = calls(&full, false);
-    eprintln!(
-        "{} and {} calls up to the command, {} and {} from there",
-        few.len(),
-        many.len(),
-        few_after.len(),
-        many_after.len()
-    );
-    assert!(many.len().abs_diff(few.len()) <= HANDFUL, "{}\n\n{}", few.join("\n"), many.join("\n"));
-    assert!(many_after.len().abs_diff(few_after.len()) <= HANDFUL);
+    let [few, many] = [0, 20_000].map(|others| {
+        let sandbox = sandbox();
+        fill(&sandbox, others);
+        let (before, after) = calls(&sandbox, false);
+        let counts = (on_the_way(&before), opened(&after));
+        eprintln!(
+            "{others} others: {} calls up to the command, {} files opened after it",
+            counts.0, counts.1
+        );
+        (before, counts)
+    });
+    let (before, after) = (many.1.0.abs_diff(few.1.0), many.1.1.abs_diff(few.1.1));
+    assert!(before <= HANDFUL, "{}\n\n{}", few.0.join("\n"), many.0.join("\n"));
+    assert!(after <= HANDFUL, "{after} more or fewer files were opened afterwards");
 }
 
 #[test]
-fn crowd_of_20_000_other_locks_is_swept_only_after_the_command_has_run() {
+fn crowd_of_other_locks_is_swept_only_after_the_command_has_run() {
     if !can_trace() {
         return;
     }
     let sandbox = sandbox();
-    fill(&sandbox);
-    // Whatever the last sweep has cost: one is due.
-    for stripe in fs::read_dir(sandbox.root().join("stripes")).unwrap().flatten() {
-        fs::remove_file(stripe.path()).unwrap();
-    }
+    fill(&sandbox, 1_000);
     let (before, after) = calls(&sandbox, true);
-    let of_others = |call: &&String| call.contains("other-") || call.contains("getdents");
-    assert_eq!(before.iter().find(of_others), None, "on the way to the command");
-    assert!(after.iter().any(|call| call.contains("other-")), "the test sees a sweep");
-    let ended = after
-        .iter()
-        .position(|call| call.contains("+++ exited with 0 +++") || call.contains("wait4("))
-        .unwrap();
-    let swept = after.iter().position(|call| call.contains("other-")).unwrap();
-    assert!(ended < swept, "while the lock was held");
+    let of_others = |call: &String| call.contains("other-") || call.contains("getdents");
+    assert_eq!(before.iter().find(|call| of_others(call)), None, "on the way to the command");
+    let swept = after.iter().position(|call| call.contains("other-")).expect("the test sees a sweep");
+    let released = after.iter().position(|call| call.contains("unlinkat(") && call.contains("\"mine.json\""));
+    assert!(released.expect("the test sees the release") < swept, "while the lock was held");
+}
+
+#[test]
+#[ignore = "a sweep spends all of its time on the records, and gets to nobody who died in line"]
+fn crowd_of_2_000_other_locks_does_not_hide_the_dead_from_the_sweep() {
+    let sandbox = sandbox();
+    fill(&sandbox, 2_000);
+    let holder = sandbox.hold(["guard", "mine"]);
+    let held = remains(&sandbox);
+    let mut line: Vec<Running> =
+        (0..5).map(|_| start(&mut sandbox.lokt(["guard", "mine", "--wait", "--", "true"]))).collect();
+    for waiter in &mut line {
+        waiter.await_stderr("lokt: waiting");
+    }
+    for waiter in &mut line {
+        waiter.signal(Signal::KILL);
+        assert_eq!(waiter.await_end(), 137);
+    }
+    assert_ne!(remains(&sandbox), held, "the dead have left something");
+    assert_eq!(sandbox.run(["guard", "yours", "--", "true"]).code, 0);
+    assert_eq!(remains(&sandbox), held);
+    assert_eq!(holder.output().code, 0);
 }

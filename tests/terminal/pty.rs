@@ -28,6 +28,11 @@ pub const CTRL_BACKSLASH: &str = "\x1c";
 /// Waits for a line; a trap runs meanwhile. (Bash may overlook a signal that comes just before it sleeps in `read`.)
 pub const AWAIT: &str = "while :; do read -r -t 0.1 line && break; done";
 
+/// Counts interrupts until SIGUSR1 comes, which its guard passes on after whatever came before. Always awake, or two
+/// signals could count as one.
+pub const COUNT: &str = "n=0; trap 'n=$((n+1))' INT; trap 'told=1' USR1; echo $PPID > guard.pid; echo ready
+    while [ ! $told ]; do :; done; echo total-$n.";
+
 const PROMPT: &str = "PROMPT> ";
 
 /// A terminal, with a program that it controls.
@@ -209,8 +214,22 @@ impl Pty {
         if self.master.is_some() {
             while self.more(PATIENCE) {}
         }
-        let status = self.leader.wait().unwrap();
+        let mut ended = None;
+        eventually("the leader ends", || {
+            ended = self.leader.try_wait().unwrap();
+            ended.is_some()
+        });
+        let status = ended.unwrap();
         status.code().unwrap_or_else(|| 128 + status.signal().unwrap())
+    }
+
+    /// Ctrl-C at a command that does [`COUNT`]; it has had it, once, when this returns.
+    pub fn interrupt_counting(&mut self) {
+        self.expect("ready");
+        self.send(CTRL_C);
+        self.expect("^C");
+        kill_process(self.pid("guard.pid"), Signal::USR1).unwrap();
+        self.expect("total-1.");
     }
 
     /// The process whose id a script has written to `file`.

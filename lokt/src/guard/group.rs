@@ -13,12 +13,12 @@ use std::cell::Cell;
 
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, getpid, kill_process, kill_process_group, set_child_subreaper,
-    test_kill_process_group, waitid,
+    Pid, Signal, WaitId, WaitIdOptions, getpid, kill_process, kill_process_group, test_kill_process_group,
+    waitid,
 };
 
-use crate::host::process;
 use crate::host::signals::{Came, asks_to_end, job_of};
+use crate::host::{platform, process};
 
 /// The processes of the command.
 pub(super) struct Group {
@@ -135,7 +135,7 @@ pub(super) fn group_lives(group: Pid) -> bool {
 pub(super) fn adopt_orphans() -> bool {
     let any = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     let childless = waitid(WaitId::All, any).err();
-    childless == Some(Errno::CHILD) && set_child_subreaper(Some(getpid())).is_ok()
+    childless == Some(Errno::CHILD) && platform::adopt_orphans()
 }
 
 fn signal_group(group: Pid, signal: Signal) {

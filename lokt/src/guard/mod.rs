@@ -268,8 +268,10 @@ impl Guard<'_> {
         }
     }
 
-    /// We may have been paused, and the heartbeat with us: it may try once more.
+    /// We may have been paused, and the heartbeat with us: one more try, and not only by a thread whose turn to run
+    /// may come too late.
     fn last_chance(&self) {
+        let _ = self.session.renew();
         self.session.nudge();
         let margin = self.session.beat().map(|beat| beat.margin / 5);
         let last = now() + margin.unwrap_or(LAST_CHANCE).min(LAST_CHANCE);

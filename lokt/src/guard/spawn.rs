@@ -6,12 +6,12 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
-use rustix::process::{Pid, Signal, getpid, getppid, set_parent_process_death_signal};
+use rustix::process::{Pid, Signal, getpid, getppid};
 
 use super::terminal::{Setting, take_foreground};
 use crate::host::clock::monotonic;
-use crate::host::process;
 use crate::host::signals::Signals;
+use crate::host::{platform, process};
 use crate::inside;
 use crate::session::Session;
 
@@ -51,7 +51,7 @@ pub(super) fn spawn(
             if let Some(foreground) = &foreground {
                 take_foreground(foreground, getpid());
             }
-            set_parent_process_death_signal(Some(death))?;
+            platform::die_with_parent(death)?;
             // It may have died before it was asked to tell.
             if getppid() != Some(guard) {
                 return Err(Errno::SRCH.into());

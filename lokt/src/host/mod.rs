@@ -9,6 +9,7 @@ mod dirs;
 mod files;
 mod flock;
 mod identity;
+pub(crate) mod platform;
 pub(crate) mod process;
 mod root;
 mod session_file;

@@ -18,11 +18,10 @@ use std::time::Duration;
 use nix::sys::signal::{self, SigHandler, SigSet, SigmaskHow};
 use nix::unistd::{getpgid, getsid};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Signal, getpid, kill_process};
 
 use super::clock::monotonic;
-use super::process;
+use super::{platform, process};
 
 /// What is caught: what a person or a supervisor sends, and the news of the command.
 const CAUGHT: [Signal; 9] = [
@@ -85,7 +84,7 @@ pub(crate) struct HeldBack(SigSet);
 impl Signals {
     /// Begins to catch signals. Call it before there are other threads.
     pub(crate) fn catch() -> io::Result<Self> {
-        let (readable, writable) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        let (readable, writable) = platform::pipe()?;
         // A word to a terminal (stty tostop), and the care for it, from the background: it must not stop us.
         let mut background = SigSet::empty();
         background.add(signal::SIGTTOU);

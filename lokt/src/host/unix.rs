@@ -10,11 +10,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
-use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, RenameFlags, fstat, mknodat, openat, renameat_with, unlinkat,
-};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, fstat, openat, renameat_with, unlinkat};
 use rustix::io::Errno;
-use rustix::process::{PidfdFlags, pidfd_open};
 
 use super::clock::{boottime, clock_id, monotonic};
 use super::dirs::{Handle, RootDir};
@@ -22,7 +19,7 @@ use super::files::named;
 use super::session_file::Fifo;
 use super::{
     Content, Dir, Host, MutexBusy, ProcessState, Publish, SessionFile, SessionState, Stripe, StripeError,
-    flock, process,
+    flock, platform, process,
 };
 use crate::protocol::{ClockId, Name, Now};
 
@@ -64,12 +61,12 @@ impl UnixHost {
     }
 
     fn make_fifo(&self, dir: &Handle<'_>, name: &str) -> io::Result<Fifo> {
-        let mode = Mode::from_raw_mode(0o600);
-        match mknodat(dir, name, FileType::Fifo, mode, 0) {
+        let path = self.files.path_of(Dir::Stripes, name);
+        match platform::make_fifo(dir, name, &path) {
             // Left by a process that died in here; we hold its mutex.
             Err(Errno::EXIST) => {
                 unlinkat(dir, name, AtFlags::empty())?;
-                mknodat(dir, name, FileType::Fifo, mode, 0)?;
+                platform::make_fifo(dir, name, &path)?;
             }
             other => other?,
         }
@@ -220,16 +217,10 @@ impl Host for UnixHost {
     }
 
     fn watch_process(&self, pid: i64, bell: &Arc<dyn SessionFile>) -> bool {
-        let Some(id) = process::as_pid(pid) else {
-            return false;
-        };
-        let Ok(process) = pidfd_open(id, PidfdFlags::empty()) else {
-            return false;
-        };
-        self.watched.watch(format!("process {pid}"), bell, move || {
-            let mut fds = [rustix::event::PollFd::new(&process, rustix::event::PollFlags::IN)];
-            while rustix::event::poll(&mut fds, None) == Err(Errno::INTR) {}
-        })
+        match process::as_pid(pid).and_then(platform::end_of_process) {
+            Some(end) => self.watched.watch(format!("process {pid}"), bell, end),
+            None => false,
+        }
     }
 
     fn session_path(&self, file: &str) -> Option<PathBuf> {
