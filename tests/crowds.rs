@@ -1,6 +1,7 @@
 //! Many processes at once: one enters, all get their turn, and nothing grows with the past.
 //!
-//! nextest runs what is called `crowd_…` one at a time: two crowds on a small machine would measure each other.
+//! nextest runs what is called `crowd_…` one at a time: two crowds on a small machine would measure each
+//! other.
 
 #![allow(
     clippy::unwrap_used,

@@ -5,7 +5,7 @@ use std::io::pipe;
 
 use lokt_tests::sandbox::{Running, Sandbox, eventually, start};
 
-use crate::helpers::{Member, count, remains, sandbox, work_file};
+use crate::helpers::{Member, can_trace, count, remains, sandbox, work_file};
 use crate::judge::order;
 
 /// Waits for the others at its input, then tries; who gets in stays until somebody writes into the FIFO `hold`.
@@ -15,7 +15,7 @@ const RUSH: &str = "read go; exec $LOKT guard x -- sh -c 'echo in >> log; read l
 fn crowd_of_ten_at_once_one_enters_and_nine_are_refused() {
     for round in 0..20 {
         let sandbox = sandbox();
-        rustix::fs::mkfifoat(rustix::fs::CWD, sandbox.work().join("hold"), 0o600.into()).unwrap();
+        std::process::Command::new("mkfifo").arg(sandbox.work().join("hold")).status().unwrap();
         let (line, start) = pipe().unwrap();
         let rush = |line| Member::start(&sandbox, sandbox.command("sh").args(["-c", RUSH]).stdin(line));
         let mut crowd: Vec<Member> = (0..10).map(|_| rush(line.try_clone().unwrap())).collect();
@@ -31,6 +31,27 @@ fn crowd_of_ten_at_once_one_enters_and_nine_are_refused() {
         assert_eq!(work_file(&sandbox, "log"), "in\n", "round {round}");
         assert_eq!(remains(&sandbox), Vec::<String>::new(), "round {round}");
     }
+}
+
+#[test]
+fn crowd_of_two_that_make_the_root_at_the_same_moment_shares_it() {
+    if !can_trace() {
+        return;
+    }
+    let sandbox = sandbox();
+    let (trace, root) = (sandbox.path().join("trace"), sandbox.root());
+    let mut slow = sandbox.command("strace");
+    // Slow after each look at the root: another makes it meanwhile.
+    slow.args(["-f", "-qq", "-e", "inject=?stat,?statx,?newfstatat,?lstat:delay_exit=300000", "-P"])
+        .arg(root);
+    slow.arg("-o").arg(&trace).args([env!("CARGO_BIN_EXE_lokt-under-test"), "guard", "x", "--", "true"]);
+    let slow = start(&mut slow);
+    eventually("it has not found a root", || {
+        fs::read_to_string(&trace).is_ok_and(|calls| calls.contains("ENOENT"))
+    });
+    assert_eq!(sandbox.run(["guard", "y", "--", "true"]).code, 0);
+    let ended = slow.output();
+    assert_eq!(ended.code, 0, "{ended:?}");
 }
 
 /// A section that two can't go through at once without leaving a trace in the log: see [`order`].

@@ -19,8 +19,7 @@ const IN_ONE_LINE: usize = 500;
 /// For how long the waiters are watched.
 const WATCHED: Duration = Duration::from_secs(5);
 
-/// How many ticks (10 ms each) a thousand waiters may use in that time, all together. One that polled ten times a
-/// second would use as much alone.
+/// How many ticks (10 ms each) a thousand waiters may use in that time, all together.
 const FEW: u64 = 30;
 
 /// Guards of as many names, which hold until their input ends.
@@ -47,7 +46,7 @@ fn waiters(sandbox: &Sandbox) -> Vec<Member> {
     waiters
 }
 
-/// How often a thousand waiters may wake in that time, all together: one that looked once a second would be five.
+/// How often they may wake in that time, all together. Looking once a second would be five thousand times.
 const RARELY: u64 = 2500;
 
 /// How often processes have gone to sleep so far.

@@ -1,12 +1,11 @@
 //! Nothing grows with the past, and one name does not pay for the others.
 
 use std::fs;
-use std::process::Command;
 
 use lokt_tests::sandbox::{Running, Sandbox, output, start};
 use rustix::process::Signal;
 
-use crate::helpers::{remains, sandbox};
+use crate::helpers::{can_trace, remains, sandbox};
 
 /// A thousand names, each used once: by a guard, by one that another waits for in vain, by hand.
 const ONCE: &str = r"
@@ -95,15 +94,6 @@ fn opened(calls: &[String]) -> usize {
     calls.iter().filter(|call| call.contains("openat(") && !call.contains("/proc/")).count()
 }
 
-fn can_trace() -> bool {
-    let works = Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).status();
-    let works = works.is_ok_and(|status| status.success());
-    if !works {
-        eprintln!("SKIPPED: strace does not work here");
-    }
-    works
-}
-
 /// How many system calls may come and go from run to run.
 const HANDFUL: usize = 5;
 
@@ -144,7 +134,6 @@ fn crowd_of_other_locks_is_swept_only_after_the_command_has_run() {
 }
 
 #[test]
-#[ignore = "a sweep spends all of its time on the records, and gets to nobody who died in line"]
 fn crowd_of_2_000_other_locks_does_not_hide_the_dead_from_the_sweep() {
     let sandbox = sandbox();
     fill(&sandbox, 2_000);

@@ -96,8 +96,10 @@ impl Signals {
                 caught.push(catch(signal, &writable)?);
             }
         }
-        // Its handler does nothing; the error of the write tells.
-        signal_hook::flag::register(HARMLESS.as_raw(), Arc::default())?;
+        if ignored & (1 << (HARMLESS.as_raw() - 1)) == 0 {
+            // Its handler does nothing; the error of the write tells.
+            signal_hook::flag::register(HARMLESS.as_raw(), Arc::default())?;
+        }
         let numbers = caught.iter().map(|caught| caught.signal.as_raw());
         let at_birth = AtBirth { caught: numbers.map(TryInto::try_into).collect::<Result<_, _>>()?, mask };
         Ok(Self { readable: readable.into(), writable, caught, at_birth })

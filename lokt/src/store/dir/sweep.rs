@@ -3,7 +3,6 @@
 //! Whoever is done with its own work looks whether a sweep is due. The next is due after a thousand times what the
 //! last one cost, so that sweeping takes a thousandth of the time, whether the root has ten locks or a million.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::evidence::split_session;
@@ -39,23 +38,26 @@ impl DirStore {
         let _ = sweeper.write(format!("{} {:020}\n", now.clock, next.as_nanos()).as_bytes(), false);
     }
 
-    /// Removes stale records, dead sessions and dead tickets. Returns the names whose records went.
+    /// Removes dead tickets, dead sessions and stale records. Returns the names whose records went.
+    ///
+    /// Records come last, as they may be many; each kind has its share of the time.
     pub(super) fn sweep_within(&self, budget: Duration) -> Vec<Name> {
-        let until = self.host.now().monotonic + budget;
-        let in_time = || self.host.now().monotonic < until;
-        let names = self.names().unwrap_or_default();
-        let looked = self.somewhere_in(&names).take_while(|_| in_time());
-        let swept = looked.filter(|name| self.sweep_record(name)).cloned().collect();
+        let began = self.host.now().monotonic;
+        let in_share = |thirds: u32| self.host.now().monotonic < began + budget / 3 * thirds;
+        let lines = self.host.list(Dir::Lines).unwrap_or_default();
+        for name in self.somewhere_in(&lines).take_while(|_| in_share(1)) {
+            if let Ok(name) = name.parse() {
+                self.sweep_line(&name);
+            }
+        }
         let sessions = self.host.list(Dir::Sessions).unwrap_or_default();
-        for file in self.somewhere_in(&sessions).take_while(|_| in_time()) {
+        for file in self.somewhere_in(&sessions).take_while(|_| in_share(2)) {
             self.sweep_session(file);
         }
-        let lines = self.host.list(Dir::Lines).unwrap_or_default();
-        let lines: BTreeSet<Name> = lines.iter().filter_map(|name| name.parse().ok()).collect();
-        for name in lines.iter().take_while(|_| in_time()) {
-            self.sweep_line(name);
-        }
-        swept
+        let records = self.host.list(Dir::Locks).unwrap_or_default();
+        let looked = self.somewhere_in(&records).take_while(|_| in_share(3));
+        let named = looked.filter_map(|file| file.strip_suffix(".json")?.parse::<Name>().ok());
+        named.filter(|name| self.sweep_record(name)).collect()
     }
 
     /// All of `items`, beginning anywhere: a sweep that ran out of time goes on elsewhere the next time.
