@@ -45,6 +45,10 @@ struct Job {
     #[serde(default)]
     ttl: Vec<Ttl>,
     runs: Option<u32>,
+    /// Run for what it tells: the workflow does not fail with it.
+    #[serde(default)]
+    #[expect(dead_code, reason = "read by the workflow; here it only has to be known")]
+    may_fail: bool,
 }
 
 /// The runners of the CI, by their names there.

@@ -75,11 +75,15 @@ impl RootDir {
     /// Creates what is missing of the root and its directories.
     pub(super) fn prepare(&self) -> io::Result<()> {
         if self.root.get().is_none() && !self.path.is_dir() {
-            if self.path.symlink_metadata().is_ok() {
-                return Err(strange(&self.path, "not a directory"));
-            }
             let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.path);
-            made.map_err(|error| named(&error, "create", &self.path))?;
+            match made {
+                // Another may have made it at the same moment; that is as good.
+                Err(_) if self.path.is_dir() => {}
+                Err(_) if self.path.symlink_metadata().is_ok() => {
+                    return Err(strange(&self.path, "not a directory"));
+                }
+                other => other.map_err(|error| named(&error, "create", &self.path))?,
+            }
         }
         for dir in [Dir::Locks, Dir::Sessions, Dir::Stripes] {
             self.open_or_make(dir)?;
