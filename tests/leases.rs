@@ -191,6 +191,39 @@ fn a_break_succeeds_once_renewals_have_failed_for_a_lease_and_not_before() {
 }
 
 #[test]
+fn those_who_look_without_the_mutex_see_whole_records() {
+    let duel = Duel::begin(60);
+    thread::scope(|scope| {
+        let renewals = scope.spawn(|| (0..300).for_each(|_| duel.session.renew().unwrap()));
+        while !renewals.is_finished() {
+            duel.unchanged("between or inside renewals");
+        }
+    });
+}
+
+#[test]
+fn a_wall_clock_that_is_set_means_nothing() {
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+    for ttl in TTLS {
+        let duel = Duel::begin(ttl);
+        duel.clock.set_wall(YEAR, Duration::ZERO);
+        duel.refused("a year forward");
+        duel.clock.advance_to(duel.due());
+        assert!(matches!(duel.next_news(), News::Renewed { .. }));
+        duel.refused("renewed in that year");
+        duel.clock.set_wall(Duration::ZERO, YEAR);
+        duel.refused("a year back");
+        let lapse = duel.deadline();
+        duel.machine.fail_writes(true);
+        duel.clock.advance_to(lapse - TICK);
+        duel.refused("the last instant of the lease");
+        duel.clock.advance_to(lapse);
+        let next = duel.contender.try_acquire(&duel.name, &duel.terms);
+        drop(next.expect("the lease has lapsed, whatever the date"));
+    }
+}
+
+#[test]
 fn a_paused_holder_whose_record_is_still_its_own_goes_on() {
     for ttl in TTLS {
         let duel = Duel::begin(ttl);

@@ -76,11 +76,15 @@ fn a_lingerer_is_killed_after_its_grace() {
 #[test]
 fn a_daemon_that_is_left_behind_keeps_nothing_locked() {
     let sandbox = sandbox();
-    let script = "setsid sleep 1000 < /dev/null > /dev/null 2>&1 & echo $! > daemon; echo in";
+    let script =
+        "setsid sleep 1000 < /dev/null > /dev/null 2>&1 & echo $! > daemon; echo in; read line; exit 0";
     let mut guard = hold_with(&sandbox, &["guard", "x"], script);
-    assert_eq!(guard.await_end(), 0);
     let daemon = work_pid(&sandbox, "daemon");
+    assert!(holds_flock(daemon), "the test sees a flock");
+    guard.let_go();
+    assert_eq!(guard.await_end(), 0);
     assert!(holds_session(&sandbox, daemon), "it has inherited the descriptor");
+    assert!(!holds_flock(daemon), "whoever sleeps on the session would sleep on");
     assert_eq!(sandbox.run(["guard", "x", "--", "true"]).code, 0);
     assert_eq!(sandbox.leftovers(), Vec::<String>::new());
     assert!(!is_gone(daemon));
@@ -99,6 +103,14 @@ fn a_command_that_ends_just_after_its_guard_has_looked_is_noticed() {
         let mut guard = start(&mut traced(&sandbox, &slow, terms));
         assert_eq!(guard.await_end(), 0);
     }
+}
+
+/// Whether a descriptor of a process holds a flock (proc(5), `fdinfo`).
+fn holds_flock(pid: i32) -> bool {
+    let descriptors = fs::read_dir(format!("/proc/{pid}/fdinfo")).unwrap();
+    descriptors
+        .flatten()
+        .any(|entry| fs::read_to_string(entry.path()).is_ok_and(|info| info.contains("FLOCK")))
 }
 
 /// Whether a process has the file of a session of `x` open.

@@ -4,8 +4,8 @@ use lokt_tests::sandbox::{Running, Sandbox, eventually, start};
 use rustix::process::Signal;
 
 use crate::helpers::{
-    await_state, hold_with, is_gone, queue, queue_with, record, sandbox, signal, signal_group, stop,
-    strace_available, traced, with_script, work_file, work_pid,
+    await_state, hold_with, holder_pid, is_gone, queue, queue_with, record, sandbox, signal, signal_group,
+    stop, strace_available, traced, with_script, work_file, work_pid,
 };
 
 const COURTEOUS: &str = "trap 'echo term >> log; exit 0' TERM; echo $$ > pid; echo in; read line; exit 0";
@@ -93,6 +93,30 @@ fn a_paused_command_does_not_go_on_before_its_guard_has_proved_the_lock() {
     // It would go on now, if it were not stopped.
     guard.let_go();
     guard.signal(Signal::CONT);
+    assert_eq!(guard.await_end(), 5);
+    assert_eq!(work_file(&sandbox, "log"), "", "it ran while its successor held the lock");
+    drop(successor);
+}
+
+#[test]
+fn a_paused_command_stands_still_while_its_guard_is_slow_to_prove_the_lock() {
+    if !strace_available("a paused command stands still while its guard is slow to prove the lock") {
+        return;
+    }
+    let sandbox = sandbox();
+    // Between the guard's waking and its proof there is time for whatever the command could do.
+    let slow = ["flock:delay_enter=200000"];
+    let script = "echo $$ > pid; echo in; read line; echo ran >> log";
+    let mut guard = start(with_script(&mut traced(&sandbox, &slow, &["guard", "x", "--ttl", "3s"]), script));
+    guard.await_line("in");
+    let (pid, command) = (holder_pid(&sandbox, "x"), work_pid(&sandbox, "pid"));
+    stop(pid);
+    signal_group(command, Signal::STOP);
+    await_state(command, "Tt");
+    await_lapse(&sandbox);
+    let successor = sandbox.hold(["guard", "x", "--break-stale"]);
+    guard.let_go();
+    signal(pid, Signal::CONT);
     assert_eq!(guard.await_end(), 5);
     assert_eq!(work_file(&sandbox, "log"), "", "it ran while its successor held the lock");
     drop(successor);

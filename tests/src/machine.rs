@@ -105,6 +105,8 @@ pub struct Clock {
 
 struct ClockState {
     passed: Duration,
+    /// How far somebody has set the wall clock forward, and back.
+    wall_set: (Duration, Duration),
     rung: HashMap<String, bool>,
     /// Until when each sleeper sleeps.
     asleep: HashMap<String, Option<Duration>>,
@@ -114,17 +116,26 @@ impl Clock {
     /// A clock that begins with the real time.
     pub fn new() -> Arc<Self> {
         let start = UnixHost::new(PathBuf::new()).now();
-        let state = ClockState { passed: Duration::ZERO, rung: HashMap::new(), asleep: HashMap::new() };
+        let state = ClockState {
+            passed: Duration::ZERO,
+            wall_set: <(Duration, Duration)>::default(),
+            rung: HashMap::new(),
+            asleep: HashMap::new(),
+        };
         Arc::new(Self { start, state: Mutex::new(state), changed: Condvar::new() })
     }
 
     /// The time it shows.
     pub fn now(&self) -> Now {
-        let passed = self.state.lock().unwrap().passed;
+        let (passed, (forward, back)) = {
+            let state = self.state.lock().unwrap();
+            (state.passed, state.wall_set)
+        };
+        let wall = self.start.wall.saturating_add(passed + forward).expect("a time within range");
         Now {
             monotonic: self.start.monotonic + passed,
             boottime: self.start.boottime + passed,
-            wall: self.start.wall.saturating_add(passed).expect("a time within range"),
+            wall: wall.saturating_sub(back).expect("a time within range"),
             clock: self.start.clock.clone(),
         }
     }
@@ -134,6 +145,11 @@ impl Clock {
         let mut state = self.state.lock().unwrap();
         state.passed = state.passed.max(monotonic.saturating_sub(self.start.monotonic));
         self.changed.notify_all();
+    }
+
+    /// Sets the wall clock forward and back by so much, as an administrator or NTP does.
+    pub fn set_wall(&self, forward: Duration, back: Duration) {
+        self.state.lock().unwrap().wall_set = (forward, back);
     }
 
     /// Waits until somebody sleeps to an instant that has not come: whatever was due has been done.
