@@ -14,9 +14,11 @@ use crate::judge::order;
 
 const CROWD: usize = 40;
 
-/// A section whose input is a lock of its own kind, which its last process leaves first of all as it dies
-/// (descriptors are closed from the lowest up): so even of the killed it is known that they were alone.
-const SECTION: &str = "exec < witness; flock -n 0 || echo overlap $1 >> log; \
+/// A section with two locks of its own kind, below and above the descriptor that it inherited. As a process dies,
+/// the kernel frees its descriptors from one end to the other, and may pause between any two: so when the lock is
+/// free, one of the witnesses is, and even of the killed it is known that they were alone.
+const SECTION: &str = "exec < below; exec 250< above; flock -n 0; below=$?; flock -n 250; above=$?; \
+    test $below$above = 11 && echo overlap $1 >> log; \
     echo enter $1 $LOKT_TOKEN >> log; sleep 0.01; echo exit $1 $LOKT_TOKEN >> log";
 
 fn mortal(who: usize) -> bool {
@@ -28,7 +30,7 @@ fn contend(sandbox: &Sandbox, who: usize) -> Member {
     if who % 4 > 1 {
         command.args(["--ttl", "5m"]);
     }
-    command.args(["--", "sh", "-c", SECTION, "sh", &who.to_string()]);
+    command.args(["--", "bash", "-c", SECTION, "bash", &who.to_string()]);
     // What the dead leave behind must not be swept by those who go on.
     Member::start(sandbox, command.env("LOKT_NO_SWEEP", "1").stdin(Stdio::null()))
 }
@@ -55,7 +57,9 @@ fn victim(sandbox: &Sandbox, living: &mut Vec<usize>, dice: &mut Dice) -> usize 
 fn every_second_is_killed(seed: u64) {
     let sandbox = sandbox();
     let mut dice = Dice(seed);
-    fs::write(sandbox.work().join("witness"), "").unwrap();
+    for witness in ["below", "above"] {
+        fs::write(sandbox.work().join(witness), "").unwrap();
+    }
     let mut crowd: Vec<Member> = (0..CROWD).map(|who| contend(&sandbox, who)).collect();
     let mut living: Vec<usize> = (0..CROWD).filter(|who| mortal(*who)).collect();
     while !living.is_empty() {
