@@ -51,8 +51,8 @@ fn ctrl_z_at_a_waiter_that_nobody_could_continue_lets_it_wait() {
 
 #[test]
 fn a_hangup_ends_the_command_of_a_guard_that_leads_the_session() {
-    let mut pty = Pty::guard(&["guard", "x"], "echo $$ > cmd.pid; echo ready; read -r line < fifo");
-    with_fifo(&pty);
+    let script = "mkfifo fifo; echo $$ > cmd.pid; echo ready; read -r line < fifo";
+    let mut pty = Pty::guard(&["guard", "x"], script);
     pty.expect("ready");
     pty.hang_up();
     assert_eq!(pty.end(), 129);
