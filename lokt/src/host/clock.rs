@@ -3,6 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
+use rustix::event::Timespec;
 use rustix::time::{ClockId as Clock, clock_gettime};
 
 use super::process;
@@ -11,6 +12,12 @@ use crate::protocol::ClockId;
 /// `CLOCK_MONOTONIC`.
 pub(crate) fn monotonic() -> Duration {
     read(Clock::Monotonic)
+}
+
+/// What is left until an instant of the monotonic clock, as poll(2) takes it.
+pub(super) fn time_left(until: Duration) -> Timespec {
+    let left = until.saturating_sub(monotonic());
+    Timespec { tv_sec: left.as_secs().min(i32::MAX as u64) as i64, tv_nsec: left.subsec_nanos().into() }
 }
 
 /// `CLOCK_BOOTTIME`; elsewhere than on Linux, the monotonic clock must do.

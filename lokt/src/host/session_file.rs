@@ -7,10 +7,10 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::fstat;
 
-use super::clock::monotonic;
+use super::clock::time_left;
 use super::{SessionFile, Wake, flock};
 
 /// A session's file, held by its own process.
@@ -19,11 +19,7 @@ pub(super) struct Fifo(pub(super) File);
 impl SessionFile for Fifo {
     fn wait(&self, until: Option<Duration>, also: Option<BorrowedFd<'_>>) -> Wake {
         loop {
-            let left = until.map(|until| until.saturating_sub(monotonic()));
-            let timeout = left.map(|left| Timespec {
-                tv_sec: left.as_secs().min(i32::MAX as u64) as i64,
-                tv_nsec: left.subsec_nanos().into(),
-            });
+            let timeout = until.map(time_left);
             let mut fds = vec![PollFd::new(&self.0, PollFlags::IN)];
             fds.extend(also.as_ref().map(|also| PollFd::new(also, PollFlags::IN)));
             match poll(&mut fds, timeout.as_ref()) {

@@ -17,10 +17,10 @@ use std::time::Duration;
 
 use nix::sys::signal::{self, SigHandler, SigSet, SigmaskHow};
 use nix::unistd::{getpgid, getsid};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Signal, getpid, kill_process};
 
-use super::clock::monotonic;
+use super::clock::time_left;
 use super::{platform, process};
 
 /// What is caught: what a person or a supervisor sends, and the news of the command.
@@ -129,11 +129,7 @@ impl Signals {
 
     /// Sleeps until a signal comes, somebody wakes us, or the monotonic clock reaches `until`.
     pub(crate) fn wait(&self, until: Option<Duration>) {
-        let left = until.map(|until| until.saturating_sub(monotonic()));
-        let timeout = left.map(|left| Timespec {
-            tv_sec: left.as_secs().min(i32::MAX as u64) as i64,
-            tv_nsec: left.subsec_nanos().into(),
-        });
+        let timeout = until.map(time_left);
         // Interrupted is as good as woken.
         let _ = poll(&mut [PollFd::new(&self.readable, PollFlags::IN)], timeout.as_ref());
     }

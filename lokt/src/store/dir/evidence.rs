@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{DirStore, Seen};
 use crate::host::{Dir, ProcessState, SessionState};
-use crate::protocol::{Evidence, Freeze, Kind, Liveness, LockId, Name, Now, Record, Slot};
+use crate::protocol::{ClockId, Evidence, Freeze, Kind, Liveness, LockId, Name, Now, Record, Slot};
 
 /// The largest record that is read: a hundred times what one needs.
 const LARGEST: usize = 64 * 1024;
@@ -78,8 +78,7 @@ impl DirStore {
     /// Whether the record was written before this machine last booted. Only certain if no other machine can
     /// have written it: a local file system, and this machine's name.
     fn is_of_earlier_boot(&self, record: &Record, now: &Now) -> bool {
-        let then = record.clock_id.as_deref().and_then(|id| id.split('/').next());
-        then.is_some_and(|then| then != now.clock.boot())
+        boot_of(record).is_some_and(|then| then != now.clock.boot())
             && now.clock.is_known()
             && record.host == self.identity.host
             && self.host.is_local()
@@ -115,7 +114,7 @@ impl DirStore {
     }
 
     fn is_of_this_boot(&self, record: &Record, now: &Now) -> bool {
-        record.clock_id.as_deref().and_then(|id| id.split('/').next()) == Some(now.clock.boot())
+        boot_of(record).as_deref() == Some(now.clock.boot())
     }
 
     /// By process id: only in its own namespace, and by start time only on its own clock.
@@ -143,6 +142,12 @@ impl DirStore {
             .filter(|(of, id)| *of == name.as_str() && !waiting.iter().any(|(_, other)| other == id))
             .any(|(_, id)| self.lives(name, &id))
     }
+}
+
+/// The boot in which a record's deadline was read.
+fn boot_of(record: &Record) -> Option<String> {
+    let clock = ClockId::new(record.clock_id.as_deref()?);
+    Some(clock.boot().to_owned())
 }
 
 /// The name and the `lock_id` in the name of a session's file.
