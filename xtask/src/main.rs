@@ -8,7 +8,8 @@
 //! | `race` | the contention test many times over, with a report on its timings |
 //! | `ci` | any job of `ci/matrix.json`, as the CI runs it |
 //!
-//! Below them: `nextest` finds, installs and reads the test runner, `console` is the only file that prints.
+//! Below them: `nextest` finds, installs and reads the test runner, `page` draws, `stats` counts, `console` is the
+//! only file that prints.
 
 #![allow(
     clippy::disallowed_methods,
@@ -17,9 +18,14 @@
 
 mod ci;
 mod console;
+mod machine;
 mod nextest;
+mod page;
 mod paths;
 mod race;
+#[expect(dead_code, reason = "its first users are being written")]
+mod section;
+mod stats;
 mod test;
 
 use std::process::ExitCode;

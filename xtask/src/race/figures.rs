@@ -1,11 +1,11 @@
 //! The plots of `report.html`: what each of them shows, and of which numbers.
 
-use super::page::{COLORS, escape, share_left};
-use super::plot::{self, Dot, Rows, Series};
+use super::page::share_left;
 use super::report::{Report, Summary};
 use super::results::Run;
-use super::scale::Scale;
-use super::stats::time;
+use crate::page::plot::{self, Dot, Rows, Series};
+use crate::page::{COLORS, Scale, escape, figure};
+use crate::stats::time;
 
 pub fn section(report: &Report) -> String {
     let late = series(report, |run| run.renewals.iter().map(|renewal| renewal.late_ms).collect());
@@ -49,10 +49,6 @@ fn legend(report: &Report) -> String {
     let ttls: String = report.ttls.iter().enumerate().map(key).collect();
     let marks = "<li><i class=\"median\"></i>median</li><li><i class=\"worst\"></i>worst</li>";
     format!("<ul class=\"legend\">{ttls}{marks}</ul>\n")
-}
-
-fn figure(title: &str, caption: &str, plot: &str) -> String {
-    format!("<figure class=\"card\">\n<figcaption><b>{title}</b> {caption}</figcaption>\n{plot}</figure>\n")
 }
 
 fn series(report: &Report, values: fn(&Run) -> Vec<f64>) -> Vec<Series> {
@@ -100,6 +96,5 @@ fn walls(report: &Report) -> String {
         failed: !run.passed,
     };
     let dots: Vec<Dot> = report.runs.iter().map(dot).collect();
-    let largest = |of: fn(&Dot) -> f64| dots.iter().map(of).fold(0.0, f64::max);
-    plot::scatter(&dots, largest(|dot| dot.x), largest(|dot| dot.y))
+    plot::scatter(&dots, "run", "wall time of each run, in seconds")
 }

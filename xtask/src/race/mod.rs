@@ -6,9 +6,9 @@
 //! | `outdir` | the output directory, and when it may be cleared |
 //! | `runner` | nextest at work, and the progress shown meanwhile |
 //! | `results` | what each run left behind, or that it left nothing |
-//! | `stats`, `report` | percentiles; the summary per TTL; `report.json` |
+//! | `report` | the summary per TTL; `report.json` |
 //! | `table`, `timeline` | what is printed at the end |
-//! | `page`, `figures`, `plot`, `scale` | `report.html` |
+//! | `page`, `figures` | `report.html` |
 //! | `sanitize` | the same under ThreadSanitizer |
 //!
 //! The runs themselves, and what they check, are in `tests/contention.rs`.
@@ -17,13 +17,10 @@ mod figures;
 mod outdir;
 mod page;
 mod plan;
-mod plot;
 mod report;
 mod results;
 mod runner;
 mod sanitize;
-mod scale;
-mod stats;
 mod table;
 mod timeline;
 

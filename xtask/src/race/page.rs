@@ -1,4 +1,4 @@
-//! `report.html`: one file that needs nothing else, to be looked at, sent around and kept.
+//! `report.html`: what it says of a race.
 
 use std::fs;
 
@@ -9,25 +9,20 @@ use super::outdir::OutDir;
 use super::plan::Plan;
 use super::report::{Report, Summary};
 use super::results::{Moment, Renewal, Run};
-use super::stats::{Spread, thousands, time};
 use super::table::MEASURES;
 use super::timeline;
-
-const STYLE: &str = include_str!("page.css");
-
-/// The page has this many colours for TTLs; more TTLs than that share them.
-pub const COLORS: usize = 6;
+use crate::page::{self, COLORS, escape};
+use crate::stats::{Spread, thousands, time};
 
 /// Failed runs that are unfolded from the start.
 const UNFOLDED: usize = 3;
 
 pub fn write(report: &Report, plan: &Plan, out: &OutDir) -> anyhow::Result<()> {
     let path = out.report_html();
-    fs::write(&path, page(report, plan)).with_context(|| format!("failed to write {}", path.display()))
+    fs::write(&path, document(report, plan)).with_context(|| format!("failed to write {}", path.display()))
 }
 
-fn page(report: &Report, plan: &Plan) -> String {
-    let verdict = escape(&report.verdict());
+fn document(report: &Report, plan: &Plan) -> String {
     let body = [
         header(report),
         tiles(report),
@@ -36,29 +31,7 @@ fn page(report: &Report, plan: &Plan) -> String {
         figures::section(report),
         footer(report),
     ];
-    format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n\
-         <title>lokt race: {verdict}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n{}</main>\n</body>\n</html>\n",
-        body.concat()
-    )
-}
-
-/// Text, made safe for both element content and attributes.
-pub fn escape(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => safe += "&amp;",
-            '<' => safe += "&lt;",
-            '>' => safe += "&gt;",
-            '"' => safe += "&quot;",
-            '\'' => safe += "&#39;",
-            other => safe.push(other),
-        }
-    }
-    safe
+    page::document(&format!("lokt race: {}", report.verdict()), &body)
 }
 
 fn header(report: &Report) -> String {
@@ -235,14 +208,4 @@ fn footer(report: &Report) -> String {
          file. Percentiles are by nearest rank; failed runs count with what they measured.</p></footer>\n",
         report.runs.len()
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn markup_in_a_timeline_stays_text() {
-        assert_eq!(escape("<b> & \"it's\""), "&lt;b&gt; &amp; &quot;it&#39;s&quot;");
-    }
 }

@@ -6,12 +6,13 @@ use std::fs;
 
 use anyhow::Context;
 use serde::Serialize;
-use xshell::{Shell, cmd};
+use xshell::Shell;
 
 use super::outdir::OutDir;
 use super::plan::{Plan, Ttl};
 use super::results::Run;
-use super::stats::Spread;
+use crate::machine::Machine;
+use crate::stats::Spread;
 
 /// A whole race.
 #[derive(Serialize)]
@@ -34,17 +35,6 @@ pub struct Report {
     pub ttls: Vec<Summary>,
     /// Each run, by TTL and number.
     pub runs: Vec<Run>,
-}
-
-/// What the timings depend on.
-#[derive(Serialize)]
-pub struct Machine {
-    pub os: &'static str,
-    pub arch: &'static str,
-    pub cores: usize,
-    /// The commit that was tested; with `-dirty` if there were changes; absent outside a repository.
-    pub commit: Option<String>,
-    pub rustc: Option<String>,
 }
 
 /// The runs of one TTL. A spread is null if there was nothing to measure.
@@ -124,18 +114,6 @@ impl Report {
     /// What the race has shown, if all of it passed.
     pub fn claim(&self) -> &'static str {
         "no take-over while the heartbeat lived"
-    }
-}
-
-impl Machine {
-    fn this(sh: &Shell) -> Self {
-        Self {
-            os: std::env::consts::OS,
-            arch: std::env::consts::ARCH,
-            cores: std::thread::available_parallelism().map_or(1, usize::from),
-            commit: cmd!(sh, "git describe --always --dirty --abbrev=12").quiet().ignore_stderr().read().ok(),
-            rustc: cmd!(sh, "rustc --version").quiet().ignore_stderr().read().ok(),
-        }
     }
 }
 

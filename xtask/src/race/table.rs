@@ -1,7 +1,7 @@
 //! The table at the end of a race: a column per TTL, so that it fits on any terminal.
 
 use super::report::{Report, Summary};
-use super::stats::{Spread, thousands, time};
+use crate::stats::{Spread, thousands, time};
 
 /// One row: its name, and its value for a TTL. Also the columns of the table in `report.html`.
 pub struct Measure {

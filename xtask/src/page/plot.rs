@@ -1,10 +1,10 @@
-//! The plots of `report.html`, as SVG that takes its colours from the page, so that it follows light and dark.
+//! Plots, as SVG that takes its colours from the page, so that it follows light and dark.
 //!
 //! Each is drawn more than once, for wide and for narrow pages: text in a drawing that is scaled would scale too.
 
-use super::page::escape;
+use super::escape;
 use super::scale::Scale;
-use super::stats::Spread;
+use crate::stats::Spread;
 
 /// Widths of the drawings in CSS pixels, and the classes by which `page.css` shows one of them at a time.
 const NARROW: (&str, f64) = ("narrow", 320.0);
@@ -23,7 +23,7 @@ const ROW_TEXT: f64 = 24.0;
 /// Beyond it the dots of a scatter plot lie on each other, and the page grows for nothing.
 const MOST_DOTS: usize = 3_000;
 
-/// The values of one TTL.
+/// Values that belong together.
 pub struct Series {
     pub label: String,
     /// Which of the page's series colours.
@@ -44,7 +44,7 @@ pub struct Rows<'a> {
     pub words: fn(f64) -> String,
 }
 
-/// A dot per run.
+/// One of a scatter plot.
 pub struct Dot {
     pub series: usize,
     pub x: f64,
@@ -136,7 +136,7 @@ impl Rows<'_> {
     fn bar_title(&self, series: &Series, counts: &[usize], index: usize) -> String {
         let edge = |index: usize| (self.words)(self.scale.value(index as f64 / counts.len() as f64));
         let (from, to) = (edge(index), edge(index + 1));
-        format!("TTL {}: {} {}, {from} to {to}", series.label, counts[index], self.things)
+        format!("{}: {} {}, {from} to {to}", series.label, counts[index], self.things)
     }
 
     fn counts(&self, values: &[f64]) -> Vec<usize> {
@@ -175,8 +175,10 @@ fn bar_height(count: usize, counts: &[usize]) -> f64 {
     (count as f64 / most as f64 * (ROW - ROW_TEXT - 10.0)).max(2.0)
 }
 
-/// How long each run took, in the order of their numbers.
-pub fn scatter(dots: &[Dot], largest_x: f64, largest_y: f64) -> String {
+/// A dot for each thing: across is a number, up are seconds.
+pub fn scatter(dots: &[Dot], across_name: &str, name: &str) -> String {
+    let largest = |of: fn(&Dot) -> f64| dots.iter().map(of).fold(0.0, f64::max);
+    let (largest_x, largest_y) = (largest(|dot| dot.x), largest(|dot| dot.y));
     let every = dots.len().div_ceil(MOST_DOTS).max(1);
     let shown = || {
         dots.iter().enumerate().filter(|(index, dot)| index % every == 0 || dot.failed).map(|(_, dot)| dot)
@@ -186,7 +188,7 @@ pub fn scatter(dots: &[Dot], largest_x: f64, largest_y: f64) -> String {
         let across =
             Scale::from_zero(largest_x, if width > 400.0 { 10 } else { 5 }, |value| format!("{value:.0}"));
         let up = Scale::from_zero(largest_y, 5, |value| format!("{value} s"));
-        let mut body = foot(&across, "run", width, bottom);
+        let mut body = foot(&across, across_name, width, bottom);
         let y_of = |value: f64| bottom - up.position(value) * (bottom - 12.0);
         for tick in &up.ticks {
             let y = y_of(tick.value);
@@ -195,7 +197,7 @@ pub fn scatter(dots: &[Dot], largest_x: f64, largest_y: f64) -> String {
         }
         let at = |dot: &Dot| (x_of(&across, dot.x, width), y_of(dot.y));
         body += &shown().map(|dot| mark(dot, at(dot))).collect::<String>();
-        svg(width, bottom + BELOW, "wall time of each run, in seconds", &body)
+        svg(width, bottom + BELOW, name, &body)
     })
 }
 
