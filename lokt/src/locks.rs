@@ -128,8 +128,8 @@ impl Locks {
         let claim = self.claim(Kind::Guard, terms, pid);
         let (admission, _) = self.admit(name, claim, terms, patience, onlooker)?;
         let kill_after = terms.kill_after.unwrap_or(KILL_AFTER);
-        let store = Arc::clone(&self.store);
-        Session::new(store, self.identity.clone(), name.clone(), admission, kill_after)
+        let (store, host) = (Arc::clone(&self.store), Arc::clone(&self.host));
+        Session::new(store, host, self.identity.clone(), name.clone(), admission, kill_after)
             .ok_or_else(|| Error::invalid("an admission without a session"))
     }
 

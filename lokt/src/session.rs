@@ -1,12 +1,11 @@
 //! One admission: its liveness, its heartbeat, its end. The guard and the race test run this same code.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::Error;
 use crate::audit::{self, Event};
-use crate::host::{Identity, SessionFile, Wake};
+use crate::host::{Host, Identity, Running, SessionFile, Wake};
 use crate::protocol::{
     Authority, Beat, Decision, LockId, Name, Record, Refusal, Request, Slot, format_duration,
 };
@@ -29,7 +28,8 @@ const FRONT: usize = 3;
 #[must_use = "the lock is released when the session is dropped"]
 pub struct Session {
     shared: Arc<Shared>,
-    heartbeat: Option<JoinHandle<()>>,
+    host: Arc<dyn Host>,
+    heartbeat: Option<Box<dyn Running>>,
 }
 
 struct Shared {
@@ -60,6 +60,15 @@ struct State {
     ended: bool,
 }
 
+impl State {
+    /// Notes that it is lost; `false` if that was known, or does not matter any more.
+    fn is_now_lost(&mut self) -> bool {
+        let news = !self.lost && !self.ended;
+        self.lost |= news;
+        news
+    }
+}
+
 /// News of a session.
 #[derive(Debug)]
 pub enum News {
@@ -84,6 +93,7 @@ pub enum News {
 impl Session {
     pub(crate) fn new(
         store: Arc<dyn Store>,
+        host: Arc<dyn Host>,
         identity: Identity,
         name: Name,
         admission: Admission,
@@ -104,7 +114,7 @@ impl Session {
             lease,
             state: Mutex::new(state),
         };
-        Some(Self { shared: Arc::new(shared), heartbeat: None })
+        Some(Self { shared: Arc::new(shared), host, heartbeat: None })
     }
 
     /// Which lock.
@@ -155,10 +165,7 @@ impl Session {
     /// The thread can't be started.
     pub fn keep_alive(&mut self, on_news: impl FnMut(News) + Send + 'static) -> Result<(), Error> {
         let shared = Arc::clone(&self.shared);
-        let spawned = thread::Builder::new()
-            .name("heartbeat".into())
-            .stack_size(256 * 1024)
-            .spawn(move || shared.heartbeat(on_news));
+        let spawned = self.host.spawn("heartbeat", Box::new(move || shared.heartbeat(on_news)));
         self.heartbeat = Some(spawned.map_err(|error| Error::io("keep", &self.shared.name, error))?);
         Ok(())
     }
@@ -210,11 +217,9 @@ impl Session {
             return Ok(());
         }
         // Dropped in the heartbeat's own thread, there is nobody to wait for.
-        let own = |heartbeat: &JoinHandle<()>| heartbeat.thread().id() == thread::current().id();
-        if let Some(heartbeat) = self.heartbeat.take_if(|heartbeat| !own(heartbeat)) {
+        if let Some(heartbeat) = self.heartbeat.take_if(|heartbeat| !heartbeat.is_current()) {
             shared.file.ring();
-            // It panicked: there is nothing to wait for.
-            let _ = heartbeat.join();
+            heartbeat.join();
         }
         let released = shared.remove();
         match &released {
@@ -333,13 +338,9 @@ impl Shared {
 
     fn refused(&self, refusal: Refusal) -> Error {
         let now = self.store.now();
-        if let Refusal::Lost(_) = &refusal {
-            let mut state = self.state();
-            if !state.lost && !state.ended {
-                state.lost = true;
-                let event = Event::new(audit::LOST, &self.name, &self.identity, &now);
-                self.store.report(&event.id(&self.lock_id).because(lost_to(&refusal)));
-            }
+        if matches!(refusal, Refusal::Lost(_)) && self.state().is_now_lost() {
+            let event = Event::new(audit::LOST, &self.name, &self.identity, &now);
+            self.store.report(&event.id(&self.lock_id).because(lost_to(&refusal)));
         }
         Error::refused(&self.name, refusal, now)
     }

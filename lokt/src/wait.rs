@@ -19,6 +19,12 @@ const SILENCE: Duration = Duration::from_secs(2);
 /// How much later each of those behind passes over than the one before it.
 const STAGGER: Duration = Duration::from_millis(100);
 
+/// How long the next has to take its turn, after one was passed over and it was rung.
+const NEXT: Duration = Duration::from_millis(300);
+
+/// A waiter that looks so much later than it meant to has been stopped itself, and has seen no silence.
+const LATE: Duration = Duration::from_millis(500);
+
 /// The first in line looks this often even if nothing rings: somebody may have removed the record by hand.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -100,21 +106,35 @@ pub struct Nobody;
 
 impl Onlooker for Nobody {}
 
-/// Those before a waiter, while the lock lies free and none of them takes it.
+/// The first of those before a waiter, while it leaves the lock lying free.
 struct Silent {
-    /// The first of them.
     first: LockId,
-    since: Duration,
-    ahead: usize,
-    /// They have been rung.
-    rung: bool,
+    /// When to tell it once more: half way, as it may only sleep too long.
+    ring_at: Option<Duration>,
+    /// When it may be passed over.
+    until: Duration,
 }
 
 impl Silent {
-    /// When they may be passed over: the sooner, the nearer one stands to the front.
-    fn until(&self) -> Duration {
-        let stagger = STAGGER.saturating_mul(u32::try_from(self.ahead).unwrap_or(u32::MAX));
-        self.since + SILENCE + stagger.min(SILENCE)
+    /// The nearer a waiter stands to the front, the sooner it passes over.
+    fn since(now: Duration, first: LockId, ahead: usize) -> Self {
+        let stagger = STAGGER.saturating_mul(u32::try_from(ahead).unwrap_or(u32::MAX)).min(SILENCE);
+        Self { first, ring_at: Some(now + SILENCE / 2), until: now + SILENCE + stagger }
+    }
+
+    /// Whoever comes first now that another was passed over: it has been rung.
+    fn next(now: Duration, first: LockId) -> Self {
+        Self { first, ring_at: None, until: now + NEXT }
+    }
+
+    /// Whether it has been watched to the end.
+    fn is_over(&self, now: Duration) -> bool {
+        self.until <= now && !self.is_missed(now)
+    }
+
+    /// Whether the watcher was not there when it ended.
+    fn is_missed(&self, now: Duration) -> bool {
+        now > self.until + LATE
     }
 }
 
@@ -169,6 +189,8 @@ impl<'a> Waiting<'a> {
                 Ok(Answer::Refused(refusal, place)) => (refusal, place),
                 // Somebody is stopped in the middle of a transition: that is waited for like anything else.
                 Err(error) if error.is_busy() && self.store.now().monotonic < self.latest() => {
+                    // Nobody could take its turn meanwhile.
+                    self.silent = None;
                     self.obey(onlooker.nod(), onlooker)?;
                     continue;
                 }
@@ -186,7 +208,7 @@ impl<'a> Waiting<'a> {
             };
             self.ticket = place.ticket.take().or(self.ticket.take());
             self.note(&refusal, &place, now.monotonic);
-            self.ring_the_silent(now.monotonic);
+            self.ring_the_silent(place.ahead, now.monotonic);
             if self.until == Until::LineMoves && !queued {
                 return Err(Error::refused(self.name, refusal, now));
             }
@@ -209,8 +231,8 @@ impl<'a> Waiting<'a> {
             patience: self.latest().saturating_sub(now).clamp(POLL, LOOK),
         };
         let turn = if self.joins {
-            let silent = self.silent.as_ref().is_some_and(|silent| now >= silent.until());
-            Turn::Waiting { ticket: self.ticket.as_ref(), silent }
+            let silent = self.silent.as_ref().filter(|silent| silent.is_over(now));
+            Turn::Waiting { ticket: self.ticket.as_ref(), silent: silent.map(|silent| &silent.first) }
         } else {
             Turn::Passing
         };
@@ -225,25 +247,24 @@ impl<'a> Waiting<'a> {
             _ => self.seen = None,
         }
         let free = matches!(refusal, Refusal::Queued { .. });
-        match (&place.first, &self.silent) {
-            // One who was stopped meanwhile has not watched: it begins anew.
-            (Some(first), Some(silent)) if free && silent.first == *first && now < silent.until() + LOOK => {}
-            (Some(first), _) if free => {
-                self.silent =
-                    Some(Silent { first: first.clone(), since: now, ahead: place.ahead, rung: false });
+        self.silent = match (&place.first, self.silent.take()) {
+            (Some(first), Some(silent)) if free && silent.first == *first && !silent.is_missed(now) => {
+                Some(silent)
             }
-            _ => self.silent = None,
-        }
+            (Some(first), Some(silent)) if free && silent.is_over(now) => {
+                Some(Silent::next(now, first.clone()))
+            }
+            (Some(first), _) if free => Some(Silent::since(now, first.clone(), place.ahead)),
+            _ => None,
+        };
     }
 
     /// Half way through the silence: whoever only sleeps too long is told, and may go before us.
-    fn ring_the_silent(&mut self, now: Duration) {
+    fn ring_the_silent(&mut self, ahead: usize, now: Duration) {
         if let Some(silent) = &mut self.silent
-            && !silent.rung
-            && now >= silent.since + SILENCE / 2
+            && silent.ring_at.take_if(|at| now >= *at).is_some()
         {
-            silent.rung = true;
-            self.store.wake_line(self.name, silent.ahead);
+            self.store.wake_line(self.name, ahead);
         }
     }
 
@@ -259,6 +280,13 @@ impl<'a> Waiting<'a> {
             return Ok(());
         };
         let told = self.store.watch(self.name, &place.watch, &bell);
+        if let (false, Watch::Session(before)) = (told, &place.watch)
+            && place.ahead > 0
+            && !self.store.is_alive(self.name, before)
+        {
+            // It has left between our look and our watch.
+            return Ok(());
+        }
         // Counted from before the store looked: rather a moment too early than too late.
         let mut wake_at = asked_at + self.longest(refusal, place, told).max(SHORTEST_SLEEP);
         loop {
@@ -278,6 +306,8 @@ impl<'a> Waiting<'a> {
                 Wake::Interrupted => {}
                 Wake::Timeout if until < wake_at => {}
                 Wake::Timeout if place.ahead > 0 && !self.worth_asking(place) => {
+                    // If it lay free, it does no more.
+                    self.silent = None;
                     wake_at = self.store.now().monotonic + self.longest(refusal, place, told);
                 }
                 Wake::Timeout => return Ok(()),
@@ -312,8 +342,7 @@ impl<'a> Waiting<'a> {
     /// How long there is nothing to do, if nothing rings.
     fn longest(&self, refusal: &Refusal, place: &Place, told: bool) -> Duration {
         if let (Refusal::Queued { .. }, Some(silent)) = (refusal, &self.silent) {
-            let next = if silent.rung { silent.until() } else { silent.since + SILENCE / 2 };
-            return next.saturating_sub(self.store.now().monotonic);
+            return silent.ring_at.unwrap_or(silent.until).saturating_sub(self.store.now().monotonic);
         }
         if place.ahead > 0 {
             let turn = u32::try_from(place.ahead).unwrap_or(u32::MAX);
@@ -321,6 +350,8 @@ impl<'a> Waiting<'a> {
             return if told { rare } else { POLL.saturating_mul(turn).min(rare) };
         }
         let left = match refusal {
+            // Whoever was before it has died in this moment.
+            Refusal::Queued { .. } => Some(Duration::ZERO),
             Refusal::Held { standing: Standing::Held { lapse, .. }, .. } => lapse.left(),
             Refusal::Held { standing: Standing::InProgress, .. } => Some(POLL),
             Refusal::Frozen(freeze) => freeze.left,

@@ -11,4 +11,5 @@
 pub mod machine;
 pub mod race;
 pub mod sandbox;
+pub mod sim;
 pub mod timeline;

@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use lokt::Locks;
 use lokt::host::{
-    Content, Dir, Host, Identity, ProcessState, Publish, SessionFile, SessionState, Stripe, StripeError,
-    UnixHost, Wake,
+    Content, Dir, Host, Identity, ProcessState, Publish, Running, SessionFile, SessionState, Stripe,
+    StripeError, UnixHost, Wake,
 };
 use lokt::protocol::{Name, Now};
 
@@ -342,6 +342,10 @@ impl Host for Machine {
 
     fn session_path(&self, file: &str) -> Option<PathBuf> {
         self.real.session_path(file)
+    }
+
+    fn spawn(&self, name: &str, work: Box<dyn FnOnce() + Send>) -> io::Result<Box<dyn Running>> {
+        self.real.spawn(name, work)
     }
 
     fn random(&self) -> [u8; 16] {

@@ -6,6 +6,7 @@
 //! | --- | --- |
 //! | `test` | every test once, under nextest, then the doc tests |
 //! | `race` | the contention test many times over, with a report on its timings |
+//! | `sim` | the lock on a simulated machine, under a million schedules |
 //! | `ci` | any job of `ci/matrix.json`, as the CI runs it |
 //!
 //! Below them: `nextest` finds, installs and reads the test runner, `page` draws, `stats` counts, `console` is the
@@ -23,8 +24,8 @@ mod nextest;
 mod page;
 mod paths;
 mod race;
-#[expect(dead_code, reason = "its first users are being written")]
 mod section;
+mod sim;
 mod stats;
 mod test;
 
@@ -44,6 +45,8 @@ enum Task {
     Test(test::Test),
     /// Run the contention test many times per TTL and report its timings
     Race(race::Race),
+    /// Simulate schedules by the million, and check the promises at every step
+    Sim(sim::Sim),
     /// Run jobs of the CI matrix on this machine
     Ci(ci::Ci),
 }
@@ -53,6 +56,7 @@ impl Task {
         match self {
             Self::Test(test) => test.run(sh),
             Self::Race(race) => race.run(sh),
+            Self::Sim(sim) => sim.run(sh),
             Self::Ci(ci) => ci.run(sh),
         }
     }

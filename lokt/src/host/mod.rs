@@ -166,6 +166,15 @@ pub trait SessionFile: Send + Sync {
     fn descriptor(&self) -> Option<BorrowedFd<'_>>;
 }
 
+/// A thread that [`Host::spawn`] started.
+pub trait Running: Send + Sync {
+    /// Waits for its end, however it comes.
+    fn join(self: Box<Self>);
+
+    /// Whether it is the one that asks.
+    fn is_current(&self) -> bool;
+}
+
 /// What the lock asks of its machine.
 pub trait Host: Send + Sync + 'static {
     /// All clocks, read together.
@@ -271,6 +280,13 @@ pub trait Host: Send + Sync + 'static {
 
     /// Where a session's file is, on a machine whose files can be looked at by path.
     fn session_path(&self, file: &str) -> Option<std::path::PathBuf>;
+
+    /// Starts `work` in a thread of its own.
+    ///
+    /// # Errors
+    ///
+    /// There can't be one more thread.
+    fn spawn(&self, name: &str, work: Box<dyn FnOnce() + Send>) -> io::Result<Box<dyn Running>>;
 
     /// 16 random bytes.
     fn random(&self) -> [u8; 16];

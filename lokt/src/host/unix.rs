@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, fstat, openat, renameat_with, unlinkat};
@@ -18,8 +18,8 @@ use super::dirs::{Handle, RootDir};
 use super::files::named;
 use super::session_file::Fifo;
 use super::{
-    Content, Dir, Host, MutexBusy, ProcessState, Publish, SessionFile, SessionState, Stripe, StripeError,
-    flock, platform, process,
+    Content, Dir, Host, MutexBusy, ProcessState, Publish, Running, SessionFile, SessionState, Stripe,
+    StripeError, flock, platform, process,
 };
 use crate::protocol::{ClockId, Name, Now};
 
@@ -227,6 +227,11 @@ impl Host for UnixHost {
         Some(self.files.path_of(Dir::Sessions, file))
     }
 
+    fn spawn(&self, name: &str, work: Box<dyn FnOnce() + Send>) -> io::Result<Box<dyn Running>> {
+        let spawned = thread::Builder::new().name(name.to_owned()).stack_size(256 * 1024).spawn(work);
+        Ok(Box::new(spawned?))
+    }
+
     fn random(&self) -> [u8; 16] {
         let mut bytes = [0; 16];
         if getrandom::fill(&mut bytes).is_err() {
@@ -271,6 +276,17 @@ impl Watched {
             all.insert(what, vec![bell]);
         }
         spawned.is_ok()
+    }
+}
+
+impl Running for JoinHandle<()> {
+    fn join(self: Box<Self>) {
+        // It panicked: then there is nothing to wait for either.
+        let _ = JoinHandle::join(*self);
+    }
+
+    fn is_current(&self) -> bool {
+        self.thread().id() == thread::current().id()
     }
 }
 

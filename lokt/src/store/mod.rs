@@ -61,8 +61,8 @@ pub enum Turn<'a> {
     Waiting {
         /// The place it has.
         ticket: Option<&'a Ticket>,
-        /// Those before it have left the lock lying free for so long that it may pass them over.
-        silent: bool,
+        /// The first before it, if that one has left the lock lying free for so long that it may be passed over.
+        silent: Option<&'a LockId>,
     },
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::{Claim, DirStore, Evidence, Name, Now, Publish, Ticket, Turn, Waiter, stripe_of};
 use crate::host::Dir;
-use crate::protocol::{Kind, LockId, Slot};
+use crate::protocol::{Kind, Liveness, LockId, Slot};
 use crate::store::{Place, Watch};
 
 /// Numbers have twelve digits. Each line counts from 1.
@@ -35,11 +35,11 @@ impl DirStore {
 
     /// How many waiters stand before the asker and are ready to go. Stops counting at the first, and rings it.
     ///
-    /// Whoever is dead, is stopped, or has been silent for too long is put out of line on the way: its place
-    /// holds up the others, and it can take a new one when it runs again.
+    /// Whoever is dead or stopped, and the one that has been silent for too long, is put out of line on the way: its
+    /// place holds up the others, and it can take a new one when it runs again.
     pub(super) fn ready_ahead(&self, name: &Name, turn: &Turn<'_>) -> io::Result<usize> {
         let (own, silent) = match turn {
-            Turn::Passing => (None, false),
+            Turn::Passing => (None, None),
             Turn::Waiting { ticket, silent } => (*ticket, *silent),
         };
         let tickets = self.tickets(name)?;
@@ -47,7 +47,7 @@ impl DirStore {
         let own = own.filter(|own| tickets.contains(&(own.number, own.lock_id.clone())));
         let before = tickets.iter().take_while(|(number, _)| own.is_none_or(|own| *number < own.number));
         for (number, id) in before {
-            if !silent && self.lives(name, id) && !self.is_stopped(name, *number, id) {
+            if silent != Some(id) && self.lives(name, id) && !self.is_stopped(name, *number, id) {
                 // It may sleep on one that has just been put out of line.
                 self.host.ring_session(&Self::session_file(name, id));
                 return Ok(1);
@@ -162,6 +162,10 @@ impl DirStore {
         let Slot::Record(record) = &evidence.slot else {
             return Watch::Doorbell;
         };
+        if evidence.liveness == Liveness::Dead {
+            // It has ended already: what is waited for is the end of a freeze.
+            return Watch::Doorbell;
+        }
         let visible = record.pid_ns == self.identity.pid_ns && record.host == self.identity.host;
         match (record.kind, record.id()) {
             (Some(Kind::Guard), Some(id)) => Watch::Session(id),

@@ -15,6 +15,9 @@ const BLOCK: u64 = 1000;
 /// Beyond this no counter gets in a thousand years, and JSON readers still count exactly.
 const HIGHEST: u64 = 1 << 53;
 
+/// Says of a block that it may not be synced.
+const UNSYNCED: &str = "unsynced";
+
 /// The counter's length in the file; fixed, so that it is overwritten as one piece.
 const LENGTH: usize = 128;
 
@@ -40,8 +43,13 @@ impl Counter {
         let text = String::from_utf8_lossy(content);
         let mut fields = text.split_ascii_whitespace();
         let read = (fields.next(), number(fields.next()), number(fields.next()));
+        let synced = fields.next() != Some(UNSYNCED);
         match read {
-            (Some(then), Some(next), Some(reserved)) if then == boot => Self { boot, next, reserved },
+            (Some(then), Some(next), Some(reserved)) if then == boot && synced => {
+                Self { boot, next, reserved }
+            }
+            // The block is not to be counted on in this boot; it is synced anew before the next is handed out.
+            (Some(then), Some(next), Some(_)) if then == boot => Self { boot, next, reserved: next },
             (Some(_), Some(_), Some(reserved)) => Self { boot, next: reserved, reserved },
             // Damaged: begin where no counter that began at 1 can have come to.
             _ => {
@@ -58,22 +66,17 @@ impl Counter {
 
     /// Notes that `token` is handed out, so that the next is larger.
     pub(super) fn hand_out(&mut self, token: u64, stripe: &mut dyn Stripe) -> io::Result<()> {
-        let before = self.content();
         self.next = token.saturating_add(1);
-        let reserve = self.next > self.reserved;
-        if reserve {
+        if self.next > self.reserved {
             self.reserved = self.next.saturating_add(BLOCK);
+            // Should this fail after the write and before the sync, the next one sees that it has.
+            stripe.write(&self.content(UNSYNCED), true)?;
         }
-        let written = stripe.write(&self.content(), reserve);
-        if written.is_err() && reserve {
-            // A block that is not synced is not reserved: the next one must not take it for that.
-            let _ = stripe.write(&before, false);
-        }
-        written
+        stripe.write(&self.content(""), false)
     }
 
-    fn content(&self) -> Vec<u8> {
-        let mut line = format!("{} {} {}", self.boot, self.next, self.reserved).into_bytes();
+    fn content(&self, state: &str) -> Vec<u8> {
+        let mut line = format!("{} {} {} {state}", self.boot, self.next, self.reserved).into_bytes();
         line.resize(LENGTH - 1, b' ');
         line.push(b'\n');
         line
@@ -92,9 +95,11 @@ mod tests {
     use super::*;
     use crate::protocol::ClockId;
 
+    #[derive(Default)]
     struct Memory {
         content: Vec<u8>,
         synced: Vec<u8>,
+        sync_fails: bool,
     }
 
     impl Stripe for Memory {
@@ -104,6 +109,9 @@ mod tests {
 
         fn write(&mut self, content: &[u8], sync: bool) -> io::Result<()> {
             self.content = content.to_vec();
+            if sync && self.sync_fails {
+                return Err(io::Error::other("the disk does not answer"));
+            }
             if sync {
                 self.synced = content.to_vec();
             }
@@ -129,7 +137,7 @@ mod tests {
 
     #[test]
     fn tokens_rise_by_one_within_a_boot() {
-        let mut stripe = Memory { content: Vec::new(), synced: Vec::new() };
+        let mut stripe = Memory::default();
         let taken: Vec<u64> = (0..2500).map(|_| take(&mut stripe, &boot("a"))).collect();
         assert_eq!(taken, (1..=2500).collect::<Vec<u64>>());
     }
@@ -137,7 +145,7 @@ mod tests {
     #[test]
     fn tokens_rise_over_a_power_cut_at_any_moment() {
         for before in [1, 2, 999, 1000, 1001, 1002, 2500] {
-            let mut stripe = Memory { content: Vec::new(), synced: Vec::new() };
+            let mut stripe = Memory::default();
             let last = (0..before).map(|_| take(&mut stripe, &boot("a"))).last().unwrap();
             stripe.content = stripe.synced.clone();
             let first = take(&mut stripe, &boot("b"));
@@ -146,8 +154,20 @@ mod tests {
     }
 
     #[test]
+    fn a_block_whose_sync_failed_is_not_counted_on() {
+        let mut stripe = Memory { sync_fails: true, ..Memory::default() };
+        let mut counter = Counter::read(&stripe, &boot("a")).unwrap();
+        assert!(counter.hand_out(1, &mut stripe).is_err());
+        stripe.sync_fails = false;
+        let last = take(&mut stripe, &boot("a"));
+        stripe.content = stripe.synced.clone();
+        let first = take(&mut stripe, &boot("b"));
+        assert!(first > last, "{first} after {last}");
+    }
+
+    #[test]
     fn a_damaged_counter_begins_beyond_any_other() {
-        let mut stripe = Memory { content: b"\0\0\0".to_vec(), synced: Vec::new() };
+        let mut stripe = Memory { content: b"\0\0\0".to_vec(), ..Memory::default() };
         let first = take(&mut stripe, &boot("a"));
         assert!(first > 1 << 50, "{first}");
         assert_eq!(take(&mut stripe, &boot("a")), first + 1);

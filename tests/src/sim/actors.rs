@@ -1,0 +1,294 @@
+//! What the actors of a run do, each in a process of its own, with nothing but the library's own doors.
+
+use std::time::Duration;
+
+use lokt::protocol::{Authority, ClockId, Kind, Name, Record};
+use lokt::{Error, Locks, News, Nobody, Patience, Session, Terms};
+
+use super::choices::Choices;
+use super::host::SimHost;
+
+/// What one actor does.
+#[derive(Debug, Clone)]
+pub enum Script {
+    /// Guards a section, as `lokt guard` does.
+    Guard(Guard),
+    /// Breaks what is stale, again and again.
+    Break { times: u8 },
+    /// Takes a manual lock, holds it, and gives it back.
+    Lock { ttl: Option<Duration>, patience: Patience, hold: Duration, renews: bool },
+    /// Removes by force whatever stands there.
+    Force,
+    /// Removes what is dead.
+    Sweep,
+    /// Freezes the name for some time.
+    Freeze { hold: Duration },
+}
+
+/// How a guard guards.
+#[derive(Debug, Clone)]
+pub struct Guard {
+    pub ttl: Option<Duration>,
+    pub patience: Patience,
+    pub break_stale: bool,
+    pub section: Duration,
+    /// Whether it has a heartbeat.
+    pub beats: bool,
+    /// How long its command lives on if the guard is killed.
+    pub survivor: Option<Duration>,
+    pub times: u8,
+}
+
+/// One actor of a run.
+#[derive(Debug, Clone)]
+pub struct Actor {
+    pub script: Script,
+    pub name: Name,
+    pub after: Duration,
+}
+
+const fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+impl Actor {
+    /// Some actor; `names` are the names there are.
+    pub fn any(choices: &mut Choices, names: &[Name]) -> Self {
+        let after = ms([0, 0, 0, 120, 700, 1_100][choices.any(6)]);
+        let name = names[choices.any(names.len())].clone();
+        let script = match choices.any(16) {
+            0..=9 => Script::Guard(Guard::any(choices)),
+            10 | 11 => Script::Break { times: 3 },
+            12 | 13 => Script::Lock {
+                ttl: [None, Some(ms(400))][choices.any(2)],
+                patience: [Patience::Unlimited, Patience::None][choices.any(2)],
+                hold: ms([0, 300, 900][choices.any(3)]),
+                renews: choices.any(2) == 1,
+            },
+            14 => [Script::Sweep, Script::Force][choices.any(2)].clone(),
+            _ => Script::Freeze { hold: ms([0, 200, 1_500][choices.any(3)]) },
+        };
+        Self { script, name, after }
+    }
+
+    /// A guard that waits: there is no run without one.
+    pub fn guard(choices: &mut Choices, name: &Name) -> Self {
+        Self { script: Script::Guard(Guard::any(choices)), name: name.clone(), after: Duration::ZERO }
+    }
+
+    /// Whether it breaks the rules with leave to do so.
+    pub fn forces(&self) -> bool {
+        matches!(self.script, Script::Force)
+    }
+
+    pub fn run(&self, host: &SimHost, calm: bool) {
+        let locks = open(host);
+        if !self.after.is_zero() {
+            host.sleep_until(host.elapsed() + self.after);
+        }
+        let act = Act { host, locks, name: &self.name, calm };
+        match &self.script {
+            Script::Guard(guard) => (0..guard.times).for_each(|_| act.guard(guard)),
+            Script::Break { times } => (0..*times).for_each(|_| act.break_stale()),
+            Script::Lock { ttl, patience, hold, renews } => act.lock(*ttl, *patience, *hold, *renews),
+            Script::Force => act.force(),
+            Script::Sweep => drop(act.locks.sweep(Duration::from_secs(1))),
+            Script::Freeze { hold } => act.freeze(*hold),
+        }
+    }
+}
+
+impl Guard {
+    fn any(choices: &mut Choices) -> Self {
+        let ttl = [Some(ms(1_000)), None, Some(ms(2_000))][choices.any(3)];
+        Self {
+            ttl,
+            patience: [Patience::Unlimited, Patience::Unlimited, Patience::AtMost(ms(900)), Patience::None]
+                [choices.any(4)],
+            break_stale: choices.any(2) == 1,
+            section: ms([0, 0, 700, 1_600][choices.any(4)]),
+            beats: choices.any(5) < 4,
+            survivor: [None, Some(ms(1_800))][choices.any(2)].filter(|_| ttl.is_none()),
+            times: [1, 1, 2][choices.any(3)],
+        }
+    }
+}
+
+/// The locks, as one process opens them.
+pub fn open(host: &SimHost) -> Locks {
+    Locks::with_host(std::sync::Arc::new(host.clone()), host.identity(), std::sync::Arc::new(|_| {}))
+}
+
+struct Act<'a> {
+    host: &'a SimHost,
+    locks: Locks,
+    name: &'a Name,
+    /// Nothing goes wrong in this run, so nothing may be lost.
+    calm: bool,
+}
+
+impl Act<'_> {
+    fn violate(&self, promise: &'static str, what: String) {
+        let who = self.host.world().processes[self.host.pid].name.clone();
+        self.host.world().violate(promise, format!("{who} {what}"));
+    }
+
+    fn tell(&self, what: impl FnOnce() -> String) {
+        self.host.world().tell(self.host.pid, what);
+    }
+
+    fn guard(&self, guard: &Guard) {
+        let terms = Terms { ttl: guard.ttl, break_stale: guard.break_stale, ..Terms::default() };
+        let dead = self.dead_holder();
+        let admitted = self.locks.acquire(self.name, &terms, guard.patience);
+        self.host.world().no_longer_waits(self.host.pid);
+        match admitted {
+            Ok(session) => self.section(session, guard),
+            Err(error) => {
+                self.tell(|| format!("is not admitted: {error}"));
+                self.check_denial(&error, dead);
+            }
+        }
+    }
+
+    /// The holder whose processes are all dead.
+    fn dead_holder(&self) -> Option<String> {
+        let world = self.host.world();
+        let record = world.record(self.name.as_str())?;
+        let ino = world.session_of(self.name.as_str(), &record.lock_id)?;
+        (record.kind == Some(Kind::Guard) && !world.sessions[ino].locked).then_some(record.lock_id)
+    }
+
+    /// A lock that was free because its holder had died was not to be denied.
+    fn check_denial(&self, error: &Error, dead: Option<String>) {
+        let still = self.host.world().record(self.name.as_str()).map(|record| record.lock_id);
+        let held = matches!(error.refusal(), Some(lokt::protocol::Refusal::Held { .. }));
+        let troubled = self.host.world().truth.troubled;
+        if held && dead.is_some() && dead == still && !troubled {
+            self.violate(
+                "a crash frees the lock at once",
+                format!("is denied a dead holder's lock: {error}"),
+            );
+        }
+    }
+
+    /// The command under a guard: works while the lease is good, ends before it is not.
+    fn section(&self, mut session: Session, guard: &Guard) {
+        self.host.world().processes[self.host.pid].survivor = guard.survivor;
+        let nudged = self.host.clone();
+        if guard.beats {
+            let started = session.keep_alive(move |news| {
+                if let News::Lost(_) = news {
+                    nudged.nudge();
+                }
+            });
+            if started.is_err() {
+                return;
+            }
+        }
+        let end = self.host.elapsed() + guard.section;
+        let margin = session.beat().map_or(Duration::ZERO, |beat| beat.margin);
+        let ended_early = loop {
+            let now = self.host.elapsed();
+            let give_up = session.deadline().map(|deadline| deadline.saturating_sub(margin));
+            if session.is_lost() {
+                break Some("loses");
+            }
+            if let Some(give_up) = give_up.filter(|give_up| now >= *give_up) {
+                // Whoever has slept too long proves first that the lock is still its own.
+                if now > give_up && session.renew().is_ok() {
+                    continue;
+                }
+                break Some("gives up");
+            }
+            self.work(&session, now);
+            if now >= end {
+                break None;
+            }
+            self.host.sleep_until(give_up.map_or(end, |give_up| give_up.min(end)));
+        };
+        if let Some(how) = ended_early.filter(|_| self.calm && guard.beats) {
+            let what =
+                format!("{how} {:?} although its heart beats and nothing went wrong", self.name.as_str());
+            self.violate("a heartbeat keeps the lease", what);
+        }
+        self.host.world().processes[self.host.pid].survivor = None;
+        let released = session.release();
+        if released.is_ok() && guard.beats && ended_early == Some("loses") {
+            self.violate("no answer claims success falsely", "releases what it had lost".to_owned());
+        }
+    }
+
+    /// One piece of work in the section, at an instant at which the guard believes that all is well.
+    fn work(&self, session: &Session, now: Duration) {
+        let world = self.host.world();
+        let ours = world.record(self.name.as_str()).filter(|r| r.lock_id == session.lock_id().as_str());
+        let lapsed = ours.is_some_and(|record| record.deadline().is_some_and(|deadline| now >= deadline));
+        drop(world);
+        if lapsed {
+            self.violate(
+                "the command never outlives its admission",
+                "works after its lease has lapsed".to_owned(),
+            );
+        }
+    }
+
+    fn break_stale(&self) {
+        let broken = self.locks.break_stale(self.name);
+        self.tell(|| format!("breaks what is stale: {}", outcome(&broken)));
+        self.host.sleep_until(self.host.elapsed() + ms(350));
+    }
+
+    fn lock(&self, ttl: Option<Duration>, patience: Patience, hold: Duration, renews: bool) {
+        let terms = Terms { ttl, ..Terms::default() };
+        let locked = self.locks.lock(self.name, &terms, None, patience, &mut Nobody);
+        self.host.world().no_longer_waits(self.host.pid);
+        let Ok(record) = locked else { return };
+        let id = record.lock_id.clone();
+        if ttl.is_none() {
+            self.host.world().truth.promised.insert(self.name.as_str().to_owned(), id.clone());
+        }
+        self.host.sleep_until(self.host.elapsed() + hold);
+        if renews && ttl.is_some() {
+            let renewed = self.locks.renew(self.name, Authority::Id(id.clone()), None);
+            self.tell(|| format!("renews by its id: {}", outcome(&renewed)));
+        }
+        self.host.world().truth.promised.remove(self.name.as_str());
+        let unlocked = self.locks.unlock(self.name, Authority::Id(id.clone()));
+        self.tell(|| format!("unlocks: {}", outcome(&unlocked)));
+        let still = self.host.world().record(self.name.as_str()).is_some_and(|record| record.lock_id == id);
+        if unlocked.is_ok() && still {
+            self.violate(
+                "no answer claims success falsely",
+                "has unlocked, and the lock still stands".to_owned(),
+            );
+        }
+    }
+
+    fn force(&self) {
+        self.host.world().processes[self.host.pid].forces = true;
+        self.host.world().truth.promised.remove(self.name.as_str());
+        let forced = self.locks.unlock(self.name, Authority::Force);
+        self.tell(|| format!("removes by force: {}", outcome(&forced)));
+        self.host.world().processes[self.host.pid].forces = false;
+    }
+
+    /// Places a freeze as its file, and takes it away.
+    fn freeze(&self, hold: Duration) {
+        let record = Record {
+            version: 1,
+            name: self.name.as_str().to_owned(),
+            owner: self.host.identity().owner,
+            kind: Some(Kind::Freeze),
+            clock_id: Some(ClockId::new("boot-1/0").as_str().to_owned()),
+            ..Record::default()
+        };
+        self.host.place_freeze(self.name.as_str(), &record.write());
+        self.host.sleep_until(self.host.elapsed() + hold);
+        self.host.lift_freeze(self.name.as_str());
+    }
+}
+
+fn outcome<T>(result: &Result<T, Error>) -> String {
+    result.as_ref().err().map_or("done".to_owned(), ToString::to_string)
+}

@@ -1,0 +1,77 @@
+//! Small cases, in which every schedule with a few deviations can be tried.
+
+use std::time::Duration;
+
+use lokt::Patience;
+use lokt::protocol::Name;
+
+use super::actors::{Actor, Guard, Script};
+use super::faults::Faults;
+
+/// A small case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Case {
+    /// Two guards without a TTL; one of them may be killed.
+    TwoGuards,
+    /// A guard whose lease is renewed while another breaks what is stale.
+    RenewalAndBreak,
+    /// Three guards that wait; the holder may be killed.
+    Line,
+    /// A lease that is not renewed lapses while two wait for it.
+    Lapse,
+    /// A manual lock and a waiter.
+    Manual,
+    /// A freeze comes while one waits.
+    Freeze,
+}
+
+impl Case {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::TwoGuards, Self::RenewalAndBreak, Self::Line, Self::Lapse, Self::Manual, Self::Freeze];
+
+    /// What it is called.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::TwoGuards => "two guards, one of which may be killed",
+            Self::RenewalAndBreak => "a renewal while another breaks what is stale",
+            Self::Line => "three in line, one of which may be killed",
+            Self::Lapse => "a lease lapses while two wait",
+            Self::Manual => "a manual lock and a waiter",
+            Self::Freeze => "a freeze while one waits",
+        }
+    }
+
+    /// Who takes part, and what may befall them.
+    pub(super) fn actors(self, name: &Name) -> (Vec<Actor>, Faults) {
+        let actor =
+            |script: &Script| Actor { script: script.clone(), name: name.clone(), after: Duration::ZERO };
+        let strict = Script::Guard(guard(None, 0, true));
+        let beating = Script::Guard(guard(Some(1_000), 600, true));
+        let lapsing = Script::Guard(guard(Some(1_000), 700, false));
+        let manual =
+            Script::Lock { ttl: None, patience: Patience::Unlimited, hold: Duration::ZERO, renews: false };
+        let scripts = match self {
+            Self::TwoGuards => vec![strict.clone(), strict],
+            Self::RenewalAndBreak => vec![beating, Script::Break { times: 2 }],
+            Self::Line => vec![strict.clone(), strict.clone(), strict],
+            Self::Lapse => vec![lapsing, strict.clone(), strict],
+            Self::Manual => vec![manual, strict],
+            Self::Freeze => vec![strict.clone(), strict, Script::Freeze { hold: Duration::ZERO }],
+        };
+        let kills = u8::from(matches!(self, Self::TwoGuards | Self::Line));
+        (scripts.iter().map(actor).collect(), Faults { kills, ..Faults::default() })
+    }
+}
+
+fn guard(ttl: Option<u64>, section: u64, beats: bool) -> Guard {
+    Guard {
+        ttl: ttl.map(Duration::from_millis),
+        patience: Patience::Unlimited,
+        break_stale: false,
+        section: Duration::from_millis(section),
+        beats,
+        survivor: None,
+        times: 1,
+    }
+}

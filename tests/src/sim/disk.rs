@@ -1,0 +1,146 @@
+//! A file system in memory, which forgets at a power loss what was not synced.
+//!
+//! What a file system may do with unsynced changes is more than one could list. Here each of them, by itself, may
+//! have come through or not, and the content of a new file may have been lost although its name was not. A file that
+//! was synced keeps its name too, as on ext4, XFS, Btrfs and APFS.
+
+use lokt::host::Dir;
+
+use super::choices::Choices;
+
+/// A directory, without the lifetime of its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    Root,
+    Locks,
+    Freezes,
+    Sessions,
+    Stripes,
+    Lines,
+    Line(String),
+}
+
+impl From<Dir<'_>> for Place {
+    fn from(dir: Dir<'_>) -> Self {
+        match dir {
+            Dir::Root => Self::Root,
+            Dir::Locks => Self::Locks,
+            Dir::Freezes => Self::Freezes,
+            Dir::Sessions => Self::Sessions,
+            Dir::Stripes => Self::Stripes,
+            Dir::Lines => Self::Lines,
+            Dir::Line(name) => Self::Line(name.as_str().to_owned()),
+        }
+    }
+}
+
+/// A file: a record, a ticket, a mutex with its counter; or a session's, whose content is its number.
+#[derive(Debug, Clone)]
+struct File {
+    dir: Place,
+    name: String,
+    now: Option<Vec<u8>>,
+    synced: Option<Vec<u8>>,
+}
+
+/// The files of a root.
+#[derive(Debug, Default)]
+pub struct Disk {
+    files: Vec<File>,
+    lines: Vec<String>,
+    /// The audit log.
+    pub log: Vec<u8>,
+}
+
+impl Disk {
+    fn find(&self, dir: &Place, name: &str) -> Option<usize> {
+        self.files.iter().position(|file| file.name == name && file.dir == *dir)
+    }
+
+    /// A file's content.
+    pub fn read(&self, dir: &Place, name: &str) -> Option<&Vec<u8>> {
+        self.files[self.find(dir, name)?].now.as_ref()
+    }
+
+    /// Puts a file there, or changes it.
+    pub fn write(&mut self, dir: &Place, name: &str, content: Vec<u8>) {
+        match self.find(dir, name) {
+            Some(at) => self.files[at].now = Some(content),
+            None => {
+                let (dir, name) = (dir.clone(), name.to_owned());
+                self.files.push(File { dir, name, now: Some(content), synced: None });
+            }
+        }
+    }
+
+    /// Removes a file; whether there was one.
+    pub fn remove(&mut self, dir: &Place, name: &str) -> bool {
+        self.find(dir, name).is_some_and(|at| self.files[at].now.take().is_some())
+    }
+
+    /// Makes what there is of a file last.
+    pub fn sync(&mut self, dir: &Place, name: &str) {
+        if let Some(at) = self.find(dir, name) {
+            let file = &mut self.files[at];
+            file.synced.clone_from(&file.now);
+        }
+    }
+
+    /// The names in a directory.
+    pub fn list(&self, dir: &Place) -> Vec<String> {
+        if *dir == Place::Lines {
+            return self.lines.clone();
+        }
+        let there = self.files.iter().filter(|file| file.dir == *dir && file.now.is_some());
+        there.map(|file| file.name.clone()).collect()
+    }
+
+    /// Makes the directory of a line.
+    pub fn make_line(&mut self, name: &str) {
+        if !self.has_line(name) {
+            self.lines.push(name.to_owned());
+        }
+    }
+
+    /// Whether there is a directory for the line of `name`.
+    pub fn has_line(&self, name: &str) -> bool {
+        self.lines.iter().any(|line| line == name)
+    }
+
+    /// Removes the directory of a line, if it is empty.
+    pub fn remove_line(&mut self, name: &str) {
+        let dir = Place::Line(name.to_owned());
+        if !self.files.iter().any(|file| file.now.is_some() && file.dir == dir) {
+            self.lines.retain(|line| line != name);
+        }
+    }
+
+    /// The power goes off and comes back.
+    pub fn lose_power(&mut self, choices: &mut Choices) {
+        for file in &mut self.files {
+            if file.now == file.synced {
+                continue;
+            }
+            let torn = !matches!(file.dir, Place::Stripes | Place::Sessions) && file.now.is_some();
+            match choices.any(if torn { 4 } else { 2 }) {
+                0 => {}
+                1 => file.now.clone_from(&file.synced),
+                2 => file.now = Some(Vec::new()),
+                _ => file.now.iter_mut().for_each(|content| content.truncate(content.len() / 2)),
+            }
+            file.synced.clone_from(&file.now);
+        }
+    }
+
+    /// All files but those that stay for good, as paths.
+    pub fn leftovers(&self) -> Vec<String> {
+        let mut left: Vec<String> = self
+            .files
+            .iter()
+            .filter(|file| file.now.is_some() && file.dir != Place::Stripes)
+            .map(|file| format!("{:?}/{}", file.dir, file.name))
+            .collect();
+        left.extend(self.lines.iter().map(|line| format!("lines/{line}")));
+        left
+    }
+}

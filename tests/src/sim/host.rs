@@ -1,0 +1,448 @@
+//! A process of the simulated machine, as the lock sees it: [`Host`] on a virtual file system, clock and kernel.
+//!
+//! Every operation first lets the world say who goes on. An operation that is several system calls on the real
+//! machine is several steps here, wherever a kill or an error between them leaves something else behind.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use lokt::host::{
+    Content, Dir, Host, Identity, MutexBusy, ProcessState, Publish, Running, SessionFile, SessionState,
+    Stripe, StripeError, Wake,
+};
+use lokt::protocol::{Name, Now, Record, Slot};
+
+use super::disk::Place;
+use super::fibers::{die, pause};
+use super::world::{NEVER, On, Pid, Shared, World};
+
+/// A process of the simulated machine.
+#[derive(Clone)]
+pub struct SimHost {
+    world: Shared,
+    pub pid: Pid,
+}
+
+/// The world, while one operation changes it.
+type Step<'a> = MutexGuard<'a, World>;
+
+impl SimHost {
+    pub fn new(world: &Shared, pid: Pid) -> Self {
+        Self { world: Arc::clone(world), pid }
+    }
+
+    pub fn identity(&self) -> Identity {
+        let name = self.world().processes[self.pid].name.clone();
+        Identity {
+            owner: name,
+            agent_id: String::new(),
+            host: "sim".to_owned(),
+            pid: self.pid as i64 + 1,
+            pid_start: Some(1),
+            pid_ns: Some(1),
+        }
+    }
+
+    /// The world, without a step: to look, or to note something.
+    pub fn world(&self) -> Step<'_> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets the others go first, if so chosen; never comes back if the process is killed.
+    fn step(&self) -> io::Result<Step<'_>> {
+        if std::thread::panicking() {
+            return Err(io::Error::other("this process is dead"));
+        }
+        let mut world = self.world();
+        if !world.is_running(self.pid) {
+            drop(world);
+            die();
+        }
+        let me = world.current;
+        world.point();
+        Ok(self.come_back(world, me))
+    }
+
+    /// A step that may fail.
+    fn failing_step(&self, kind: io::ErrorKind) -> io::Result<Step<'_>> {
+        let mut world = self.step()?;
+        match world.fails(self.pid) {
+            true => Err(kind.into()),
+            false => Ok(world),
+        }
+    }
+
+    /// Goes on once it is this fiber's turn.
+    fn come_back<'a>(&'a self, mut world: Step<'a>, me: usize) -> Step<'a> {
+        if world.current != me || world.over || !world.is_running(self.pid) {
+            drop(world);
+            pause();
+            world = self.world();
+        }
+        if !world.is_running(self.pid) {
+            drop(world);
+            die();
+        }
+        world
+    }
+
+    /// Sleeps on something, until then at the latest.
+    fn sleep<'a>(&'a self, mut world: Step<'a>, on: On, until: Duration) -> Step<'a> {
+        let me = world.current;
+        world.sleep(on, until);
+        self.come_back(world, me)
+    }
+
+    /// Sleeps until then, or until it is nudged.
+    pub fn sleep_until(&self, until: Duration) {
+        if let Ok(world) = self.step()
+            && world.now < until
+        {
+            drop(self.sleep(world, On::Nudge(self.pid), until));
+        }
+    }
+
+    pub fn nudge(&self) {
+        self.world().wake(On::Nudge(self.pid));
+    }
+
+    pub fn elapsed(&self) -> Duration {
+        self.world().now
+    }
+
+    /// Freezes a name, as whoever places the file by itself does.
+    pub fn place_freeze(&self, name: &str, content: &[u8]) {
+        if let Ok(mut world) = self.step() {
+            world.tell(self.pid, || format!("freezes {name:?}"));
+            let placed = world.steps;
+            world.truth.freezes.insert(name.to_owned(), placed);
+            world.disk.write(&Place::Freezes, &format!("{name}.json"), content.to_vec());
+        }
+    }
+
+    /// Ends the freeze of a name. Its waiters look now and then: nobody rings them.
+    pub fn lift_freeze(&self, name: &str) {
+        if let Ok(mut world) = self.step() {
+            world.tell(self.pid, || format!("lifts the freeze of {name:?}"));
+            world.lift_freeze(name);
+        }
+    }
+
+    fn listen(&self, ino: usize, until: Option<Duration>) -> Wake {
+        let until = until.unwrap_or(NEVER);
+        let Ok(mut world) = self.step() else { return Wake::Timeout };
+        loop {
+            if std::mem::take(&mut world.sessions[ino].rung) {
+                return Wake::Rung;
+            }
+            if world.now >= until {
+                return Wake::Timeout;
+            }
+            let left = until.saturating_sub(world.now);
+            world.tell(self.pid, || format!("sleeps for {left:?} at most"));
+            world = self.sleep(world, On::Bell(ino), until);
+        }
+    }
+
+    /// Removes a file, seen by the truth.
+    fn unlink(&self, world: &mut World, dir: &Place, file: &str) -> bool {
+        match dir {
+            Place::Locks => {
+                let name = file.trim_end_matches(".json");
+                if let Some(old) = world.record(name) {
+                    world.check_remove(self.pid, name, &old);
+                }
+            }
+            Place::Line(name) => {
+                if let Some((_, lock_id)) = file.split_once('.') {
+                    world.check_out_of_line(self.pid, name, lock_id);
+                }
+            }
+            _ => {}
+        }
+        world.disk.remove(dir, file)
+    }
+
+    /// Places a file, seen by the truth.
+    fn place(&self, world: &mut World, dir: &Place, file: &str, content: &[u8]) {
+        match dir {
+            Place::Locks => {
+                let name = file.trim_end_matches(".json");
+                let old = world.record(name);
+                if let Slot::Record(new) = Record::read(content, Duration::MAX) {
+                    world.check_publish(self.pid, name, old.as_deref(), &new);
+                }
+            }
+            Place::Line(name) => {
+                if let Some((_, lock_id)) = file.split_once('.') {
+                    world.check_ticket(self.pid, name, lock_id);
+                }
+            }
+            _ => {}
+        }
+        world.disk.write(dir, file, content.to_vec());
+    }
+}
+
+/// A session's file, open.
+struct SimFile {
+    host: SimHost,
+    ino: usize,
+}
+
+impl SessionFile for SimFile {
+    fn wait(&self, until: Option<Duration>, _: Option<BorrowedFd<'_>>) -> Wake {
+        self.host.listen(self.ino, until)
+    }
+
+    fn ring(&self) {
+        if let Ok(mut world) = self.host.step() {
+            world.ring(self.ino);
+        }
+    }
+
+    fn release(&self) {
+        if let Ok(mut world) = self.host.step() {
+            world.end_session(self.ino);
+        }
+    }
+
+    fn identity(&self) -> u64 {
+        self.ino as u64
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+}
+
+/// A mutex, held.
+struct SimStripe {
+    host: SimHost,
+    stripe: usize,
+    file: String,
+}
+
+impl Stripe for SimStripe {
+    fn read(&self) -> io::Result<Vec<u8>> {
+        let world = self.host.failing_step(io::ErrorKind::Other)?;
+        Ok(world.disk.read(&Place::Stripes, &self.file).cloned().unwrap_or_default())
+    }
+
+    fn write(&mut self, content: &[u8], sync: bool) -> io::Result<()> {
+        let mut world = self.host.failing_step(io::ErrorKind::StorageFull)?;
+        world.disk.write(&Place::Stripes, &self.file, content.to_vec());
+        drop(world);
+        if sync {
+            let mut world = self.host.failing_step(io::ErrorKind::Other)?;
+            world.disk.sync(&Place::Stripes, &self.file);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for SimStripe {
+    fn drop(&mut self) {
+        if let Ok(mut world) = self.host.step() {
+            world.unlock(self.stripe);
+        }
+    }
+}
+
+/// A thread, started.
+struct SimThread {
+    host: SimHost,
+    fiber: usize,
+}
+
+impl Running for SimThread {
+    fn join(self: Box<Self>) {
+        let Ok(mut world) = self.host.step() else { return };
+        while !world.has_ended(self.fiber) {
+            world = self.host.sleep(world, On::End(self.fiber), NEVER);
+        }
+    }
+
+    fn is_current(&self) -> bool {
+        self.host.world().current == self.fiber
+    }
+}
+
+impl Host for SimHost {
+    fn now(&self) -> Now {
+        self.world().clocks()
+    }
+
+    fn is_local(&self) -> bool {
+        true
+    }
+
+    fn prepare(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn read(&self, dir: Dir<'_>, file: &str, _: usize) -> io::Result<Option<Content>> {
+        let world = self.failing_step(io::ErrorKind::Other)?;
+        let content = world.disk.read(&dir.into(), file);
+        let age = Duration::from_secs(3_600);
+        Ok(content.map(|bytes| Content { bytes: bytes.clone(), truncated: false, age }))
+    }
+
+    fn publish(
+        &self,
+        dir: Dir<'_>,
+        file: &str,
+        content: &[u8],
+        how: Publish,
+        sync: bool,
+        _: usize,
+    ) -> io::Result<()> {
+        let dir = Place::from(dir);
+        // First the temporary file.
+        drop(self.failing_step(io::ErrorKind::StorageFull)?);
+        let mut world = self.failing_step(io::ErrorKind::Other)?;
+        if matches!(&dir, Place::Line(name) if !world.disk.has_line(name)) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        if how == Publish::New && world.disk.read(&dir, file).is_some() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        self.place(&mut world, &dir, file, content);
+        drop(world);
+        if sync {
+            let mut world = self.failing_step(io::ErrorKind::Other)?;
+            world.disk.sync(&dir, file);
+        }
+        Ok(())
+    }
+
+    fn remove(&self, dir: Dir<'_>, file: &str, sync: bool) -> io::Result<bool> {
+        let dir = Place::from(dir);
+        let mut world = self.failing_step(io::ErrorKind::Other)?;
+        let removed = self.unlink(&mut world, &dir, file);
+        drop(world);
+        if sync && removed {
+            let mut world = self.failing_step(io::ErrorKind::Other)?;
+            world.disk.sync(&dir, file);
+        }
+        Ok(removed)
+    }
+
+    fn list(&self, dir: Dir<'_>) -> io::Result<Vec<String>> {
+        let world = self.failing_step(io::ErrorKind::Other)?;
+        Ok(world.disk.list(&dir.into()))
+    }
+
+    fn make_line(&self, name: &Name) -> io::Result<()> {
+        self.failing_step(io::ErrorKind::StorageFull)?.disk.make_line(name.as_str());
+        Ok(())
+    }
+
+    fn remove_line(&self, name: &Name) {
+        if let Ok(mut world) = self.step() {
+            world.disk.remove_line(name.as_str());
+        }
+    }
+
+    fn append(&self, _: &str, line: &[u8]) -> io::Result<()> {
+        self.failing_step(io::ErrorKind::StorageFull)?.disk.log.extend_from_slice(line);
+        Ok(())
+    }
+
+    fn lock_stripe(&self, stripe: usize, patience: Duration) -> Result<Box<dyn Stripe>, StripeError> {
+        let mut world = self.failing_step(io::ErrorKind::Other).map_err(StripeError::Io)?;
+        let until = world.now.saturating_add(patience);
+        while !world.try_lock(stripe, self.pid) {
+            if world.now >= until {
+                return Err(StripeError::Busy(MutexBusy { holder: None }));
+            }
+            world.tell(self.pid, || "waits for the mutex".to_owned());
+            world = self.sleep(world, On::Stripe(stripe), until);
+        }
+        drop(world);
+        Ok(Box::new(SimStripe { host: self.clone(), stripe, file: format!("{stripe:02x}") }))
+    }
+
+    fn create_session(&self, file: &str, _: usize) -> io::Result<Box<dyn SessionFile>> {
+        // First the hidden FIFO, then its flock, then its name.
+        drop(self.failing_step(io::ErrorKind::StorageFull)?);
+        let mut world = self.failing_step(io::ErrorKind::Other)?;
+        let ino = world.new_session(self.pid);
+        world.disk.write(&Place::Sessions, file, ino.to_string().into_bytes());
+        drop(world);
+        Ok(Box::new(SimFile { host: self.clone(), ino }))
+    }
+
+    fn probe_session(&self, file: &str, identity: Option<u64>) -> SessionState {
+        let Ok(mut world) = self.step() else { return SessionState::Locked };
+        if world.fails(self.pid) {
+            return SessionState::Locked;
+        }
+        match session(&world, file).filter(|ino| identity.is_none_or(|identity| identity == *ino as u64)) {
+            Some(ino) if world.sessions[ino].locked => SessionState::Locked,
+            Some(_) => SessionState::Unlocked,
+            None => SessionState::Missing,
+        }
+    }
+
+    fn ring_session(&self, file: &str) {
+        if let Ok(mut world) = self.step()
+            && let Some(ino) = session(&world, file)
+        {
+            world.ring(ino);
+        }
+    }
+
+    fn watch_session(&self, file: &str, bell: &Arc<dyn SessionFile>) -> bool {
+        let Ok(mut world) = self.step() else { return false };
+        let Some(ino) = session(&world, file) else { return false };
+        world.watch(ino, bell.identity() as usize, self.pid);
+        true
+    }
+
+    fn process(&self, pid: i64, _: Option<i64>) -> ProcessState {
+        let Ok(world) = self.step() else { return ProcessState::Unknown };
+        match world.processes.get((pid - 1) as usize) {
+            Some(process) if process.alive => ProcessState::Running,
+            _ => ProcessState::Gone,
+        }
+    }
+
+    fn is_stopped(&self, pid: i64) -> bool {
+        let Ok(world) = self.step() else { return false };
+        world.processes.get((pid - 1) as usize).is_some_and(|process| process.stopped.is_some())
+    }
+
+    fn watch_process(&self, _: i64, _: &Arc<dyn SessionFile>) -> bool {
+        false
+    }
+
+    fn session_path(&self, _: &str) -> Option<PathBuf> {
+        None
+    }
+
+    fn spawn(&self, _: &str, work: Box<dyn FnOnce() + Send>) -> io::Result<Box<dyn Running>> {
+        let mut world = self.step()?;
+        let fiber = world.spawn(self.pid, work);
+        drop(world);
+        Ok(Box::new(SimThread { host: self.clone(), fiber }))
+    }
+
+    fn random(&self) -> [u8; 16] {
+        let mut world = self.world();
+        world.randoms += 1;
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&world.randoms.to_be_bytes());
+        bytes
+    }
+}
+
+/// The number of the session whose file stands there.
+fn session(world: &World, file: &str) -> Option<usize> {
+    let content = world.disk.read(&Place::Sessions, file)?;
+    let ino: usize = std::str::from_utf8(content).ok()?.parse().ok()?;
+    (ino < world.sessions.len()).then_some(ino)
+}

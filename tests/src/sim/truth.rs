@@ -1,0 +1,322 @@
+//! What really holds, whoever believes what: the promises of the lock, checked at every step.
+//!
+//! Nothing here asks the code under test. Records are seen as they are placed and removed, sessions as the kernel
+//! has them, leases by their deadlines.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use lokt::protocol::{Kind, Record, Slot};
+
+use super::disk::Place;
+use super::world::{Pid, World};
+
+/// How long ready waiters may be kept by those before them who are paused: twice the silence after which a
+/// waiter is passed over, and a look.
+const PASSED_OVER: Duration = Duration::from_millis(6_500);
+
+/// How long after somebody stood still under a mutex the line is in order again.
+const SETTLED: Duration = Duration::from_secs(3);
+
+/// What "at once" leaves a waiter that has to look twice.
+const AT_ONCE: Duration = Duration::from_millis(1);
+
+/// How often the first in line looks by itself.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// A broken promise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// Which promise.
+    pub promise: &'static str,
+    /// By whom, and how.
+    pub what: String,
+}
+
+/// A record that was placed for a new holder.
+pub struct Admission {
+    /// Of which lock.
+    pub name: String,
+    /// Its identity.
+    pub lock_id: String,
+    /// Whose it is.
+    pub pid: Pid,
+}
+
+/// A waiter's place in line.
+struct Ticket {
+    name: String,
+    lock_id: String,
+    pid: Pid,
+    /// It was given up by its owner: on admission, or for good.
+    left: bool,
+}
+
+/// What the world knows of the lock.
+#[derive(Default)]
+pub struct Truth {
+    /// The first promise that was broken.
+    pub violation: Option<Violation>,
+    /// Something failed: wake-ups may be late, and files be left.
+    pub troubled: bool,
+    /// The power was lost: the log may have holes.
+    pub power_lost: bool,
+    line: Vec<Ticket>,
+    last_token: BTreeMap<String, u64>,
+    /// Every admission, in order.
+    pub admissions: Vec<Admission>,
+    /// When each freeze was placed, in steps.
+    pub freezes: BTreeMap<String, u64>,
+    /// When each name's last freeze ended.
+    thawed: BTreeMap<String, Duration>,
+    /// When a process was last killed in the middle of a transition.
+    pub cut_short: Option<Duration>,
+    /// When somebody last stood still in the middle of a transition: meanwhile nobody can take its turn.
+    stuck: Option<Duration>,
+    /// Since when a name is to be had while somebody who is ready waits for it.
+    waited_for: BTreeMap<String, Duration>,
+    /// Manual locks that were reported as taken and not given back since.
+    pub promised: BTreeMap<String, String>,
+}
+
+impl Truth {
+    /// Whatever was only believed is forgotten.
+    pub fn power_was_lost(&mut self) {
+        self.power_lost = true;
+        self.line.clear();
+        self.waited_for.clear();
+        // Freezes may or may not have lasted.
+        self.freezes.clear();
+    }
+}
+
+const EXCLUSION: &str = "exclusion";
+const RENEWALS: &str = "no lost renewal, no stolen renewal";
+const FAIR: &str = "waiting is fair";
+const FENCING: &str = "fencing";
+const FREEZES: &str = "a freeze admits nobody";
+
+impl World {
+    /// The record that stands in a name's place.
+    pub fn record(&self, name: &str) -> Option<Box<Record>> {
+        let content = self.disk.read(&Place::Locks, &format!("{name}.json"))?;
+        match Record::read(content, Duration::from_secs(3_600)) {
+            Slot::Record(record) => Some(record),
+            _ => None,
+        }
+    }
+
+    /// Whether any process still holds the session of `lock_id`.
+    fn lives(&self, name: &str, record: &Record) -> bool {
+        match record.kind {
+            Some(Kind::Guard) => match self.session_of(name, &record.lock_id) {
+                Some(ino) => self.sessions[ino].locked,
+                None => self.boot_of(record) == self.boot,
+            },
+            _ => true,
+        }
+    }
+
+    fn boot_of(&self, record: &Record) -> u32 {
+        let clock = record.clock_id.as_deref().unwrap_or_default();
+        clock.trim_start_matches("boot-").split('/').next().and_then(|n| n.parse().ok()).unwrap_or(0)
+    }
+
+    /// The session's file, by its number.
+    pub fn session_of(&self, name: &str, lock_id: &str) -> Option<usize> {
+        let content = self.disk.read(&Place::Sessions, &format!("{name}.{lock_id}"))?;
+        let ino: usize = std::str::from_utf8(content).ok()?.parse().ok()?;
+        (ino < self.sessions.len()).then_some(ino)
+    }
+
+    fn has_lapsed(&self, record: &Record) -> bool {
+        let clock = if record.kind == Some(Kind::Guard) { self.now } else { self.clocks().boottime };
+        match (record.ttl(), record.deadline()) {
+            (Some(_), Some(deadline)) => self.boot_of(record) != self.boot || clock >= deadline,
+            _ => false,
+        }
+    }
+
+    /// Whether what stands there binds nobody any more.
+    fn is_stale(&self, name: &str, record: &Record) -> bool {
+        let guard = record.kind == Some(Kind::Guard);
+        self.has_lapsed(record) || !self.lives(name, record) || guard && self.boot_of(record) != self.boot
+    }
+
+    /// A record is placed by `pid`, over `old` if one stood there.
+    pub fn check_publish(&mut self, pid: Pid, name: &str, old: Option<&Record>, new: &Record) {
+        if let Some(old) = old.filter(|old| old.lock_id == new.lock_id) {
+            if !self.processes[pid].owns.contains(&new.lock_id) {
+                let who = &self.processes[pid].name;
+                self.violate(RENEWALS, format!("{who} renews {name:?}, which is not its own"));
+            }
+            self.tell(pid, || format!("renews {name:?} ({} renewals before)", old.renewals.unwrap_or(0)));
+            return;
+        }
+        let renewal = new.renewals.is_some();
+        if renewal {
+            let who = &self.processes[pid].name;
+            return self
+                .violate(RENEWALS, format!("{who} renews {name:?}, but its record is another's or gone"));
+        }
+        if let Some(old) = old
+            && !self.is_stale(name, old)
+        {
+            let (who, whose) = (&self.processes[pid].name, &old.owner);
+            return self
+                .violate(EXCLUSION, format!("{who} takes {name:?} from {whose}, who lives and holds it"));
+        }
+        if self.truth.freezes.get(name).is_some_and(|placed| *placed < self.processes[pid].took_mutex) {
+            let who = &self.processes[pid].name;
+            return self.violate(FREEZES, format!("{who} is admitted to {name:?}, which is frozen"));
+        }
+        self.check_turn(pid, name, &new.lock_id);
+        let token = new.token.unwrap_or(0);
+        let last = self.truth.last_token.insert(name.to_owned(), token).unwrap_or(0);
+        if token <= last {
+            self.violate(FENCING, format!("an admission to {name:?} gets token {token} after {last}"));
+        }
+        self.truth.admissions.push(Admission { name: name.to_owned(), lock_id: new.lock_id.clone(), pid });
+        self.processes[pid].owns.push(new.lock_id.clone());
+        self.truth.waited_for.remove(name);
+        self.tell(pid, || match old {
+            Some(old) => format!("takes {name:?} over from {}, token {token}", old.owner),
+            None => format!("takes {name:?}, token {token}"),
+        });
+    }
+
+    /// A record is removed by `pid`.
+    pub fn check_remove(&mut self, pid: Pid, name: &str, old: &Record) {
+        let process = &self.processes[pid];
+        let may = process.forces || process.owns.contains(&old.lock_id) || self.is_stale(name, old);
+        if !may {
+            let (who, whose) = (&process.name, &old.owner);
+            self.violate(
+                EXCLUSION,
+                format!("{who} removes the record of {whose}, who lives and holds {name:?}"),
+            );
+        }
+        self.truth.promised.remove(name);
+        self.tell(pid, || format!("removes the record of {} for {name:?}", old.owner));
+    }
+
+    /// Whether anybody may count on a waiter.
+    fn is_ready(&self, pid: Pid) -> bool {
+        let process = &self.processes[pid];
+        process.alive && !process.absent && !self.is_paused(pid)
+    }
+
+    /// Whether turns are taken in order: not while, and shortly after, somebody stood still under the mutex.
+    fn is_orderly(&self) -> bool {
+        !self.truth.troubled && self.truth.stuck.is_none_or(|stuck| self.now > stuck + SETTLED)
+    }
+
+    /// `pid` takes a place in line.
+    pub fn check_ticket(&mut self, pid: Pid, name: &str, lock_id: &str) {
+        self.tell(pid, || format!("stands in line for {name:?}"));
+        self.truth.line.retain(|ticket| ticket.lock_id != lock_id);
+        self.truth.line.push(Ticket { name: name.to_owned(), lock_id: lock_id.to_owned(), pid, left: false });
+    }
+
+    /// A ticket is taken away by `pid`; its own still counts for its own turn.
+    pub fn check_out_of_line(&mut self, pid: Pid, name: &str, lock_id: &str) {
+        let Some(at) = self.truth.line.iter().position(|ticket| ticket.lock_id == lock_id) else { return };
+        let owner = self.truth.line[at].pid;
+        self.truth.line[at].left |= owner == pid;
+        if owner != pid {
+            if self.is_ready(owner) && self.is_orderly() {
+                let (who, whom) = (&self.processes[pid].name, &self.processes[owner].name);
+                let what = format!("{who} puts {whom}, who is ready, out of the line for {name:?}");
+                self.violate(FAIR, what);
+            }
+            self.tell(pid, || "puts another out of line".to_owned());
+            self.truth.line.remove(at);
+        }
+    }
+
+    /// Nobody before an admitted waiter may be ready.
+    fn check_turn(&mut self, pid: Pid, name: &str, lock_id: &str) {
+        let ours = self.truth.line.iter().position(|ticket| ticket.lock_id == lock_id);
+        let before = self.truth.line[..ours.unwrap_or(self.truth.line.len())].iter();
+        let overtaken = before
+            .filter(|ticket| ticket.name == name && ticket.pid != pid && !ticket.left)
+            .find(|ticket| self.is_ready(ticket.pid))
+            .map(|ticket| self.processes[ticket.pid].name.clone());
+        if let Some(whom) = overtaken.filter(|_| self.is_orderly()) {
+            let who = &self.processes[pid].name;
+            self.violate(FAIR, format!("{who} overtakes {whom}, who is ready, in the line for {name:?}"));
+        }
+        if let Some(at) = ours {
+            self.truth.line.remove(at);
+        }
+    }
+
+    /// A freeze ends. Nobody is told of that, so its waiters may take until they look again.
+    pub fn lift_freeze(&mut self, name: &str) {
+        self.truth.freezes.remove(name);
+        self.truth.thawed.insert(name.to_owned(), self.now);
+        self.disk.remove(&Place::Freezes, &format!("{name}.json"));
+    }
+
+    /// A claim of `pid` has come to an end, one way or another.
+    pub fn no_longer_waits(&mut self, pid: Pid) {
+        self.truth.line.retain(|ticket| ticket.pid != pid);
+    }
+
+    /// Whether all who are left wait for what only people end: a manual lock or a freeze whose maker was killed.
+    pub fn all_wait_for_people(&self) -> bool {
+        let bound = |ticket: &Ticket| {
+            let manual = |record: Box<Record>| record.kind == Some(Kind::Manual) && record.ttl().is_none();
+            self.truth.freezes.contains_key(&ticket.name) || self.record(&ticket.name).is_some_and(manual)
+        };
+        let waits = |pid: Pid| self.truth.line.iter().any(|ticket| ticket.pid == pid && bound(ticket));
+        (0..self.processes.len()).all(|pid| !self.processes[pid].alive || waits(pid))
+    }
+
+    /// Nobody can run and time is about to pass: whoever is ready and waits must have a reason to.
+    pub fn check_idle(&mut self) {
+        let busy = self.stripes.iter().flatten().any(|holder| self.is_paused(*holder));
+        if busy {
+            self.truth.stuck = Some(self.now);
+        }
+        if self.truth.troubled || self.truth.power_lost {
+            return;
+        }
+        let mut names: Vec<&String> = self.truth.line.iter().map(|ticket| &ticket.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        let mut kept = None;
+        let mut since = BTreeMap::new();
+        for name in names {
+            let waits =
+                |ticket: &&Ticket| ticket.name == *name && !ticket.left && self.processes[ticket.pid].alive;
+            let Some(ready) = self.truth.line.iter().filter(waits).find(|ticket| self.is_ready(ticket.pid))
+            else {
+                continue;
+            };
+            let to_be_had = self.record(name).is_none_or(|record| self.is_stale(name, &record));
+            let untold = [self.truth.thawed.get(name).copied(), self.truth.cut_short];
+            let looks = untold.iter().flatten().any(|since| self.now < *since + LOOK);
+            if busy || !to_be_had || looks || self.truth.freezes.contains_key(name) {
+                continue;
+            }
+            let from = self.truth.waited_for.get(name).copied().unwrap_or(self.now);
+            since.insert(name.clone(), from);
+            let first = self.truth.line.iter().find(waits).map(|ticket| ticket.pid);
+            // Whoever is paused may be about to ring it.
+            let paused =
+                (0..self.processes.len()).any(|pid| self.processes[pid].alive && self.is_paused(pid));
+            let bound = if first == Some(ready.pid) && !paused { AT_ONCE } else { PASSED_OVER };
+            if self.now > from + bound {
+                kept = Some(format!(
+                    "{} waits for {name:?}, which is to be had, and nobody wakes it",
+                    self.processes[ready.pid].name
+                ));
+            }
+        }
+        self.truth.waited_for = since;
+        if let Some(what) = kept {
+            self.violate("waiters are woken at once", what);
+        }
+    }
+}
