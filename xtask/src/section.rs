@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use serde::Serialize;
 
 use crate::page::{self, escape};
+use crate::stats::{Spread, time};
 use crate::{console, paths};
 
 /// What a task found.
@@ -63,9 +64,20 @@ impl Figure {
         Self { key, label: label.to_owned(), value, shown: shown.into() }
     }
 
+    /// The median of some times, if there are any.
+    pub fn p50(key: &'static str, label: &str, spread: Option<&Spread>) -> Option<Self> {
+        spread.map(|spread| Self::new(key, label, spread.p50, time(spread.p50)))
+    }
+
     /// A count, with its thousands set apart.
     pub fn count(key: &'static str, label: &str, count: u64) -> Self {
         Self::new(key, label, count as f64, crate::stats::thousands(count))
+    }
+}
+
+impl Plot {
+    pub fn new(title: &str, caption: &str, drawing: String) -> Self {
+        Self { title: title.to_owned(), caption: caption.to_owned(), drawing }
     }
 }
 

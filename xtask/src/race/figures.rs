@@ -5,41 +5,46 @@ use super::report::{Report, Summary};
 use super::results::Run;
 use crate::page::plot::{self, Dot, Rows, Series};
 use crate::page::{COLORS, Scale, escape, figure};
+use crate::section::Plot;
 use crate::stats::time;
 
 pub fn section(report: &Report) -> String {
+    let plots: String =
+        plots(report).iter().map(|plot| figure(&plot.title, &plot.caption, &plot.drawing)).collect();
+    format!(
+        "<section>\n<h2>Timings</h2>\n{}<div class=\"plots\">\n{plots}</div>\n</section>\n",
+        legend(report)
+    )
+}
+
+pub fn plots(report: &Report) -> Vec<Plot> {
     let late = series(report, |run| run.renewals.iter().map(|renewal| renewal.late_ms).collect());
     let left = series(report, |run| run.renewals.iter().map(|renewal| share_left(run, renewal)).collect());
     let takeover = series(report, |run| run.takeover_ms.into_iter().collect());
     let handover = series(report, |run| run.handover_ms.into_iter().collect());
-    [
-        "<section>\n<h2>Timings</h2>\n".to_owned(),
-        legend(report),
-        "<div class=\"plots\">\n".to_owned(),
-        figure(
+    vec![
+        Plot::new(
             "How late renewals were",
             "From the instant at which a beat was due to its commit.",
-            &times(&late, "lateness of a renewal (logarithmic)", "renewals"),
+            times(&late, "lateness of a renewal (logarithmic)", "renewals"),
         ),
-        figure(
+        Plot::new(
             "Lease left at a renewal",
-            "A heartbeat is due at half the TTL: 50 % left. At 0 % the lock could be taken.",
-            &shares(&left),
+            "A heartbeat is due at half the TTL: 50 % left. At 0 % the lock could be taken.",
+            shares(&left),
         ),
-        figure(
+        Plot::new(
             "Take-over latency",
             "The heartbeat was stopped: from the lapse to a contender's admission.",
-            &times(&takeover, "take-over latency (logarithmic)", "take-overs"),
+            times(&takeover, "take-over latency (logarithmic)", "take-overs"),
         ),
-        figure(
+        Plot::new(
             "Hand-over latency",
             "A normal end: from the release to the waiting contender's admission.",
-            &times(&handover, "hand-over latency (logarithmic)", "hand-overs"),
+            times(&handover, "hand-over latency (logarithmic)", "hand-overs"),
         ),
-        figure("Wall time of each run", "Failed runs are crosses.", &walls(report)),
-        "</div>\n</section>\n".to_owned(),
+        Plot::new("Wall time of each run", "Failed runs are crosses.", walls(report)),
     ]
-    .concat()
 }
 
 fn legend(report: &Report) -> String {

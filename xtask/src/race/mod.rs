@@ -25,12 +25,14 @@ mod table;
 mod timeline;
 
 use std::path::PathBuf;
+use std::time::Instant;
 
 use anyhow::bail;
 use clap::Args;
 use xshell::Shell;
 
 use crate::nextest::Nextest;
+use crate::section::Section;
 use crate::{console, paths};
 use outdir::OutDir;
 use plan::Plan;
@@ -40,6 +42,9 @@ use runner::Runner;
 
 /// Runs per TTL, unless told otherwise.
 const RUNS: u32 = 100;
+
+/// The TTLs, unless told otherwise.
+const TTLS: &str = "2s,3s,5s";
 
 #[derive(Args)]
 pub struct Race {
@@ -52,7 +57,7 @@ pub struct Race {
     run: Option<u32>,
 
     /// The TTLs to try, such as 2s or 1500ms
-    #[arg(long, value_delimiter = ',', default_value = "2s,3s,5s")]
+    #[arg(long, value_delimiter = ',', default_value = TTLS)]
     ttl: Vec<Ttl>,
 
     /// How many runs at once [default: 8 per core; runs mostly wait]
@@ -82,7 +87,28 @@ impl Race {
         Self { runs, run: None, ttl, jobs: None, contenders: None, keep: false, out: None, sanitize }
     }
 
+    /// Fewer runs, for a proof that has other parts as well.
+    pub fn ci_size() -> Self {
+        let ttls = TTLS.split(',').filter_map(|ttl| ttl.parse().ok()).collect();
+        Self::of(ttls, Some(20), false)
+    }
+
     pub fn run(self, sh: &Shell) -> anyhow::Result<()> {
+        let report = self.race(sh)?;
+        if report.failed > 0 {
+            bail!("{} of {} runs failed", report.failed, report.runs.len());
+        }
+        Ok(())
+    }
+
+    pub fn measure(&self, sh: &Shell) -> anyhow::Result<Section> {
+        let began = Instant::now();
+        let report = self.race(sh)?;
+        let runs = self.runs.unwrap_or(RUNS);
+        Ok(report.section(format!("cargo xtask race --runs {runs}"), began.elapsed().as_secs_f64()))
+    }
+
+    fn race(&self, sh: &Shell) -> anyhow::Result<Report> {
         let sanitizer = self.sanitize.then(|| sanitize::Sanitizer::for_this_machine(sh)).transpose()?;
         let plan = self.plan()?;
         let _workspace = sh.push_dir(paths::workspace());
@@ -99,10 +125,7 @@ impl Race {
         if let Some(sanitizer) = &sanitizer {
             sanitizer.judge(&runner)?;
         }
-        if report.failed > 0 {
-            bail!("{} of {} runs failed", report.failed, report.runs.len());
-        }
-        Ok(())
+        Ok(report)
     }
 
     fn plan(&self) -> anyhow::Result<Plan> {

@@ -11,7 +11,9 @@ use xshell::Shell;
 use super::outdir::OutDir;
 use super::plan::{Plan, Ttl};
 use super::results::Run;
+use super::{figures, table};
 use crate::machine::Machine;
+use crate::section::{Figure, Section};
 use crate::stats::Spread;
 
 /// A whole race.
@@ -108,6 +110,40 @@ impl Report {
         match self.failed {
             0 => format!("{passed} of {all} passed: {}", self.claim()),
             failed => format!("{passed} of {all} passed, {failed} failed"),
+        }
+    }
+
+    /// The race as a part of a larger report.
+    pub fn section(&self, command: String, seconds: f64) -> Section {
+        let sum = |count: fn(&Summary) -> u64| self.ttls.iter().map(count).sum::<u64>();
+        let spread = |values: fn(&Run) -> Vec<f64>| Spread::of(self.runs.iter().flat_map(values));
+        let renewals =
+            |run: &Run| -> Vec<f64> { run.renewals.iter().map(|renewal| renewal.late_ms).collect() };
+        let mut figures = vec![
+            Figure::count("runs", "runs", self.runs.len() as u64),
+            Figure::count("renewals", "renewals", sum(|summary| summary.renewals as u64)),
+            Figure::count("break_attempts", "attempts to break", sum(|summary| summary.break_attempts)),
+            Figure::count("break_refused", "of them refused", sum(|summary| summary.break_refused)),
+        ];
+        figures.extend(Figure::p50("late_p50_ms", "renewals late by, median", spread(renewals).as_ref()));
+        let takeover = spread(|run| run.takeover_ms.into_iter().collect());
+        figures.extend(Figure::p50("takeover_p50_ms", "take-over after a lapse, median", takeover.as_ref()));
+        let handover = spread(|run| run.handover_ms.into_iter().collect());
+        figures.extend(Figure::p50(
+            "handover_p50_ms",
+            "hand-over at a normal end, median",
+            handover.as_ref(),
+        ));
+        Section {
+            name: "race",
+            title: "Renewal under contention".to_owned(),
+            command,
+            passed: self.failed == 0,
+            verdict: self.verdict(),
+            seconds,
+            figures,
+            tables: vec![table::by_ttl(self)],
+            plots: figures::plots(self),
         }
     }
 

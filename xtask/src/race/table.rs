@@ -1,6 +1,7 @@
 //! The table at the end of a race: a column per TTL, so that it fits on any terminal.
 
 use super::report::{Report, Summary};
+use crate::section::Table;
 use crate::stats::{Spread, thousands, time};
 
 /// One row: its name, and its value for a TTL. Also the columns of the table in `report.html`.
@@ -50,6 +51,21 @@ pub fn of(report: &Report) -> String {
         rows.push((format!("{:<9}  {}", if first_of_group { group } else { "" }, measure.name), values));
     }
     aligned(&rows)
+}
+
+/// The same for a larger report, with a row per TTL.
+pub fn by_ttl(report: &Report) -> Table {
+    let mut table = Table::new("By TTL", &["TTL"]);
+    table.columns.extend(MEASURES.iter().map(|measure| format!("{}: {}", measure.group, measure.name)));
+    table.rows = report
+        .ttls
+        .iter()
+        .map(|summary| {
+            let values = MEASURES.iter().map(|measure| (measure.of)(summary));
+            std::iter::once(summary.ttl.label.clone()).chain(values).collect()
+        })
+        .collect();
+    table
 }
 
 /// Names to the left, values to the right of their columns.
