@@ -7,6 +7,7 @@
 //! | `test` | every test once, under nextest, then the doc tests |
 //! | `race` | the contention test many times over, with a report on its timings |
 //! | `sim` | the lock on a simulated machine, under a million schedules |
+//! | `soak` | many real processes at random, and a checker of their history |
 //! | `ci` | any job of `ci/matrix.json`, as the CI runs it |
 //!
 //! Below them: `nextest` finds, installs and reads the test runner, `page` draws, `stats` counts, `console` is the
@@ -26,6 +27,7 @@ mod paths;
 mod race;
 mod section;
 mod sim;
+mod soak;
 mod stats;
 mod test;
 
@@ -47,6 +49,8 @@ enum Task {
     Race(race::Race),
     /// Simulate schedules by the million, and check the promises at every step
     Sim(sim::Sim),
+    /// Let many real processes contend at random, and check the history of their critical sections
+    Soak(soak::Soak),
     /// Run jobs of the CI matrix on this machine
     Ci(ci::Ci),
 }
@@ -57,6 +61,7 @@ impl Task {
             Self::Test(test) => test.run(sh),
             Self::Race(race) => race.run(sh),
             Self::Sim(sim) => sim.run(sh),
+            Self::Soak(soak) => soak.run(sh),
             Self::Ci(ci) => ci.run(sh),
         }
     }
