@@ -172,8 +172,11 @@ impl<'a> Waiting<'a> {
         match self.run(onlooker) {
             Ok(admission) => Ok((admission, self.ticket)),
             Err(error) => {
-                if let (Some(refusal), Some(_)) = (error.refusal(), &self.ticket) {
-                    self.store.denied(self.name, &self.claim, refusal);
+                match (error.refusal(), &self.ticket) {
+                    (Some(refusal), Some(_)) => self.store.denied(self.name, &self.claim, Some(refusal)),
+                    // No transition came about that could have said so.
+                    (None, _) if error.is_busy() => self.store.denied(self.name, &self.claim, None),
+                    _ => {}
                 }
                 self.leave();
                 Err(error)

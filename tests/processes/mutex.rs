@@ -39,6 +39,10 @@ fn others_wait_for_a_stopped_transition_only_as_long_as_they_would_wait() {
         assert!(timed_out.stderr.contains(&named), "{args:?}: {timed_out:?}");
         assert!(timed_out.stderr.contains("stopped"), "{args:?}: {timed_out:?}");
     }
+    let log = std::fs::read_to_string(sandbox.root().join("audit.log")).unwrap_or_default();
+    let denied: Vec<&str> = log.lines().filter(|line| line.contains(r#""event":"deny""#)).collect();
+    assert_eq!(denied.len(), 2, "each denial is in the log: {log}");
+    assert!(denied.iter().all(|line| line.contains(r#""reason":"mutex busy""#)), "{denied:?}");
     assert_eq!(sandbox.run(["status", "x"]).code, 0, "readers need no mutex");
     let mut patient = sandbox.start(["guard", "x", "--wait", "--timeout", "50s", "--", "echo", "patient"]);
     signal(pid, Signal::CONT);

@@ -211,8 +211,9 @@ pub trait Store: Send + Sync + 'static {
     /// An identity that no admission has had.
     fn new_id(&self) -> LockId;
 
-    /// Writes that a claim which waited was refused in the end.
-    fn denied(&self, name: &Name, claim: &Claim, refusal: &Refusal);
+    /// Writes that a claim which waited was refused in the end; without a refusal, that it was never decided on, as
+    /// the store's mutex was not to be had.
+    fn denied(&self, name: &Name, claim: &Claim, refusal: Option<&Refusal>);
 
     /// Writes an event that no transition wrote.
     fn report(&self, event: &Event);

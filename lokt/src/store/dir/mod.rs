@@ -365,9 +365,12 @@ impl Store for DirStore {
         LockId::from_random(self.host.random())
     }
 
-    fn denied(&self, name: &Name, claim: &Claim, refusal: &Refusal) {
-        let event = self.event(audit::DENY, name, &self.host.now());
-        self.log(&event.ttl(claim.ttl).refusal(refusal));
+    fn denied(&self, name: &Name, claim: &Claim, refusal: Option<&Refusal>) {
+        let event = self.event(audit::DENY, name, &self.host.now()).ttl(claim.ttl);
+        self.log(&match refusal {
+            Some(refusal) => event.refusal(refusal),
+            None => event.because("mutex busy"),
+        });
     }
 
     fn report(&self, event: &Event) {
