@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::log::Act;
+use super::log::{Act, Odd};
 use super::{Admission, Ending, Log, SLACK, violation};
 use crate::soak::checker::{Findings, Rule, Violation};
 use crate::soak::claim::Claim;
@@ -29,6 +29,7 @@ pub fn check(log: &Log, history: &History, findings: &mut Findings) {
     }
     let sides = Sides { log, history, by_pid };
     sides.admissions(findings);
+    sides.odds(findings);
     sides.denials(findings);
     sides.lines(findings);
     sides.outcomes(findings);
@@ -129,6 +130,63 @@ impl Sides<'_> {
         if !explained {
             wrong(format!("its lock ended by {ending:?}, which nothing explains"));
         }
+    }
+
+    /// One that is killed between what it does and its line in the log leaves the line out. Nothing else does.
+    fn odds(&self, findings: &mut Findings) {
+        for odd in &self.log.odds {
+            findings.looked(Rule::Audit, 1);
+            let (explained, over) = match odd {
+                Odd::NotEnded(index) => (true, Some(*index)),
+                Odd::NotAdmitted { act, holder_pid, over } => {
+                    (self.was_admitted_silently(act, *holder_pid), *over)
+                }
+            };
+            let over = over.map(|index| &self.log.admissions[index]);
+            if explained && over.is_none_or(|open| self.may_have_ended_silently(open)) {
+                continue;
+            }
+            let text = match (odd, over) {
+                (Odd::NotAdmitted { act, .. }, _) => format!(
+                    "line {} of the audit log: the end of {}, which was not admitted",
+                    act.line,
+                    act.lock_id.as_deref().unwrap_or("nobody")
+                ),
+                (Odd::NotEnded(_), Some(open)) => format!(
+                    "line {} of the audit log: {:?} is admitted to {}, whose end is not in the log",
+                    open.line, open.name, open.lock_id
+                ),
+                (Odd::NotEnded(_), None) => continue,
+            };
+            let claim = over.and_then(|open| self.claim_of(open.pid, open.at));
+            violation(text, claim.as_slice(), findings);
+        }
+    }
+
+    /// Whether an admission can have ended without a line: its holder was killed as it released it, or it had lapsed and
+    /// whoever removed it was killed.
+    fn may_have_ended_silently(&self, open: &Admission) -> bool {
+        let own = self.claim_of(open.pid, open.at).is_some_and(|claim| !claim.kills.is_empty());
+        let killed_after = |lapse: u64| {
+            let mut kills = self.history.claims.iter().flat_map(|claim| &claim.kills);
+            kills.any(|kill| kill.at.saturating_add(SLACK) >= lapse)
+        };
+        own || open.lapse().is_some_and(killed_after)
+    }
+
+    /// Whether a claim can have been admitted and killed before it said so.
+    fn was_admitted_silently(&self, act: &Act, holder_pid: u32) -> bool {
+        let waited = self.log.waits.iter().find(|wait| wait.lock_id == act.lock_id);
+        let waiter = waited.and_then(|wait| self.claim_of(wait.pid, wait.at)).map(|claim| &claim.who);
+        self.was_killed_before_it_entered(&act.name, |claim| {
+            let by_process = holder_pid == 0 || claim.pid == Some(holder_pid);
+            by_process && waiter.is_none_or(|who| *who == claim.who)
+        })
+    }
+
+    fn was_killed_before_it_entered(&self, name: &str, which: impl Fn(&Claim) -> bool) -> bool {
+        let killed = |claim: &&Claim| claim.name == name && claim.enter.is_none() && !claim.kills.is_empty();
+        self.history.claims.iter().filter(killed).any(which)
     }
 
     /// Who ended with "held" was denied once; nobody else was, but that who was hit may have been before.

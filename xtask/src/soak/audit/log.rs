@@ -1,6 +1,6 @@
 //! The audit log, read: which admissions there were, in which order, and how each ended.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use anyhow::{Context, anyhow};
 use serde::Deserialize;
@@ -39,6 +39,14 @@ struct Event {
     pid: u32,
     ttl_sec: Option<u64>,
     token: Option<u64>,
+    #[serde(default)]
+    extra: Extra,
+}
+
+#[derive(Deserialize, Default)]
+struct Extra {
+    /// Whose record was removed; 0 for a manual lock.
+    pruned_pid: Option<u32>,
 }
 
 /// Something that a process did and that is no admission.
@@ -51,6 +59,16 @@ pub struct Act {
     pub at: u64,
 }
 
+/// What does not fit in the log by itself. A process that was killed between what it did and its line explains it;
+/// whether one was is the history's to tell.
+#[derive(Debug, Clone)]
+pub enum Odd {
+    /// An admission, by its place among the admissions, whose end is not there, although others follow or none do.
+    NotEnded(usize),
+    /// The end of an admission that is not there, while that of this place was held.
+    NotAdmitted { act: Act, holder_pid: u32, over: Option<usize> },
+}
+
 /// A whole log.
 #[derive(Debug, Default)]
 pub struct Log {
@@ -58,13 +76,11 @@ pub struct Log {
     pub admissions: Vec<Admission>,
     pub waits: Vec<Act>,
     pub denials: Vec<Act>,
-    pub losses: Vec<Act>,
-    /// How many of each event there are.
-    pub counts: BTreeMap<String, u64>,
+    pub odds: Vec<Odd>,
 }
 
 impl Log {
-    /// Reads a log, and checks what it says by itself: one holder at a time, tokens that rise, ends that fit.
+    /// Reads a log, and checks what it says by itself: that tokens rise, and renewals are of holders.
     pub fn read(text: &str, clock: Clock, findings: &mut Findings) -> anyhow::Result<Self> {
         let mut log = Self::default();
         let mut held: HashMap<String, usize> = HashMap::new();
@@ -73,13 +89,8 @@ impl Log {
             let event: Event = serde_json::from_str(line).with_context(bad)?;
             let at = clock.monotonic(&event.ts).with_context(bad)?;
             log.take(index + 1, &event, at, &mut held, findings);
-            *log.counts.entry(event.event).or_default() += 1;
         }
-        for index in held.into_values() {
-            let open = &log.admissions[index];
-            let text = format!("{:?} is still held at the end: {}", open.name, open.lock_id);
-            violation(text, &[], findings);
-        }
+        log.odds.extend(held.into_values().map(Odd::NotEnded));
         Ok(log)
     }
 
@@ -97,7 +108,7 @@ impl Log {
             "acquire" => return self.admit(event, act, held, findings),
             "wait" => return self.waits.push(act),
             "deny" => return self.denials.push(act),
-            "lost" => return self.losses.push(act),
+            "lost" => return,
             "renew" => return self.renew(&act, held, findings),
             "release" => Ending::Release,
             "auto-prune" => Ending::AutoPrune,
@@ -112,26 +123,19 @@ impl Log {
                 );
             }
         };
-        match held.remove(&act.name).map(|index| &mut self.admissions[index]) {
+        let index = held.remove(&act.name);
+        match index.map(|index| &mut self.admissions[index]) {
             Some(open) if Some(&open.lock_id) == act.lock_id.as_ref() => open.ending = Some((ending, at)),
-            _ => violation(
-                format!("line {line} of the audit log: {:?} ends that was not held", event.event),
-                &[],
-                findings,
-            ),
+            _ => {
+                let holder_pid = event.extra.pruned_pid.unwrap_or(0);
+                self.odds.push(Odd::NotAdmitted { act, holder_pid, over: index });
+            }
         }
     }
 
     fn admit(&mut self, event: &Event, act: Act, held: &mut HashMap<String, usize>, findings: &mut Findings) {
         let line = act.line;
-        if let Some(index) = held.insert(act.name.clone(), self.admissions.len()) {
-            let before = &self.admissions[index];
-            let text = format!(
-                "line {line} of the audit log: {:?} is admitted while that of line {} has not ended",
-                act.name, before.line
-            );
-            violation(text, &[], findings);
-        }
+        self.odds.extend(held.insert(act.name.clone(), self.admissions.len()).map(Odd::NotEnded));
         let before = self.admissions.iter().rev().find(|before| before.name == act.name);
         if let Some(before) = before.filter(|before| before.token >= event.token) {
             let text = format!(
