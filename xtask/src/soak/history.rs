@@ -254,3 +254,95 @@ impl Writer {
             .with_context(|| format!("failed to write {}", self.path.display()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> String {
+        match History::parse(text.as_bytes()) {
+            Ok(history) => panic!("{text}: {history:?}"),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    const ENTER: &str = r#"{"event":"enter","at":5,"who":"a","name":"n"}"#;
+
+    #[test]
+    fn lines_of_a_claim_are_put_together_in_any_order() {
+        let exit = r#"{"event":"exit","at":9,"who":"a","of a later version":[1,{"x":null}]}"#;
+        let history = History::parse(format!("{exit}\n{ENTER}\n").as_bytes()).unwrap();
+        assert_eq!(history.sections(), 1);
+        assert_eq!(history.claims[0].exit.map(|exit| (exit.at, exit.line)), Some((9, 1)));
+        assert!(!history.torn);
+    }
+
+    #[test]
+    fn a_torn_last_line_is_left_out() {
+        let torn = History::parse(format!("{ENTER}\n{{\"event\":\"ex").as_bytes()).unwrap();
+        assert!(torn.torn);
+        assert_eq!((torn.lines.len(), torn.sections()), (1, 1));
+    }
+
+    #[test]
+    fn a_bad_line_is_named_by_its_number() {
+        let cases = [
+            ("{", "line 2 of the history: EOF while parsing"),
+            ("", "line 2 of the history: EOF while parsing"),
+            ("\u{0}\u{0}", "line 2 of the history: expected value"),
+            ("[1]", "line 2 of the history: "),
+            (r#"{"event":"exti","at":9,"who":"a"}"#, "line 2 of the history: unknown variant `exti`"),
+            (r#"{"event":"exit","who":"a"}"#, "line 2 of the history: missing field `at`"),
+            (r#"{"event":"exit","at":-1,"who":"a"}"#, "line 2 of the history: invalid value: integer `-1`"),
+            (
+                r#"{"event":"exit","at":1e99,"who":"a"}"#,
+                "line 2 of the history: invalid type: floating point",
+            ),
+            (
+                r#"{"event":"exit","at":18446744073709551616,"who":"a"}"#,
+                "line 2 of the history: invalid type",
+            ),
+            (r#"{"event":"exit","at":9}"#, "line 2 of the history: \"who\" is missing"),
+            (r#"{"event":"enter","at":9,"who":"b"}"#, "line 2 of the history: an \"enter\" needs a \"name\""),
+            (ENTER, "line 2 of the history: a second \"enter\"; the first is in line 1"),
+            (r#"{"event":"exit","at":4,"who":"a"}"#, "line 2 of the history: \"a\" left before it entered"),
+            (
+                r#"{"event":"alive","at":4,"who":"a"}"#,
+                "line 2 of the history: \"a\" was alive before it entered",
+            ),
+            (r#"{"event":"exit","at":4,"who":"b"}"#, "line 2 of the history: \"b\" never entered"),
+            (
+                r#"{"event":"begin","at":1,"who":"a","name":"m"}"#,
+                "line 2 of the history: \"a\" claims \"m\" here and \"n\" elsewhere",
+            ),
+        ];
+        for (line, expected) in cases {
+            let said = error(&format!("{ENTER}\n{line}\n"));
+            assert!(said.starts_with(expected), "{line}: {said}");
+        }
+    }
+
+    #[test]
+    fn hostile_lines_are_refused_and_not_worked_on() {
+        let long = format!("{ENTER}\n{}\n", "x".repeat(LONGEST_LINE + 1));
+        assert!(error(&long).starts_with("line 2 of the history: it is longer than"));
+        let deep = format!("{ENTER}\n{{\"event\":{}\n", "[".repeat(60_000));
+        assert!(error(&deep).starts_with("line 2 of the history: "));
+        let bytes = [ENTER.as_bytes(), b"\n\xff\xfe\n"].concat();
+        let said = History::parse(&bytes).map(drop).unwrap_err().to_string();
+        assert_eq!(said, "line 2 of the history: it is not UTF-8");
+    }
+
+    #[test]
+    fn a_written_line_reads_as_it_was_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let writer = Writer::create(&dir.path().join("history")).unwrap();
+        let line = Line { name: Some("n \"\u{7f}\n".to_owned()), ..Line::new(Kind::Enter, now(), "a b") };
+        writer.write(&line).unwrap();
+        let history = History::read(writer.path()).unwrap();
+        assert_eq!(
+            (history.claims[0].name.as_str(), history.claims[0].who.as_str()),
+            ("n \"\u{7f}\n", "a b")
+        );
+    }
+}

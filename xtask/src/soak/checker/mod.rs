@@ -12,6 +12,10 @@
 //! `docs/history.md` has them in full, with what each makes of fields that are absent.
 
 mod order;
+#[cfg(test)]
+mod samples;
+#[cfg(test)]
+mod simulated;
 
 use std::collections::BTreeMap;
 use std::fmt;
