@@ -59,6 +59,9 @@ fn freed(before: &Claim, next_entered: u64) -> Option<(u64, Cause)> {
     if let Some((mark, cause)) = before.freed {
         return (mark.at <= next_entered).then_some((mark.at, cause));
     }
+    if before.exit_cause == Some(Cause::Lapse) {
+        return None;
+    }
     let kill = before.kills.last();
     // A guard that is stopped frees nothing until it runs again.
     let last =
@@ -84,4 +87,68 @@ fn stood_stopped(claim: &Claim, free: u64, entered: u64) -> bool {
             stop.at <= entered && claim.conts.get(index).is_none_or(|cont| cont.at >= free)
         });
     waited && entered_later && stopped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::soak::claim::Mark;
+
+    const MS: u64 = 1_000_000;
+
+    fn enters(who: &str, at: u64) -> Claim {
+        let mark = |at| Some(Mark { at: at * MS, line: 1 });
+        Claim {
+            who: who.to_owned(),
+            name: "n".to_owned(),
+            waits: mark(1),
+            enter: mark(at),
+            ..Claim::default()
+        }
+    }
+
+    fn mark(at: u64) -> Mark {
+        Mark { at: at * MS, line: 1 }
+    }
+
+    fn of(claims: Vec<Claim>) -> Vec<(Cause, f64, bool)> {
+        let history = History { claims, ..History::default() };
+        handovers(&history).into_iter().map(|one| (one.cause, one.ms, one.past_stopped)).collect()
+    }
+
+    #[test]
+    fn a_hand_over_counts_from_what_ended_the_one_before() {
+        let left = Claim { exit: Some(mark(10)), ..enters("a", 5) };
+        let next = enters("b", 12);
+        assert_eq!(of(vec![left.clone(), next.clone()]), [(Cause::Release, 2.0, false)]);
+        let unlocked = Claim { exit_cause: Some(Cause::Unlock), ..left.clone() };
+        assert_eq!(of(vec![next.clone(), unlocked]), [(Cause::Unlock, 2.0, false)]);
+        let killed = Claim { kills: vec![mark(9)], ..enters("a", 5) };
+        assert_eq!(of(vec![killed, next.clone()]), [(Cause::Death, 3.0, false)]);
+        let lapsed = Claim { freed: Some((mark(8), Cause::Lapse)), ..left.clone() };
+        assert_eq!(of(vec![lapsed, next.clone()]), [(Cause::Lapse, 4.0, false)]);
+        let stopped = Claim { stops: vec![mark(9)], conts: vec![mark(11)], ..left };
+        assert_eq!(of(vec![stopped, next]), [(Cause::Release, 1.0, false)]);
+    }
+
+    #[test]
+    fn only_who_was_waiting_then_and_was_left_alone_is_timed() {
+        let left = Claim { exit: Some(mark(10)), ..enters("a", 5) };
+        let late = Claim { waits: Some(mark(11)), ..enters("b", 12) };
+        let unseen = Claim { waits: None, ..enters("b", 12) };
+        let stopped = Claim { stops: vec![mark(9)], ..enters("b", 12) };
+        for next in [late, unseen, stopped] {
+            assert_eq!(of(vec![left.clone(), next]), []);
+        }
+        let nobody_can_tell = Claim { exit_cause: Some(Cause::Lapse), ..left };
+        assert_eq!(of(vec![nobody_can_tell, enters("b", 12)]), []);
+    }
+
+    #[test]
+    fn one_who_stands_before_and_is_stopped_sets_a_hand_over_apart() {
+        let left = Claim { exit: Some(mark(10)), ..enters("a", 5) };
+        let stopped = Claim { stops: vec![mark(9)], conts: vec![mark(20)], ..enters("b", 25) };
+        let handovers = of(vec![left, stopped, enters("c", 12)]);
+        assert_eq!(handovers[0], (Cause::Release, 2.0, true));
+    }
 }

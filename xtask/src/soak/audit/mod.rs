@@ -5,6 +5,8 @@
 
 mod agree;
 mod log;
+#[cfg(test)]
+mod samples;
 
 use super::checker::{Findings, Rule, Violation};
 use super::claim::Claim;
