@@ -43,8 +43,12 @@ use history::{History, Writer};
 use peer::{Arena, Tool};
 use plan::{Plan, Range};
 
-/// How long what is left in the root, or still runs, may take to disappear.
-const TIDY_WITHIN: Duration = Duration::from_secs(10);
+/// How long a process may take to disappear.
+const ENDED_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long what the killed left in the root may lie there. A sweep is due a thousand times its cost after the last
+/// one: some 20 s on a machine with much else to do, more on one that is overrun.
+const SWEPT_WITHIN: Duration = Duration::from_secs(180);
 
 /// The size at which it runs as one part of a longer proof.
 const CI_MINUTES: f64 = 0.75;
@@ -186,6 +190,9 @@ impl Soak {
             Err(error) => bail!(error.context(format!("seed {seed}, sandbox {}", kept(dir).display()))),
         };
         keep_history(&arena)?;
+        if history.sections() == 0 {
+            bail!("no section was ever entered: there is nothing to judge; sandbox {}", kept(dir).display());
+        }
         let kept = (self.keep || !findings.violations.is_empty()).then(|| kept(dir));
         Ok(Outcome { history, findings, kept })
     }
@@ -217,7 +224,8 @@ impl Soak {
         };
         findings.merge(checker::check(&history, self.strict_order || arena.is_lokt()));
         findings.looked(Rule::Leftovers, 1);
-        for left in leftovers {
+        console::note(&format!("soak: tidy {:.1} s after the last claim", leftovers.after.as_secs_f64()));
+        for left in leftovers.left {
             findings.add(Violation::new(Rule::Leftovers, format!("left behind: {left}"), &[]));
         }
         Ok((history, findings))
@@ -289,20 +297,29 @@ fn build_section(sh: &Shell) -> anyhow::Result<PathBuf> {
     Ok(paths::target().join("debug/section"))
 }
 
+/// What is left after a soak, and how long it took until that was all.
+struct Leftovers {
+    left: Vec<String>,
+    after: Duration,
+}
+
 /// One more claim on each name, which clears away what the last ones left; then nothing may be left, nor run.
-fn tidy_up(stage: &Stage<'_>, names: &[String]) -> anyhow::Result<Vec<String>> {
+fn tidy_up(stage: &Stage<'_>, names: &[String]) -> anyhow::Result<Leftovers> {
     for (number, name) in names.iter().enumerate() {
         stage.claim(&Plan::guard(name, Duration::ZERO), &format!("last.{number}"))?;
     }
-    let patience = Instant::now() + TIDY_WITHIN;
+    let began = Instant::now();
     loop {
         let mut left = stage.arena.processes();
+        let mut over = left.is_empty() || began.elapsed() >= ENDED_WITHIN;
         if stage.arena.is_lokt() {
             stage.run(stage.arena.lokt(&["status"]))?;
-            left.extend(stage.arena.leftovers());
+            let files = stage.arena.leftovers();
+            over &= files.is_empty() || began.elapsed() >= SWEPT_WITHIN;
+            left.extend(files);
         }
-        if left.is_empty() || Instant::now() >= patience {
-            return Ok(left);
+        if over {
+            return Ok(Leftovers { left, after: began.elapsed() });
         }
         std::thread::sleep(Duration::from_millis(100));
     }

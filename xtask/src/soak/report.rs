@@ -102,14 +102,17 @@ fn deeds(history: &History) -> Table {
     table
 }
 
-const CAUSES: [(Cause, &str); 4] = [
-    (Cause::Release, "release"),
-    (Cause::Death, "death"),
-    (Cause::Lapse, "lapse"),
-    (Cause::Unlock, "unlock command"),
+/// What a hand-over came after: a word for the plot, and words for the table.
+type Class = (&'static str, &'static str);
+
+const CAUSES: [(Cause, Class); 4] = [
+    (Cause::Release, ("release", "release")),
+    (Cause::Death, ("death", "death")),
+    (Cause::Lapse, ("lapse", "lapse of a lease")),
+    (Cause::Unlock, ("unlock", "before an unlock command")),
 ];
 
-const PAST_STOPPED: &str = "past one who is stopped";
+const PAST_STOPPED: Class = ("passing", "any, passing over one who is stopped");
 
 fn of_cause(handovers: &[Handover], cause: Cause) -> Vec<f64> {
     let of = |one: &&Handover| one.cause == cause && !one.past_stopped;
@@ -117,12 +120,10 @@ fn of_cause(handovers: &[Handover], cause: Cause) -> Vec<f64> {
 }
 
 /// The hand-overs by what they came after.
-fn classes(handovers: &[Handover]) -> Vec<(&'static str, Vec<f64>)> {
-    let mut classes: Vec<(&str, Vec<f64>)> =
-        CAUSES.iter().map(|(cause, label)| (*label, of_cause(handovers, *cause))).collect();
+fn classes(handovers: &[Handover]) -> Vec<(Class, Vec<f64>)> {
+    let of = |(cause, class): &(Cause, Class)| (*class, of_cause(handovers, *cause));
     let past = handovers.iter().filter(|one| one.past_stopped).map(|one| one.ms).collect();
-    classes.push((PAST_STOPPED, past));
-    classes
+    CAUSES.iter().map(of).chain([(PAST_STOPPED, past)]).collect()
 }
 
 fn hand_over_table(handovers: &[Handover]) -> Table {
@@ -130,7 +131,7 @@ fn hand_over_table(handovers: &[Handover]) -> Table {
         "Hand-over: from the end of one section to the entry of the next who was waiting",
         &["after", "count", "p50", "p95", "p99", "max"],
     );
-    for (label, values) in classes(handovers) {
+    for ((_, label), values) in classes(handovers) {
         if let Some(spread) = Spread::of(values) {
             let times = [spread.p50, spread.p95, spread.p99, spread.max].map(time);
             let count = thousands(spread.count as u64);
@@ -154,7 +155,11 @@ pub fn plots(history: &History, findings: &Findings, handovers: &[Handover]) -> 
         .into_iter()
         .enumerate()
         .filter(|(_, (_, values))| !values.is_empty())
-        .map(|(color, (label, values))| Series { label: label.to_owned(), color: color % COLORS, values })
+        .map(|(color, ((label, _), values))| Series {
+            label: label.to_owned(),
+            color: color % COLORS,
+            values,
+        })
         .collect();
     let scale = Scale::log_time(series.iter().flat_map(|series| series.values.iter().copied()));
     let rows = Rows {
