@@ -238,6 +238,14 @@ impl Soak {
         clock: Clock,
         findings: &mut Findings,
     ) -> anyhow::Result<History> {
+        let moved = clock.moved_by(Clock::read());
+        if moved > audit::SLACK / 2 {
+            bail!(
+                "the wall clock was moved by {} against the monotonic one meanwhile: the times of the audit log say \
+                 nothing; run it again",
+                crate::stats::time(checker::ms(moved))
+            );
+        }
         let path = stage.arena.root().join("audit.log");
         let text = fs::read_to_string(&path).with_context(|| format!("failed to read {}", path.display()))?;
         let log = audit::Log::read(&text, clock, findings)?;

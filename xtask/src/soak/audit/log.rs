@@ -23,6 +23,11 @@ impl Clock {
         Self(nanoseconds(ClockId::Realtime) - nanoseconds(ClockId::Monotonic))
     }
 
+    /// By how much the wall clock was set or slewed between two readings, in nanoseconds.
+    pub fn moved_by(self, later: Self) -> u64 {
+        u64::try_from((later.0 - self.0).abs()).unwrap_or(u64::MAX)
+    }
+
     fn monotonic(self, ts: &str) -> anyhow::Result<u64> {
         let wall: jiff::Timestamp = ts.parse().with_context(|| format!("{ts:?} is no time"))?;
         u64::try_from(wall.as_nanosecond() - self.0)

@@ -15,7 +15,7 @@ pub use agree::check;
 pub use log::{Clock, Log};
 
 /// By how much the wall clock may be slewed against the monotonic one within one soak, in nanoseconds.
-const SLACK: u64 = 20_000_000;
+pub const SLACK: u64 = 20_000_000;
 
 /// How a lock that was admitted came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -136,7 +136,8 @@ fn by_name(history: &History) -> Vec<Of<'_>> {
     for claim in history.claims.iter().filter(|claim| claim.enter.is_some()) {
         names.entry(&claim.name).or_default().push(claim);
     }
-    names.values_mut().for_each(|entered| entered.sort_by_key(|claim| entered_at(claim)));
+    // Of two that entered at one instant nobody knows which was the first: the tokens may say so.
+    names.values_mut().for_each(|entered| entered.sort_by_key(|claim| (entered_at(claim), claim.token)));
     let gaps = |name: &str| history.gaps.get(name).map_or(&[][..], Vec::as_slice);
     names.into_iter().map(|(name, entered)| Of { name, gaps: gaps(name), entered }).collect()
 }

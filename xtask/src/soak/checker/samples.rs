@@ -140,6 +140,9 @@ fn tokens_rise_in_the_order_of_entry() {
         Rule::Token,
         "enter a 1 token=5 \n exit a 2 \n enter b 3 \n exit b 4 \n enter c 5 token=4 \n exit c 6",
     );
+    // Of two that entered at one instant nobody knows which was the first.
+    is_fine("enter a 1 token=2 \n exit a 1 \n enter b 1 token=1 \n exit b 1");
+    breaks(Rule::Token, "enter a 1 token=1 \n exit a 1 \n enter b 1 token=1 \n exit b 1");
     // Another tool has none, and another name its own.
     is_fine("enter a 1 token=9 \n exit a 2 \n enter b 3 \n exit b 4");
     is_fine("enter a 1 token=9 \n exit a 2 \n enter b 3 token=1 name=m \n exit b 4");

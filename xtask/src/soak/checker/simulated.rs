@@ -156,7 +156,8 @@ proptest! {
     fn two_tokens_that_change_places_are_caught(
         turns in prop::collection::vec(turn(), 2..40), pick in any::<prop::sample::Index>()
     ) {
-        let pairs = neighbours(&turns);
+        // Two that entered at one instant may stand in either order.
+        let pairs: Vec<_> = neighbours(&turns).into_iter().filter(|(first, _)| turns[*first].hold > 0).collect();
         prop_assume!(!pairs.is_empty());
         let (first, next) = pairs[pick.index(pairs.len())];
         let mut lines = written(&turns);
