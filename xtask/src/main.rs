@@ -8,6 +8,7 @@
 //! | `race` | the contention test many times over, with a report on its timings |
 //! | `sim` | the lock on a simulated machine, under a million schedules |
 //! | `soak` | many real processes at random, and a checker of their history |
+//! | `faults` | a fault at every system call of the real program |
 //! | `ci` | any job of `ci/matrix.json`, as the CI runs it |
 //!
 //! Below them: `nextest` finds, installs and reads the test runner, `page` draws, `stats` counts, `console` is the
@@ -20,6 +21,7 @@
 
 mod ci;
 mod console;
+mod faults;
 mod machine;
 mod nextest;
 mod page;
@@ -51,6 +53,8 @@ enum Task {
     Sim(sim::Sim),
     /// Let many real processes contend at random, and check the history of their critical sections
     Soak(soak::Soak),
+    /// Inject a fault at every system call of lokt and judge what follows
+    Faults(faults::Faults),
     /// Run jobs of the CI matrix on this machine
     Ci(ci::Ci),
 }
@@ -62,6 +66,7 @@ impl Task {
             Self::Race(race) => race.run(sh),
             Self::Sim(sim) => sim.run(sh),
             Self::Soak(soak) => soak.run(sh),
+            Self::Faults(faults) => faults.run(sh),
             Self::Ci(ci) => ci.run(sh),
         }
     }

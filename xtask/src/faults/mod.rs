@@ -1,0 +1,191 @@
+//! `cargo xtask faults`: a fault at every system call of the real program.
+//!
+//! An operation is run once without a fault, under strace, which gives its positions: every system call that it makes.
+//! Then once for each position and fault: killed there, held up there or stopped there past its lease while a rival
+//! comes, or the call fails. Afterwards no two may have been inside at once, tokens must have risen, every answer must
+//! have been true, the lock must be there for the next, and nothing may be left in the root.
+//!
+//! | file | what it knows |
+//! | --- | --- |
+//! | `operation` | what is tried: who holds before, what the victim does, who comes meanwhile |
+//! | `case` | one operation, fault and position, played |
+//! | `aftermath` | what must be so afterwards |
+//! | `sections` | the critical section, its log, the judge of that log |
+//! | `scene` | the directory and the programs of one case |
+//! | `trace`, `errors` | strace: positions, injections, which error is possible where |
+//! | `bench` | what cases share; the pool that runs them |
+//! | `report` | the table |
+
+mod aftermath;
+mod bench;
+mod case;
+mod errors;
+mod operation;
+mod report;
+mod scene;
+mod sections;
+mod trace;
+
+use std::fs;
+use std::time::Instant;
+
+use clap::{Args, ValueEnum};
+use xshell::Shell;
+
+use crate::section::Section;
+use crate::{UsageError, console};
+use bench::Bench;
+use case::{Case, Fault, Outcome};
+use operation::Operation;
+use report::Report;
+use trace::{Point, Position};
+
+/// How often a case is tried again, alone, that the machine was too slow for.
+const AGAIN: usize = 3;
+
+#[derive(Args)]
+pub struct Faults {
+    /// Only these operations [default: all]
+    #[arg(long, value_delimiter = ',', value_name = "OPERATION")]
+    operation: Vec<Operation>,
+
+    /// Only these faults: kill, delay, stop, eio, enospc, eacces, emfile, eintr [default: all]
+    #[arg(long, value_delimiter = ',', value_name = "FAULT")]
+    fault: Vec<Fault>,
+
+    /// Only at this position: a system call and its count in the thread, such as renameat2:2
+    #[arg(long, value_name = "CALL:N", requires = "operation")]
+    at: Option<Point>,
+
+    /// Only some positions of the slower faults, as CI does
+    #[arg(long)]
+    quick: bool,
+
+    /// How many cases at once [default: by the fault]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
+    jobs: Option<u32>,
+
+    /// Keep the directories of the cases that passed, too
+    #[arg(long)]
+    keep: bool,
+
+    #[command(flatten)]
+    section: sections::SectionArgs,
+}
+
+/// Faults that are tried together: they load the machine in the same way.
+struct Batch {
+    name: &'static str,
+    waits: bool,
+    jobs_per_core: usize,
+}
+
+const BATCHES: [Batch; 2] = [
+    Batch { name: "those that work", waits: false, jobs_per_core: 2 },
+    Batch { name: "those that wait", waits: true, jobs_per_core: 8 },
+];
+
+impl Faults {
+    /// What fits into a CI job: every position in the root for kills, some for the others.
+    #[expect(dead_code, reason = "its first user is being written")]
+    pub fn ci_size() -> Self {
+        let section = sections::SectionArgs::none();
+        Self { operation: vec![], fault: vec![], at: None, quick: true, jobs: None, keep: false, section }
+    }
+
+    pub fn run(self, sh: &Shell) -> anyhow::Result<()> {
+        if self.section.stand()? {
+            return Ok(());
+        }
+        self.measure(sh)?.conclude()
+    }
+
+    pub fn measure(&self, sh: &Shell) -> anyhow::Result<Section> {
+        trace::find_or_install(sh)?;
+        let began = Instant::now();
+        console::note("faults: building lokt");
+        let bench = Bench::build(sh)?;
+        let mut report = Report::new(self.command(), self.quick);
+        let mut cases = Vec::new();
+        for operation in chosen(&self.operation, Operation::value_variants()) {
+            let positions = case::clean_run(operation, &bench)?;
+            report.positions(operation, &positions);
+            cases.extend(self.cases(operation, &positions)?);
+        }
+        for batch in BATCHES {
+            let of = |case: &&Case| case.mostly_waits() == batch.waits;
+            let cases: Vec<Case> = cases.iter().filter(of).cloned().collect();
+            let cores = std::thread::available_parallelism().map_or(2, usize::from);
+            let jobs = self.jobs.map_or(batch.jobs_per_core * cores, |jobs| jobs as usize);
+            let outcomes = bench.try_all(&cases, jobs, batch.name);
+            self.settle(&bench, cases, outcomes, &mut report);
+        }
+        Ok(report.section(began.elapsed().as_secs_f64()))
+    }
+
+    /// Counts the outcomes; what the machine was too slow for is tried again, alone.
+    fn settle(&self, bench: &Bench, cases: Vec<Case>, outcomes: Vec<Outcome>, report: &mut Report) {
+        for (case, mut outcome) in cases.into_iter().zip(outcomes) {
+            for _ in 0..AGAIN {
+                if matches!(outcome, Outcome::Inconclusive(_)) {
+                    report.measured_again();
+                    outcome = case.try_it(bench);
+                }
+            }
+            let dir = case.dir(bench);
+            if !self.keep && matches!(outcome, Outcome::Passed | Outcome::NotReached) {
+                // It is only in the way.
+                let _ = fs::remove_dir_all(&dir);
+            }
+            report.count(&case, &outcome, &dir);
+        }
+    }
+
+    fn cases(&self, operation: Operation, positions: &[Position]) -> anyhow::Result<Vec<Case>> {
+        let mut cases = Vec::new();
+        for fault in chosen(&self.fault, &Fault::ALL) {
+            let points: Vec<Point> = match &self.at {
+                Some(point) => vec![point.clone()],
+                None => {
+                    positions.iter().filter(|at| fault.is_possible(at)).map(|at| at.point.clone()).collect()
+                }
+            };
+            // Which of them does not depend on chance; and different faults begin elsewhere.
+            let (stride, offset) = if self.quick && self.at.is_none() { stride(fault) } else { (1, 0) };
+            let some = points.into_iter().skip(offset).step_by(stride);
+            cases.extend(some.map(|point| Case { operation, fault, point }));
+        }
+        if let (Some(point), true) = (&self.at, cases.is_empty()) {
+            return Err(UsageError(format!("{} does not come to {point}", operation.name())).into());
+        }
+        Ok(cases)
+    }
+
+    fn command(&self) -> String {
+        let mut command = "cargo xtask faults".to_owned();
+        let list = |names: Vec<String>| names.join(",");
+        if !self.operation.is_empty() {
+            let names = self.operation.iter().map(|operation| operation.name()).collect();
+            command += &format!(" --operation {}", list(names));
+        }
+        if !self.fault.is_empty() {
+            command += &format!(" --fault {}", list(self.fault.iter().map(|fault| fault.name()).collect()));
+        }
+        self.at.iter().for_each(|at| command += &format!(" --at {at}"));
+        if self.quick { command + " --quick" } else { command }
+    }
+}
+
+/// With `--quick`: of how many positions one is tried, and the first.
+fn stride(fault: Fault) -> (usize, usize) {
+    match fault {
+        Fault::Kill => (1, 0),
+        Fault::Delay => (4, 1),
+        Fault::Stop => (8, 3),
+        Fault::Error(errno) => (5, errno as usize),
+    }
+}
+
+fn chosen<T: Copy>(asked: &[T], all: &[T]) -> Vec<T> {
+    if asked.is_empty() { all.to_vec() } else { asked.to_vec() }
+}

@@ -1,0 +1,257 @@
+//! The operations that faults are tried in: who holds the lock before, what the victim does, who comes meanwhile.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use super::scene::{NAME, Running, Scene, runs, wait_until};
+use super::trace::{Injection, Position};
+
+/// An operation of lokt, in the situation that it is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, clap::ValueEnum)]
+pub enum Operation {
+    /// A guard is admitted in a root that does not exist yet
+    First,
+    /// A guard is admitted
+    Acquire,
+    /// A guard releases after its command has ended
+    Release,
+    /// A guard's heartbeat renews its lease
+    Heartbeat,
+    /// `renew` of a manual lock
+    Renew,
+    /// `lock`
+    Lock,
+    /// `unlock`
+    Unlock,
+    /// `unlock --break-stale` of a dead holder's record
+    Break,
+    /// `guard --break-stale` of a dead holder's record
+    BreakDead,
+    /// `guard --break-stale` of a lease that has lapsed while its holder is stopped
+    BreakLapsed,
+    /// A waiter takes over from a holder that is killed
+    TakeOver,
+    /// A waiter takes over from a holder that is stopped past its lease
+    TakeOverLapsed,
+    /// A waiter takes over after the one before it in line was killed
+    InLine,
+    /// A waiter is admitted when the holder releases
+    HandOver,
+}
+
+/// The measures of a case.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// The victim's lease.
+    ttl: Duration,
+    /// How long the victim's section lasts.
+    section: Duration,
+    /// How long a rival waits at most.
+    patience: Duration,
+    /// How long a rival stays.
+    rival_section: Duration,
+}
+
+/// How long a delay is; for the heartbeat's, longer than its lease.
+pub fn delay_ms(operation: Operation) -> u64 {
+    if operation == Operation::Heartbeat { 2_000 } else { 300 }
+}
+
+const LONG: Duration = Duration::from_secs(5);
+const SHORT: Duration = Duration::from_secs(1);
+
+/// The file that lets a holder's section end.
+pub const GO: &str = "go";
+
+impl Operation {
+    pub fn name(self) -> String {
+        clap::ValueEnum::to_possible_value(&self).map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
+    /// The thread that is traced, if not the main one.
+    pub fn thread(self) -> Option<&'static str> {
+        (self == Self::Heartbeat).then_some("heartbeat")
+    }
+
+    /// Whether the victim is a guard, which runs a section.
+    pub fn is_guard(self) -> bool {
+        !matches!(self, Self::Renew | Self::Lock | Self::Unlock | Self::Break)
+    }
+
+    /// Whether the victim waits in line for what happens to the holder.
+    pub fn waits(self) -> bool {
+        matches!(self, Self::TakeOver | Self::TakeOverLapsed | Self::InLine | Self::HandOver)
+    }
+
+    /// Whether a lease has to go by in it, fault or not.
+    pub fn takes_long(self) -> bool {
+        matches!(self, Self::Heartbeat | Self::BreakLapsed | Self::TakeOverLapsed)
+    }
+
+    /// Whether it finds a root that does not exist.
+    pub fn is_first(self) -> bool {
+        self == Self::First
+    }
+
+    /// The positions of a clean run that belong to it: an admission ends, and a release begins, where the guarded
+    /// command is started.
+    pub fn span(self, mut positions: Vec<Position>) -> Vec<Position> {
+        let forks = |position: &Position| {
+            ["clone", "clone3", "fork", "vfork"].contains(&position.point.call.as_str())
+                && !position.text.contains("CLONE_THREAD")
+        };
+        let Some(fork) = positions.iter().position(forks) else { return positions };
+        match self {
+            Self::First | Self::Acquire => positions.truncate(fork + 1),
+            Self::Release => drop(positions.drain(..=fork)),
+            _ => {}
+        }
+        positions
+    }
+
+    pub fn pace(self, injection: Option<Injection>) -> Pace {
+        let heartbeat = self == Self::Heartbeat;
+        let section = Duration::from_millis(if heartbeat { 1_400 } else { 20 });
+        let usual = Pace {
+            ttl: if heartbeat { 2 * SHORT } else { LONG },
+            section,
+            patience: 2 * LONG,
+            rival_section: Duration::from_millis(40),
+        };
+        match injection {
+            None | Some(Injection::Kill | Injection::Error(_)) => usual,
+            // The rival is inside when the victim goes on.
+            Some(Injection::Delay(ms)) if !heartbeat => {
+                Pace { rival_section: Duration::from_millis(ms + 150), ..usual }
+            }
+            Some(Injection::Delay(_)) => Pace { ttl: SHORT, section: 3 * SHORT, ..usual },
+            Some(Injection::Stop) => Pace {
+                ttl: SHORT,
+                section: if heartbeat { Duration::from_millis(2_500) } else { section },
+                // Longer than the lease; behind a stopped waiter it takes two seconds more to be passed over.
+                patience: if self.waits() { LONG } else { 2 * SHORT },
+                rival_section: Duration::from_millis(300),
+            },
+        }
+    }
+
+    /// Whoever is there before the victim comes.
+    pub fn set(self, scene: &Scene<'_>, pace: &Pace) -> anyhow::Result<Vec<Running>> {
+        match self {
+            Self::First | Self::Acquire | Self::Release | Self::Heartbeat | Self::Lock => Ok(Vec::new()),
+            Self::Renew | Self::Unlock => {
+                // A lease that lapses is for renewals that are stopped; else it is long.
+                let ttl = if self == Self::Renew && pace.ttl == SHORT { SHORT } else { 12 * LONG };
+                let mut lock = scene.start("locker", &words(["lock", NAME, "--ttl", &span(ttl)]))?;
+                let code = lock.end_within(LONG);
+                anyhow::ensure!(code == Some(0), "the lock before it: exit {code:?}: {}", lock.said());
+                Ok(Vec::new())
+            }
+            Self::Break | Self::BreakDead => {
+                let mut holder = hold(scene, None)?;
+                let section = scene.section_of("holder");
+                holder.signal(Signal::KILL);
+                let gone = wait_until(LONG, || holder.ended().is_some() && !section.is_some_and(runs));
+                anyhow::ensure!(gone, "the holder's command outlives it");
+                Ok(vec![])
+            }
+            Self::BreakLapsed => {
+                let holder = hold(scene, Some(SHORT))?;
+                stop(scene, &holder);
+                std::thread::sleep(SHORT + SHORT / 20);
+                Ok(vec![holder])
+            }
+            Self::TakeOver | Self::HandOver => Ok(vec![hold(scene, None)?]),
+            Self::TakeOverLapsed => Ok(vec![hold(scene, Some(SHORT))?]),
+            Self::InLine => {
+                let mut holder = hold(scene, None)?;
+                let waits = words(["guard", NAME, "--wait", "--timeout", "30s"]);
+                let section = scene.section("ahead", Duration::from_millis(5), None);
+                let ahead = scene.start("ahead", &[waits, section].concat())?;
+                holder.until("one stands in line", || scene.waiters() == 1)?;
+                Ok(vec![holder, ahead])
+            }
+        }
+    }
+
+    /// What the victim is started with.
+    pub fn victim(self, scene: &Scene<'_>, pace: &Pace) -> Vec<String> {
+        let ttl = span(pace.ttl);
+        let (options, is_guard) = match self {
+            Self::First | Self::Acquire | Self::Release | Self::Heartbeat => {
+                (words(["guard", NAME, "--ttl", &ttl]), true)
+            }
+            Self::BreakDead | Self::BreakLapsed => {
+                (words(["guard", NAME, "--ttl", &ttl, "--break-stale"]), true)
+            }
+            Self::TakeOver | Self::TakeOverLapsed | Self::InLine | Self::HandOver => {
+                (words(["guard", NAME, "--ttl", &ttl, "--wait", "--timeout", "15s"]), true)
+            }
+            Self::Renew => (words(["renew", NAME]), false),
+            Self::Lock => (words(["lock", NAME, "--ttl", "60s"]), false),
+            Self::Unlock => (words(["unlock", NAME]), false),
+            Self::Break => (words(["unlock", NAME, "--break-stale"]), false),
+        };
+        let section = if is_guard { scene.section("victim", pace.section, None) } else { Vec::new() };
+        [options, section].concat()
+    }
+
+    /// Whether the victim stands in line, so that what it waits for can happen.
+    pub fn is_ready(self, scene: &Scene<'_>) -> bool {
+        self.waits() && scene.waiters() >= if self == Self::InLine { 2 } else { 1 }
+    }
+
+    /// What a waiter waits for.
+    pub fn trigger(self, scene: &Scene<'_>, others: &[Running]) -> anyhow::Result<()> {
+        match (self, others) {
+            (Self::TakeOver, [holder]) => holder.signal(Signal::KILL),
+            (Self::TakeOverLapsed, [holder]) => stop(scene, holder),
+            (Self::InLine, [_, ahead]) => {
+                ahead.signal(Signal::KILL);
+                scene.allow(GO)?;
+            }
+            (Self::HandOver, _) => scene.allow(GO)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// What a rival does while the victim is delayed or stopped: it wants the same lock, by breaking it if it may.
+    pub fn rival(self, scene: &Scene<'_>, pace: &Pace) -> Vec<String> {
+        let patience = match self {
+            // The lease is long: whoever waits for it waits in vain.
+            Self::Lock | Self::Renew if pace.ttl != SHORT => SHORT,
+            Self::Lock => SHORT,
+            _ => pace.patience,
+        };
+        let patience = span(patience);
+        let options = ["guard", NAME, "--ttl", "5s", "--break-stale", "--wait", "--timeout", &patience];
+        [words(options), scene.section("rival", pace.rival_section, None)].concat()
+    }
+}
+
+/// Stops a guard and its command, as a frozen container or a suspended job is.
+pub fn stop(scene: &Scene<'_>, guard: &Running) {
+    guard.signal(Signal::STOP);
+    if let Some(section) = scene.section_of(guard.who) {
+        let _ = rustix::process::kill_process(section, Signal::STOP);
+    }
+}
+
+/// A holder whose section lasts until [`GO`].
+fn hold(scene: &Scene<'_>, ttl: Option<Duration>) -> anyhow::Result<Running> {
+    let lease = ttl.map(|ttl| words(["--ttl", &span(ttl)])).unwrap_or_default();
+    let section = scene.section("holder", Duration::ZERO, Some(GO));
+    let mut holder = scene.start("holder", &[words(["guard", NAME]), lease, section].concat())?;
+    holder.until("it holds", || scene.section_of("holder").is_some())?;
+    Ok(holder)
+}
+
+pub fn words<const N: usize>(words: [&str; N]) -> Vec<String> {
+    words.map(str::to_owned).to_vec()
+}
+
+fn span(duration: Duration) -> String {
+    format!("{}ms", duration.as_millis())
+}

@@ -1,0 +1,144 @@
+//! The table of what was tried, and the list of what was wrong.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::case::{Case, Fault, Outcome};
+use super::operation::Operation;
+use super::trace::Position;
+use crate::section::{Figure, Section, Table};
+use crate::stats::thousands;
+
+#[derive(Clone, Copy, Default)]
+struct Count {
+    tried: u64,
+    violations: u64,
+    not_reached: u64,
+    inconclusive: u64,
+}
+
+pub struct Report {
+    command: String,
+    quick: bool,
+    positions: BTreeMap<Operation, (u64, u64)>,
+    counts: BTreeMap<(Operation, Fault), Count>,
+    violations: Vec<Vec<String>>,
+    inconclusive: Vec<Vec<String>>,
+    again: u64,
+}
+
+impl Report {
+    pub fn new(command: String, quick: bool) -> Self {
+        Self {
+            command,
+            quick,
+            positions: BTreeMap::new(),
+            counts: BTreeMap::new(),
+            violations: vec![],
+            inconclusive: vec![],
+            again: 0,
+        }
+    }
+
+    pub fn positions(&mut self, operation: Operation, positions: &[Position]) {
+        let in_root = positions.iter().filter(|position| position.in_root).count() as u64;
+        self.positions.insert(operation, (positions.len() as u64, in_root));
+    }
+
+    /// A case was tried once more, as the machine had been too slow to tell.
+    pub fn measured_again(&mut self) {
+        self.again += 1;
+    }
+
+    pub fn count(&mut self, case: &Case, outcome: &Outcome, dir: &Path) {
+        let count = self.counts.entry((case.operation, case.fault)).or_default();
+        let row = |why: &str| vec![why.to_owned(), case.command(), dir.display().to_string()];
+        match outcome {
+            Outcome::Passed => count.tried += 1,
+            Outcome::NotReached => count.not_reached += 1,
+            Outcome::Inconclusive(why) => {
+                count.inconclusive += 1;
+                self.inconclusive.push(row(why));
+            }
+            Outcome::Violated(what) => {
+                count.tried += 1;
+                count.violations += 1;
+                self.violations.push(row(&what.join("; ")));
+            }
+        }
+    }
+
+    fn sum(&self, of: impl Fn(&Count) -> u64) -> u64 {
+        self.counts.values().map(of).sum()
+    }
+
+    pub fn section(self, seconds: f64) -> Section {
+        let tried = self.sum(|count| count.tried);
+        let (violations, inconclusive) =
+            (self.sum(|count| count.violations), self.sum(|count| count.inconclusive));
+        let not_reached = self.sum(|count| count.not_reached);
+        let passed = tried > 0 && violations == 0 && inconclusive == 0;
+        let verdict = match (tried, violations, inconclusive) {
+            (0, ..) => "no fault was injected".to_owned(),
+            (_, 0, 0) => format!("{} faults injected, no violation", thousands(tried)),
+            (_, 0, _) => {
+                format!("{} faults injected, no violation, but {inconclusive} inconclusive", thousands(tried))
+            }
+            _ => format!("{violations} violations at {} faults injected", thousands(tried)),
+        };
+        let figures = vec![
+            Figure::count("tried", "faults injected and judged", tried),
+            Figure::count("violations", "violations", violations),
+            Figure::count("not_reached", "position not reached in that run", not_reached),
+            Figure::count("inconclusive", "inconclusive", inconclusive),
+            Figure::count("measured_again", "measured again, the machine being too slow", self.again),
+        ];
+        let mut tables = vec![self.table()];
+        for (title, rows) in [("Violations", self.violations), ("Inconclusive", self.inconclusive)] {
+            if !rows.is_empty() {
+                let mut table = Table::new(title, &["what", "repeat it", "directory"]);
+                table.rows = rows;
+                tables.push(table);
+            }
+        }
+        Section {
+            name: "faults",
+            title: "Does it hold with a fault at every system call?".to_owned(),
+            command: self.command,
+            passed,
+            verdict,
+            seconds,
+            figures,
+            tables,
+            plots: vec![],
+        }
+    }
+
+    /// A row per operation, a column per fault.
+    fn table(&self) -> Table {
+        let faults: Vec<Fault> =
+            Fault::ALL.into_iter().filter(|fault| self.counts.keys().any(|(_, of)| of == fault)).collect();
+        let names: Vec<String> = faults.iter().map(|fault| fault.name()).collect();
+        let columns: Vec<&str> = ["operation", "calls", "in the root"]
+            .into_iter()
+            .chain(names.iter().map(String::as_str))
+            .collect();
+        let sampled = if self.quick { "; of the faults other than kill, some positions" } else { "" };
+        let title = format!(
+            "Positions tried/violations (kill: every call; else from the first that touches the root on{sampled})"
+        );
+        let mut table = Table::new(&title, &columns);
+        for (operation, (all, in_root)) in &self.positions {
+            let cell = |fault: &Fault| {
+                let count = self.counts.get(&(*operation, *fault)).copied().unwrap_or_default();
+                match count.inconclusive {
+                    0 => format!("{}/{}", count.tried, count.violations),
+                    unknown => format!("{}/{} ?{unknown}", count.tried, count.violations),
+                }
+            };
+            let first = [operation.name(), all.to_string(), in_root.to_string()];
+            table.rows.push(first.into_iter().chain(faults.iter().map(cell)).collect());
+        }
+        table
+    }
+}

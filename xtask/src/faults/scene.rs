@@ -1,0 +1,298 @@
+//! The place of one case: a directory with a root, the log of the sections, and the programs that run there.
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+
+use super::sections;
+use super::trace::{Injection, Point};
+
+/// The lock that all is about.
+pub const NAME: &str = "x";
+
+/// A lock of somebody else in the same root, which nothing that is done to [`NAME`] may touch.
+pub const BYSTANDER: &str = "bystander";
+
+/// How long any program may take to end by itself; longer is a hang. lokt waits 10 s for a mutex.
+pub const LIMIT: Duration = Duration::from_secs(25);
+
+/// How often to look for what no channel tells of.
+const LOOK: Duration = Duration::from_millis(1);
+
+/// The programs that a scene is played with.
+pub struct Programs {
+    pub lokt: PathBuf,
+    /// This program, which also stands in the sections.
+    pub xtask: PathBuf,
+}
+
+/// The place of one case.
+pub struct Scene<'a> {
+    pub dir: PathBuf,
+    programs: &'a Programs,
+}
+
+/// A program of a scene; it and its tracer are killed when it is dropped.
+pub struct Running {
+    pub who: &'static str,
+    child: Child,
+    code: Option<i32>,
+    /// strace, if it was attached later.
+    tracer: Option<Child>,
+    stderr: PathBuf,
+}
+
+impl<'a> Scene<'a> {
+    /// Makes the place, with a copy of the root `template`, or with none.
+    pub fn new(dir: PathBuf, programs: &'a Programs, template: Option<&Path>) -> anyhow::Result<Self> {
+        if dir.exists() {
+            fs::remove_dir_all(&dir).with_context(|| format!("failed to clear {}", dir.display()))?;
+        }
+        fs::create_dir_all(dir.join("home"))
+            .with_context(|| format!("failed to create {}", dir.display()))?;
+        let scene = Self { dir, programs };
+        if let Some(template) = template {
+            copy(template, &scene.root())?;
+            fs::copy(scene.record_file(BYSTANDER), scene.kept_bystander())?;
+        }
+        fs::write(scene.log(), "")?;
+        Ok(scene)
+    }
+
+    pub fn root(&self) -> PathBuf {
+        self.dir.join("root")
+    }
+
+    pub fn log(&self) -> PathBuf {
+        self.dir.join("sections")
+    }
+
+    pub fn trace(&self) -> PathBuf {
+        self.dir.join("trace")
+    }
+
+    pub fn record_file(&self, name: &str) -> PathBuf {
+        self.root().join("locks").join(format!("{name}.json"))
+    }
+
+    /// A copy of the bystander's record as it was in the beginning.
+    pub fn kept_bystander(&self) -> PathBuf {
+        self.dir.join("bystander")
+    }
+
+    pub fn record(&self, name: &str) -> Option<serde_json::Value> {
+        let text = fs::read(self.record_file(name)).ok()?;
+        serde_json::from_slice(&text).ok()
+    }
+
+    /// How many stand in line.
+    pub fn waiters(&self) -> usize {
+        fs::read_dir(self.root().join("lines").join(NAME)).map_or(0, Iterator::count)
+    }
+
+    /// The process that stands in the section of `who`, if it still does: an id of the past may be another's by now.
+    pub fn section_of(&self, who: &str) -> Option<Pid> {
+        let stays = sections::read(&self.log()).unwrap_or_default();
+        let pid = stays.iter().find(|stay| stay.who == who && !stay.left)?.pid;
+        let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let is_ours = String::from_utf8_lossy(&command).contains(&self.log().display().to_string());
+        Pid::from_raw(pid).filter(|_| is_ours)
+    }
+
+    /// What comes after a guard's options: a section of `who` that lasts so long, and until `go` is there.
+    pub fn section(&self, who: &str, lasts: Duration, go: Option<&str>) -> Vec<String> {
+        let (xtask, log) = (self.programs.xtask.display().to_string(), self.log().display().to_string());
+        let ms = lasts.as_millis().to_string();
+        let mut section: Vec<String> =
+            ["--", &xtask, "faults", "--section", &log, "--who", who, "--lasts-ms", &ms]
+                .map(str::to_owned)
+                .into();
+        if let Some(go) = go {
+            section.extend(["--until".to_owned(), self.dir.join(go).display().to_string()]);
+        }
+        section
+    }
+
+    /// Lets sections end that wait for it.
+    pub fn allow(&self, go: &str) -> anyhow::Result<()> {
+        fs::write(self.dir.join(go), "").context("failed to let a section end")
+    }
+
+    /// Starts lokt as `who`.
+    pub fn start(&self, who: &'static str, arguments: &[String]) -> anyhow::Result<Running> {
+        let program = self.programs.lokt.clone();
+        self.spawn(who, Command::new(program), arguments)
+    }
+
+    /// Starts lokt as `who`, its main thread traced, with a fault at a point or with every call written down.
+    pub fn start_traced(
+        &self,
+        who: &'static str,
+        fault: Option<(Injection, &Point)>,
+        arguments: &[String],
+    ) -> anyhow::Result<Running> {
+        let mut strace = Command::new("strace");
+        // -D: lokt itself is our child, strace is its grandchild.
+        strace.args(["-D", "-qq", "-o"]).arg(self.trace()).args(injected(fault)).arg(&self.programs.lokt);
+        self.spawn(who, strace, arguments)
+    }
+
+    fn spawn(
+        &self,
+        who: &'static str,
+        mut command: Command,
+        arguments: &[String],
+    ) -> anyhow::Result<Running> {
+        let stderr = self.dir.join(format!("{who}.err"));
+        let out = fs::File::create(self.dir.join(format!("{who}.out")))?;
+        let child = command
+            .args(arguments)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.dir.join("home"))
+            .env("LOKT_ROOT", self.root())
+            .env("LOKT_OWNER", "tester")
+            .current_dir(&self.dir)
+            .stdin(Stdio::null())
+            .stdout(out)
+            .stderr(fs::File::create(&stderr)?)
+            .spawn()
+            .with_context(|| format!("failed to start {command:?}"))?;
+        Ok(Running { who, child, code: None, tracer: None, stderr })
+    }
+
+    /// Attaches strace to the thread of this name.
+    pub fn attach(
+        &self,
+        running: &mut Running,
+        thread: &str,
+        fault: Option<(Injection, &Point)>,
+    ) -> anyhow::Result<()> {
+        let tasks = PathBuf::from(format!("/proc/{}/task", running.child.id()));
+        let mut found = None;
+        running.until("its thread runs", || {
+            found = thread_named(&tasks, thread);
+            found.is_some()
+        })?;
+        let Some(tid) = found else { return Ok(()) };
+        let mut strace = Command::new("strace");
+        strace.args(["-qq", "-o"]).arg(self.trace()).args(injected(fault)).args(["-p", &tid.to_string()]);
+        let quiet = strace.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        running.tracer = Some(quiet.spawn().context("failed to run strace")?);
+        let status = tasks.join(tid.to_string()).join("status");
+        running.until("strace has attached to it", || {
+            fs::read_to_string(&status).is_ok_and(|text| !text.contains("TracerPid:\t0\n"))
+        })
+    }
+}
+
+fn injected(fault: Option<(Injection, &Point)>) -> Vec<String> {
+    fault.map_or_else(|| vec!["-y".to_owned()], |(injection, point)| injection.arguments(point))
+}
+
+fn thread_named(tasks: &Path, name: &str) -> Option<u32> {
+    fs::read_dir(tasks).ok()?.flatten().find_map(|task| {
+        let comm = fs::read_to_string(task.path().join("comm")).ok()?;
+        (comm.trim() == name).then(|| task.file_name().to_str()?.parse().ok())?
+    })
+}
+
+impl Running {
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        if self.code.is_none() {
+            // It may just have ended.
+            let _ = kill_process(self.pid(), signal);
+        }
+    }
+
+    /// Its exit code, if it has ended; 128 and the signal's number if a signal ended it.
+    pub fn ended(&mut self) -> Option<i32> {
+        if self.code.is_none() {
+            let status = self.child.try_wait().ok().flatten()?;
+            self.code = Some(status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)));
+        }
+        self.code
+    }
+
+    /// Waits for its end for so long.
+    pub fn end_within(&mut self, limit: Duration) -> Option<i32> {
+        wait_until(limit, || self.ended().is_some());
+        self.code
+    }
+
+    /// Waits until something is so that it is to bring about; an error if it ends instead, or takes too long.
+    pub fn until(&mut self, what: &str, mut met: impl FnMut() -> bool) -> anyhow::Result<()> {
+        let mut is_met = false;
+        wait_until(LIMIT, || {
+            is_met = met();
+            is_met || self.ended().is_some()
+        });
+        anyhow::ensure!(
+            is_met,
+            "{}: not so: {what} (exit {:?}; {})",
+            self.who,
+            self.code,
+            self.said().trim()
+        );
+        Ok(())
+    }
+
+    pub fn said(&self) -> String {
+        fs::read_to_string(&self.stderr).unwrap_or_default()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        for child in [Some(&mut self.child), self.tracer.as_mut()].into_iter().flatten() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Looks until something is so, for at most `limit`; returns whether it is.
+pub fn wait_until(limit: Duration, mut met: impl FnMut() -> bool) -> bool {
+    let began = Instant::now();
+    loop {
+        if met() {
+            return true;
+        }
+        if began.elapsed() >= limit {
+            return false;
+        }
+        thread::sleep(LOOK);
+    }
+}
+
+/// Whether a process is there; a zombie is not.
+pub fn runs(pid: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
+    let zombie = stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['Z', 'X']));
+    test_kill_process(pid).is_ok() && !zombie
+}
+
+/// Copies a root that nobody is at work in.
+fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
+    fs::create_dir(to).with_context(|| format!("failed to create {}", to.display()))?;
+    fs::set_permissions(to, fs::metadata(from)?.permissions())?;
+    for entry in fs::read_dir(from)?.flatten() {
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), &target)?;
+        }
+    }
+    Ok(())
+}
