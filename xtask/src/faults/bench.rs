@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -33,14 +33,14 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// Builds the program as it is shipped, and makes the root to begin with.
-    pub fn build(sh: &Shell) -> anyhow::Result<Self> {
-        let _workspace = sh.push_dir(paths::workspace());
-        cmd!(sh, "cargo build --quiet --release --package lokt")
-            .quiet()
-            .run()
-            .context("failed to build lokt")?;
-        let lokt = paths::target().join("release/lokt");
+    /// Builds lokt as it is shipped, unless another `program` is to be tried, and makes the root to begin with.
+    pub fn build(sh: &Shell, program: Option<&Path>) -> anyhow::Result<Self> {
+        let lokt = match program {
+            Some(program) => {
+                program.canonicalize().with_context(|| format!("failed to find {}", program.display()))?
+            }
+            None => build(sh)?,
+        };
         let xtask = std::env::current_exe().context("failed to find this program")?;
         let dir = paths::target().join("faults");
         let cases = dir.join("cases");
@@ -88,6 +88,12 @@ impl Bench {
             .map(|slot| slot.into_inner().unwrap_or_else(PoisonError::into_inner).unwrap_or_else(lost))
             .collect()
     }
+}
+
+fn build(sh: &Shell) -> anyhow::Result<PathBuf> {
+    let _workspace = sh.push_dir(paths::workspace());
+    cmd!(sh, "cargo build --quiet --release --package lokt").quiet().run().context("failed to build lokt")?;
+    Ok(paths::target().join("release/lokt"))
 }
 
 fn take<'a>(

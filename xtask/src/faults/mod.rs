@@ -14,11 +14,13 @@
 //! | `scene` | the directory and the programs of one case |
 //! | `trace`, `errors` | strace: positions, injections, which error is possible where |
 //! | `bench` | what cases share; the pool that runs them |
+//! | `clock` | steps of the wall clock |
 //! | `report` | the table |
 
 mod aftermath;
 mod bench;
 mod case;
+mod clock;
 mod errors;
 mod operation;
 mod report;
@@ -27,6 +29,7 @@ mod sections;
 mod trace;
 
 use std::fs;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
@@ -56,6 +59,14 @@ pub struct Faults {
     /// Only at this position: a system call and its count in the thread, such as renameat2:2
     #[arg(long, value_name = "CALL:N", requires = "operation")]
     at: Option<Point>,
+
+    /// Only the steps of the wall clock
+    #[arg(long, conflicts_with_all = ["operation", "fault"])]
+    clock: bool,
+
+    /// Try this program instead of building lokt
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
 
     /// Only some positions of the slower faults, as CI does
     #[arg(long)]
@@ -89,8 +100,17 @@ impl Faults {
     /// What fits into a CI job: every position in the root for kills, some for the others.
     #[expect(dead_code, reason = "its first user is being written")]
     pub fn ci_size() -> Self {
-        let section = sections::SectionArgs::none();
-        Self { operation: vec![], fault: vec![], at: None, quick: true, jobs: None, keep: false, section }
+        Self {
+            operation: Vec::new(),
+            fault: Vec::new(),
+            at: None,
+            clock: false,
+            program: None,
+            quick: true,
+            jobs: None,
+            keep: false,
+            section: sections::SectionArgs::none(),
+        }
     }
 
     pub fn run(self, sh: &Shell) -> anyhow::Result<()> {
@@ -104,10 +124,15 @@ impl Faults {
         trace::find_or_install(sh)?;
         let began = Instant::now();
         console::note("faults: building lokt");
-        let bench = Bench::build(sh)?;
+        let bench = Bench::build(sh, self.program.as_deref())?;
         let mut report = Report::new(self.command(), self.quick);
+        if self.clock || (self.operation.is_empty() && self.fault.is_empty() && self.program.is_none()) {
+            console::note("faults: stepping the wall clock");
+            report.clock(clock::measure(sh, &bench)?);
+        }
         let mut cases = Vec::new();
-        for operation in chosen(&self.operation, Operation::value_variants()) {
+        let all = if self.clock { &[] } else { Operation::value_variants() };
+        for operation in chosen(&self.operation, all) {
             let positions = case::clean_run(operation, &bench)?;
             report.positions(operation, &positions);
             cases.extend(self.cases(operation, &positions)?);
@@ -172,6 +197,9 @@ impl Faults {
             command += &format!(" --fault {}", list(self.fault.iter().map(|fault| fault.name()).collect()));
         }
         self.at.iter().for_each(|at| command += &format!(" --at {at}"));
+        if self.clock {
+            command += " --clock";
+        }
         if self.quick { command + " --quick" } else { command }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::case::{Case, Fault, Outcome};
+use super::clock::Stepped;
 use super::operation::Operation;
 use super::trace::Position;
 use crate::section::{Figure, Section, Table};
@@ -25,6 +26,7 @@ pub struct Report {
     violations: Vec<Vec<String>>,
     inconclusive: Vec<Vec<String>>,
     again: u64,
+    clock: Option<Stepped>,
 }
 
 impl Report {
@@ -37,6 +39,7 @@ impl Report {
             violations: vec![],
             inconclusive: vec![],
             again: 0,
+            clock: None,
         }
     }
 
@@ -48,6 +51,11 @@ impl Report {
     /// A case was tried once more, as the machine had been too slow to tell.
     pub fn measured_again(&mut self) {
         self.again += 1;
+    }
+
+    /// What the steps of the wall clock did.
+    pub fn clock(&mut self, stepped: Stepped) {
+        self.clock = Some(stepped);
     }
 
     pub fn count(&mut self, case: &Case, outcome: &Outcome, dir: &Path) {
@@ -72,10 +80,19 @@ impl Report {
         self.counts.values().map(of).sum()
     }
 
-    pub fn section(self, seconds: f64) -> Section {
-        let tried = self.sum(|count| count.tried);
-        let (violations, inconclusive) =
-            (self.sum(|count| count.violations), self.sum(|count| count.inconclusive));
+    pub fn section(mut self, seconds: f64) -> Section {
+        let clock = self.clock.take();
+        if let Some(stepped) = &clock {
+            let row = |wrong: &String| {
+                vec![wrong.clone(), "cargo xtask faults --clock --keep".to_owned(), String::new()]
+            };
+            self.violations.extend(stepped.wrong.iter().map(row));
+        }
+        let stepped = clock.as_ref().map_or(0, |stepped| stepped.table.rows.len() as u64);
+        let wrong_steps = clock.as_ref().map_or(0, |stepped| stepped.wrong.len() as u64);
+        let tried = self.sum(|count| count.tried) + stepped;
+        let violations = self.sum(|count| count.violations) + wrong_steps;
+        let inconclusive = self.sum(|count| count.inconclusive);
         let not_reached = self.sum(|count| count.not_reached);
         let passed = tried > 0 && violations == 0 && inconclusive == 0;
         let verdict = match (tried, violations, inconclusive) {
@@ -89,11 +106,16 @@ impl Report {
         let figures = vec![
             Figure::count("tried", "faults injected and judged", tried),
             Figure::count("violations", "violations", violations),
+            Figure::count("clock_steps", "of them steps of the wall clock", stepped),
             Figure::count("not_reached", "position not reached in that run", not_reached),
             Figure::count("inconclusive", "inconclusive", inconclusive),
             Figure::count("measured_again", "measured again, the machine being too slow", self.again),
         ];
-        let mut tables = vec![self.table()];
+        let mut tables = Vec::new();
+        if !self.positions.is_empty() {
+            tables.push(self.table());
+        }
+        tables.extend(clock.map(|stepped| stepped.table));
         for (title, rows) in [("Violations", self.violations), ("Inconclusive", self.inconclusive)] {
             if !rows.is_empty() {
                 let mut table = Table::new(title, &["what", "repeat it", "directory"]);

@@ -36,6 +36,7 @@ pub struct Programs {
 pub struct Scene<'a> {
     pub dir: PathBuf,
     programs: &'a Programs,
+    environment: Vec<(&'static str, String)>,
 }
 
 /// A program of a scene; it and its tracer are killed when it is dropped.
@@ -56,13 +57,18 @@ impl<'a> Scene<'a> {
         }
         fs::create_dir_all(dir.join("home"))
             .with_context(|| format!("failed to create {}", dir.display()))?;
-        let scene = Self { dir, programs };
+        let scene = Self { dir, programs, environment: Vec::new() };
         if let Some(template) = template {
             copy(template, &scene.root())?;
             fs::copy(scene.record_file(BYSTANDER), scene.kept_bystander())?;
         }
         fs::write(scene.log(), "")?;
         Ok(scene)
+    }
+
+    /// Sets a variable for all programs to come.
+    pub fn set(&mut self, name: &'static str, value: String) {
+        self.environment.push((name, value));
     }
 
     pub fn root(&self) -> PathBuf {
@@ -158,6 +164,7 @@ impl<'a> Scene<'a> {
             .env("HOME", self.dir.join("home"))
             .env("LOKT_ROOT", self.root())
             .env("LOKT_OWNER", "tester")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(&self.dir)
             .stdin(Stdio::null())
             .stdout(out)
