@@ -12,7 +12,8 @@ use super::sections::{self, Stay};
 /// How everybody ended: by an exit code, or (`None`) not at all.
 pub struct Ends {
     pub victim: Option<i32>,
-    pub rival: Option<Option<i32>>,
+    /// Who came meanwhile: a rival, and perhaps a third one.
+    pub company: Vec<Running>,
     pub others: Vec<(&'static str, Option<i32>)>,
     /// The record before the victim came.
     pub before: Option<serde_json::Value>,
@@ -40,32 +41,29 @@ impl Findings {
     }
 }
 
-pub fn check(
-    case: &Case,
-    scene: &Scene<'_>,
-    ends: &Ends,
-    victim: &Running,
-    rival: Option<&Running>,
-) -> anyhow::Result<Vec<Wrong>> {
+pub fn check(case: &Case, scene: &Scene<'_>, mut ends: Ends, victim: &Running) -> anyhow::Result<Vec<Wrong>> {
     let mut found = Findings(Vec::new());
     let stays = sections::read(&scene.log())?;
     answer_of_victim(case, ends.victim, victim, &stays, &mut found);
-    if let (Some(rival), Some(code)) = (rival, ends.rival) {
-        answer_of_rival(case, code, rival, &stays, &mut found);
+    let mut taken = false;
+    for running in &mut ends.company {
+        let code = running.ended();
+        answer_of_company(case, code, running, &stays, &mut found);
+        taken |= code == Some(0);
     }
     for (who, code) in &ends.others {
         answer_of_other(who, *code, &mut found);
     }
-    for said in [victim.said(), rival.map(Running::said).unwrap_or_default()] {
-        if said.contains("panicked at") {
-            found.wrong(format!("a panic: {}", said.trim()));
+    for running in ends.company.iter().chain([victim]) {
+        if running.said().contains("panicked at") {
+            found.wrong(format!("a panic: {}", running.said().trim()));
         }
     }
     let section = scene.section_of("victim");
     if !wait_until(DEATH, || !section.is_some_and(runs)) {
         found.late("its command outlives the guard");
     }
-    record(case, scene, ends, victim, &mut found);
+    record(case, scene, &ends, taken, victim, &mut found);
     next(scene, &mut found)?;
     history(scene, &mut found)?;
     root(scene, &mut found)?;
@@ -117,24 +115,37 @@ fn answer_of_victim(case: &Case, code: Option<i32>, victim: &Running, stays: &[S
     }
 }
 
-fn answer_of_rival(case: &Case, code: Option<i32>, rival: &Running, stays: &[Stay], found: &mut Findings) {
+fn answer_of_company(
+    case: &Case,
+    code: Option<i32>,
+    running: &Running,
+    stays: &[Stay],
+    found: &mut Findings,
+) {
+    let (who, said) = (running.who, running.said());
     let right: &[i32] = match (case.fault, case.operation) {
+        // It comes while another is inside; by then that one may just have left.
+        _ if who == "third" => &[0, 2],
         (_, Operation::Lock) => &[0, 2],
         (Fault::Delay, Operation::Renew) => &[2],
         (Fault::Delay, _) => &[0],
         _ => &[0, 2],
     };
-    let left = stays.iter().any(|stay| stay.who == "rival" && stay.left);
+    let left = stays.iter().any(|stay| stay.who == who && stay.left);
+    if said.contains("is lost") {
+        found.wrong(format!("the {who}'s record is gone, and it has not been taken over: {}", said.trim()));
+    }
     match code {
-        None => found.late("the rival hangs"),
-        Some(0) if !left => found.wrong("the rival's exit code is 0, and its command has not run to its end"),
+        None => found.late(format!("the {who} hangs")),
+        Some(0) if !left => {
+            found.wrong(format!("the {who}'s exit code is 0, and its command has not run to its end"))
+        }
         Some(code) if !right.contains(&code) => {
-            let what = format!("the rival's exit code is {code}: {}", rival.said().trim());
+            let what = format!("the {who}'s exit code is {code}: {}", said.trim());
             if [2, 5].contains(&code) { found.late(what) } else { found.wrong(what) }
         }
         // What may keep it out: the mutex, while who has it is stopped; or a lock that nobody may break.
-        Some(2) if case.fault == Fault::Stop && may_be_broken(case.operation) => {
-            let said = rival.said();
+        Some(2) if who == "rival" && case.fault == Fault::Stop && may_be_broken(case.operation) => {
             if !said.contains("stopped") {
                 found.late(format!("the rival was kept out by one who is stopped: {}", said.trim()));
             }
@@ -158,11 +169,10 @@ fn answer_of_other(who: &str, code: Option<i32>, found: &mut Findings) {
 }
 
 /// The record right after: what was claimed is so, what stood still stands, and nothing was invented.
-fn record(case: &Case, scene: &Scene<'_>, ends: &Ends, victim: &Running, found: &mut Findings) {
+fn record(case: &Case, scene: &Scene<'_>, ends: &Ends, taken: bool, victim: &Running, found: &mut Findings) {
     let record = scene.record(NAME);
     let id = |record: &Option<serde_json::Value>| record.as_ref().map(|record| record["lock_id"].clone());
     let same = id(&record).is_some() && id(&record) == id(&ends.before);
-    let taken = ends.rival == Some(Some(0));
     match (case.operation, ends.victim) {
         (Operation::Lock, Some(0)) if record.is_none() => {
             found.wrong("lock said that it succeeded: there is no record")

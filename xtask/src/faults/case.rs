@@ -3,15 +3,18 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::aftermath::{self, Ends};
 use super::bench::Bench;
 use super::errors::Errno;
-use super::operation::{GO, Operation, Pace, delay_ms};
+use super::operation::{self, GO, Operation, Pace, delay_ms};
 use super::scene::{LIMIT, Running, Scene, wait_until};
 use super::sections;
 use super::trace::{self, Injection, Point, Position};
+
+/// How long a victim that goes on has for whatever it is going to do, before a third one comes.
+const WORKS: Duration = Duration::from_millis(100);
 
 /// What is done to the victim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -53,9 +56,9 @@ impl Fault {
     }
 
     /// Whether it can be tried there. Before the root is touched only a kill can matter.
-    pub fn is_possible(self, position: &Position) -> bool {
+    pub fn is_possible(self, position: &Position, quick: bool) -> bool {
         match self {
-            Self::Kill => true,
+            Self::Kill => position.in_root || !quick,
             // It returns to where the process no longer is.
             _ if !position.in_root || position.point.call == "rt_sigreturn" => false,
             Self::Delay => true,
@@ -154,17 +157,19 @@ impl Case {
         let mut others = operation.set(&scene, &pace)?;
         let before = scene.record(super::scene::NAME);
         let mut victim = start_victim(*operation, &scene, &pace, Some((injection, point)))?;
-        let rival = accompany(*operation, &scene, &pace, &mut victim, &others, Some((injection, point)))?;
-        let mut rival = rival;
+        let mut company =
+            accompany(*operation, &scene, &pace, &mut victim, &others, Some((injection, point)))?;
         let struck = injection.has_struck(&trace::read(&scene.trace()), point);
         let victim_code = victim.end_within(LIMIT);
-        let rival_code = rival.as_mut().map(|rival| rival.end_within(LIMIT));
+        for running in &mut company {
+            running.end_within(LIMIT);
+        }
         let others_codes = finish(&scene, &mut others)?;
         if !struck && victim_code.is_some() {
             return Ok(None);
         }
-        let ends = Ends { victim: victim_code, rival: rival_code, others: others_codes, before };
-        aftermath::check(self, &scene, &ends, &victim, rival.as_ref()).map(Some)
+        let ends = Ends { victim: victim_code, company, others: others_codes, before };
+        aftermath::check(self, &scene, ends, &victim).map(Some)
     }
 }
 
@@ -211,7 +216,8 @@ fn start_victim(
     Ok(victim)
 }
 
-/// Sees the victim through its operation: brings about what it waits for, and when it is held up lets a rival come.
+/// Sees the victim through its operation: brings about what it waits for, and when it is held up lets a rival come,
+/// and a third one while the rival is inside and the victim goes on.
 fn accompany(
     operation: Operation,
     scene: &Scene<'_>,
@@ -219,7 +225,7 @@ fn accompany(
     victim: &mut Running,
     others: &[Running],
     fault: Option<(Injection, &Point)>,
-) -> anyhow::Result<Option<Running>> {
+) -> anyhow::Result<Vec<Running>> {
     let holds_up = fault.filter(|(injection, _)| matches!(injection, Injection::Delay(_) | Injection::Stop));
     let mut triggered = !operation.waits();
     let mut held_up = false;
@@ -237,29 +243,41 @@ fn accompany(
     if !triggered {
         operation.trigger(scene, others)?;
     }
-    let Some((injection, _)) = holds_up.filter(|_| held_up) else { return Ok(None) };
+    let Some((injection, _)) = holds_up.filter(|_| held_up) else { return Ok(Vec::new()) };
     let mut rival = scene.start("rival", &operation.rival(scene, pace))?;
-    if injection == Injection::Stop {
-        continue_in_time(scene, victim, &mut rival);
+    let command = match injection {
+        Injection::Delay(ms) => {
+            victim.end_within(Duration::from_millis(ms) + WORKS);
+            None
+        }
+        _ => continue_in_time(scene, victim, &mut rival),
+    };
+    let mut company = vec![rival];
+    if scene.section_of("rival").is_some() {
+        company.push(scene.start("third", &operation::third(scene))?);
     }
-    Ok(Some(rival))
+    if let Some(command) = command {
+        // If the lock is lost the victim ends its command itself, and must do so before that runs again.
+        victim.end_within(5 * WORKS);
+        let _ = kill_process(command, Signal::CONT);
+    }
+    Ok(company)
 }
 
-/// The victim is stopped. Its command is too, and both go on once the rival is inside, or has given up.
-fn continue_in_time(scene: &Scene<'_>, victim: &mut Running, rival: &mut Running) {
+/// The victim is stopped. Its command is too, and the victim goes on once the rival is inside, or has given up.
+/// Returns its command.
+fn continue_in_time(scene: &Scene<'_>, victim: &mut Running, rival: &mut Running) -> Option<Pid> {
     let mut command = None;
     wait_until(LIMIT, || {
         if command.is_none() {
             command = scene.section_of("victim");
-            // What is left of a section that has ended does not mind.
             command.map(|command| kill_process(command, Signal::STOP));
         }
         scene.section_of("rival").is_some() || rival.ended().is_some()
     });
     victim.signal(Signal::CONT);
-    // If the lock is lost it ends its command itself, and must do so before that runs again.
-    victim.end_within(Duration::from_millis(500));
-    command.map(|command| kill_process(command, Signal::CONT));
+    victim.end_within(WORKS);
+    command
 }
 
 /// Lets the others come to their end.

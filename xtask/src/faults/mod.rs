@@ -68,7 +68,7 @@ pub struct Faults {
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
 
-    /// Only some positions of the slower faults, as CI does
+    /// Only the positions in the root, and of the faults other than kill only some, as CI does
     #[arg(long)]
     quick: bool,
 
@@ -171,9 +171,11 @@ impl Faults {
         for fault in chosen(&self.fault, &Fault::ALL) {
             let points: Vec<Point> = match &self.at {
                 Some(point) => vec![point.clone()],
-                None => {
-                    positions.iter().filter(|at| fault.is_possible(at)).map(|at| at.point.clone()).collect()
-                }
+                None => positions
+                    .iter()
+                    .filter(|at| fault.is_possible(at, self.quick))
+                    .map(|at| at.point.clone())
+                    .collect(),
             };
             // Which of them does not depend on chance; and different faults begin elsewhere.
             let (stride, offset) = if self.quick && self.at.is_none() { stride(fault) } else { (1, 0) };

@@ -123,7 +123,7 @@ impl Operation {
             None | Some(Injection::Kill | Injection::Error(_)) => usual,
             // The rival is inside when the victim goes on.
             Some(Injection::Delay(ms)) if !heartbeat => {
-                Pace { rival_section: Duration::from_millis(ms + 150), ..usual }
+                Pace { rival_section: Duration::from_millis(ms + 250), ..usual }
             }
             Some(Injection::Delay(_)) => Pace { ttl: SHORT, section: 3 * SHORT, ..usual },
             Some(Injection::Stop) => Pace {
@@ -131,7 +131,7 @@ impl Operation {
                 section: if heartbeat { Duration::from_millis(2_500) } else { section },
                 // Longer than the lease; behind a stopped waiter it takes two seconds more to be passed over.
                 patience: if self.waits() { LONG } else { 2 * SHORT },
-                rival_section: Duration::from_millis(300),
+                rival_section: Duration::from_millis(350),
             },
         }
     }
@@ -250,6 +250,11 @@ fn hold(scene: &Scene<'_>, ttl: Option<Duration>) -> anyhow::Result<Running> {
 
 pub fn words<const N: usize>(words: [&str; N]) -> Vec<String> {
     words.map(str::to_owned).to_vec()
+}
+
+/// Who comes while the rival is inside: it must be refused, whatever the victim has done to the rival's record.
+pub fn third(scene: &Scene<'_>) -> Vec<String> {
+    [words(["guard", NAME]), scene.section("third", Duration::from_millis(20), None)].concat()
 }
 
 fn span(duration: Duration) -> String {
