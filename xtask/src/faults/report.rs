@@ -60,7 +60,7 @@ impl Report {
 
     pub fn count(&mut self, case: &Case, outcome: &Outcome, dir: &Path) {
         let count = self.counts.entry((case.operation, case.fault)).or_default();
-        let row = |why: &str| vec![why.to_owned(), case.command(), dir.display().to_string()];
+        let row = |why: &str| vec![why.replace('\n', "; "), case.command(), dir.display().to_string()];
         match outcome {
             Outcome::Passed => count.tried += 1,
             Outcome::NotReached => count.not_reached += 1,
@@ -94,14 +94,17 @@ impl Report {
         let violations = self.sum(|count| count.violations) + wrong_steps;
         let inconclusive = self.sum(|count| count.inconclusive);
         let not_reached = self.sum(|count| count.not_reached);
-        let passed = tried > 0 && violations == 0 && inconclusive == 0;
+        let blind = not_reached > tried / 10;
+        let passed = tried > 0 && violations == 0 && inconclusive == 0 && !blind;
+        let faults = format!("{} faults injected", thousands(tried));
         let verdict = match (tried, violations, inconclusive) {
             (0, ..) => "no fault was injected".to_owned(),
-            (_, 0, 0) => format!("{} faults injected, no violation", thousands(tried)),
-            (_, 0, _) => {
-                format!("{} faults injected, no violation, but {inconclusive} inconclusive", thousands(tried))
+            (_, 0, 0) if blind => {
+                format!("{faults}, no violation, but {not_reached} positions were not reached")
             }
-            _ => format!("{violations} violations at {} faults injected", thousands(tried)),
+            (_, 0, 0) => format!("{faults}, no violation"),
+            (_, 0, _) => format!("{faults}, no violation, but {inconclusive} inconclusive"),
+            _ => format!("{violations} violations at {faults}"),
         };
         let figures = vec![
             Figure::count("tried", "faults injected and judged", tried),
@@ -144,6 +147,7 @@ impl Report {
         let columns: Vec<&str> = ["operation", "calls", "in the root"]
             .into_iter()
             .chain(names.iter().map(String::as_str))
+            .chain(["not reached"])
             .collect();
         let sampled = if self.quick { "; of the faults other than kill, some positions" } else { "" };
         let title = format!(
@@ -159,7 +163,10 @@ impl Report {
                 }
             };
             let first = [operation.name(), all.to_string(), in_root.to_string()];
-            table.rows.push(first.into_iter().chain(faults.iter().map(cell)).collect());
+            let of_it = self.counts.iter().filter(|((of, _), _)| of == operation);
+            let not_reached: u64 = of_it.map(|(_, count)| count.not_reached).sum();
+            let cells = first.into_iter().chain(faults.iter().map(cell));
+            table.rows.push(cells.chain([not_reached.to_string()]).collect());
         }
         table
     }
