@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use xshell::{Shell, cmd};
 
 use super::operation::words;
@@ -87,7 +87,10 @@ fn play(scene: &Scene<'_>, clock: &Path) -> anyhow::Result<Stepped> {
     );
     for offset in STEPS {
         step(clock, offset)?;
-        let during = during(scene, &mut holder, &mut wrong)?;
+        let Some(during) = during(scene, &mut holder, &mut wrong)? else {
+            wrong.push(format!("at {offset} the guard ended: {}", holder.said().trim()));
+            return Ok(Stepped { table, wrong });
+        };
         let asked = seconds(offset);
         let seen = during.wall_offset;
         ensure!(
@@ -132,8 +135,13 @@ fn play(scene: &Scene<'_>, clock: &Path) -> anyhow::Result<Stepped> {
     Ok(Stepped { table, wrong })
 }
 
-/// What happens while the clock stands at one offset: others try to break the lock, and the guard renews.
-fn during(scene: &Scene<'_>, holder: &mut Running, wrong: &mut Vec<String>) -> anyhow::Result<During> {
+/// What happens while the clock stands at one offset: others try to break the lock, and the guard renews. `None` if
+/// the guard ends.
+fn during(
+    scene: &Scene<'_>,
+    holder: &mut Running,
+    wrong: &mut Vec<String>,
+) -> anyhow::Result<Option<During>> {
     let renewals = || scene.record(NAME).and_then(|record| record["renewals"].as_u64()).unwrap_or(0);
     let (before, began) = (renewals(), sections::monotonic());
     let mut denied = 0;
@@ -150,12 +158,12 @@ fn during(scene: &Scene<'_>, holder: &mut Running, wrong: &mut Vec<String>) -> a
                 false => wrong.push(format!("{} {}: exit {code}: {said}", arguments[0], arguments[2])),
             }
         }
-        if let Some(code) = holder.ended() {
-            bail!("the guard ended under a step of the wall clock: exit {code}: {}", holder.said().trim());
+        if holder.ended().is_some() {
+            return Ok(None);
         }
         thread::sleep(Duration::from_millis(50));
     }
-    Ok(During { renewals: renewals().saturating_sub(before), denied, wall_offset: wall_offset(scene) })
+    Ok(Some(During { renewals: renewals().saturating_sub(before), denied, wall_offset: wall_offset(scene) }))
 }
 
 /// By how much the wall clock that the holder last renewed by is off, in seconds: its lease ends two seconds after it.

@@ -98,13 +98,13 @@ impl Report {
         let passed = tried > 0 && violations == 0 && inconclusive == 0 && !blind;
         let faults = format!("{} faults injected", thousands(tried));
         let verdict = match (tried, violations, inconclusive) {
+            (_, 1.., _) => format!("{violations} violations at {faults}"),
             (0, ..) => "no fault was injected".to_owned(),
             (_, 0, 0) if blind => {
                 format!("{faults}, no violation, but {not_reached} positions were not reached")
             }
             (_, 0, 0) => format!("{faults}, no violation"),
             (_, 0, _) => format!("{faults}, no violation, but {inconclusive} inconclusive"),
-            _ => format!("{violations} violations at {faults}"),
         };
         let figures = vec![
             Figure::count("tried", "faults injected and judged", tried),
