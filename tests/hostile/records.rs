@@ -272,3 +272,22 @@ fn the_largest_ticket_number_is_no_trouble() {
     assert_eq!(attack.code("lock x --wait --timeout 30ms"), 2);
     attack.run_all();
 }
+
+#[test]
+fn a_token_that_nobody_handed_out_does_not_turn_the_others_back() {
+    let attack = Attack::new();
+    let mut last = 0;
+    for planted in [1_u64 << 52, 1 << 60, u64::MAX - 1, u64::MAX] {
+        attack.plant_old(
+            "x",
+            format!(r#"{{"version":1,"name":"x","kind":"manual","pid":0,"token":{planted},"ttl_ns":1,"deadline_ns":0}}"#),
+        );
+        for _ in 0..3 {
+            let taken = attack.run("lock x --wait --timeout 20s --json").stdout;
+            let token = serde_json::from_str::<serde_json::Value>(&taken).unwrap()["token"].as_u64().unwrap();
+            assert!(token > last, "{token} after {last}, when {planted} was planted");
+            last = token;
+            assert_eq!(attack.code("unlock x"), 0);
+        }
+    }
+}

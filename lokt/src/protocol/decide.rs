@@ -11,6 +11,10 @@ use super::lease::lapse;
 use super::record::{Kind, LockId, Record, Slot, VERSION};
 use super::standing::{Abandoned, Standing, judge};
 
+/// From here on no counter has handed a token out: one that a record claims nevertheless would lift the name's next
+/// one beyond what the counter takes for its own, and the one after that would be smaller again.
+const NO_TOKEN: u64 = 1 << 52;
+
 /// Who claims a name, and on what terms.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Claim {
@@ -174,8 +178,8 @@ fn acquire(
     if evidence.ahead > 0 {
         return Decision::Refuse(Refusal::Queued { ahead: evidence.ahead });
     }
-    let last_token = held_record(evidence).and_then(|record| record.token).unwrap_or(0);
-    let token = evidence.next_token.max(last_token.saturating_add(1));
+    let last_token = held_record(evidence).and_then(|record| record.token).filter(|token| *token < NO_TOKEN);
+    let token = evidence.next_token.max(last_token.map_or(0, |last| last + 1));
     Decision::Admit {
         record: Box::new(new_record(name, claim, token, now)),
         displaced: (standing != Standing::Free).then(|| Displaced {
@@ -217,6 +221,10 @@ fn renew(
     now: &Now,
 ) -> Decision {
     let record = match (&evidence.slot, authority) {
+        // To break a lock is one thing; to prolong another's is nobody's business.
+        (Slot::Record(record), Authority::Stale | Authority::Force) => {
+            return Decision::Refuse(Refusal::NotOwner(record.clone()));
+        }
         (Slot::Record(record), _) => record,
         (Slot::Empty, Authority::Session(_)) => return Decision::Refuse(Refusal::Lost(None)),
         (Slot::Empty, _) => return Decision::Refuse(Refusal::NotFound),

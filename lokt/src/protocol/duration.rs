@@ -15,7 +15,12 @@ const UNITS: [(&str, u64); 8] = [
     ("ns", 1),
 ];
 
+/// How many digits of a fraction count.
+const MAX_DIGITS: usize = 18;
+
 /// Reads a duration as Go's `time.ParseDuration` does, without a sign.
+///
+/// A fraction of a unit is exact to the nanosecond below; Go's floating point may come out one above.
 ///
 /// # Errors
 ///
@@ -61,13 +66,19 @@ fn scaled(number: &str, scale: u64) -> Result<u64, Fault> {
         "" => 0,
         digits => digits.parse().map_err(|_| Fault::TooLong)?,
     };
-    let mut part = 0;
-    let mut unit = scale;
-    for digit in fraction.bytes() {
-        unit /= 10;
-        part += unit * u64::from(digit - b'0');
-    }
-    whole.checked_mul(scale).and_then(|nanos| nanos.checked_add(part)).ok_or(Fault::TooLong)
+    whole
+        .checked_mul(scale)
+        .and_then(|nanos| nanos.checked_add(part_of(fraction, scale)))
+        .ok_or(Fault::TooLong)
+}
+
+/// `scale` times the decimal fraction with these digits, rounded down.
+fn part_of(fraction: &str, scale: u64) -> u64 {
+    // Further digits add less than a nanosecond, also to hours.
+    let digits = fraction.bytes().take(MAX_DIGITS).map(|digit| u128::from(digit - b'0'));
+    let (part, length) = digits.fold((0, 1), |(part, length), digit| (part * 10 + digit, length * 10));
+    // Less than the scale, as the fraction is less than one.
+    (u128::from(scale) * part / length) as u64
 }
 
 /// Writes a duration for people: whole seconds from one second on (`1h30m0s`, `90s` is `1m30s`), else
@@ -139,6 +150,8 @@ mod tests {
             ("7\u{b5}s", 7_000),
             ("3ns", 3),
             ("0s", 0),
+            ("0.0000000000009h", 3),
+            ("0.333333333333333333h", 1_199_999_999_999),
         ] {
             assert_eq!(parse_duration(text), Ok(Duration::from_nanos(nanos)), "{text}");
         }

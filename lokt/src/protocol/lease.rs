@@ -71,10 +71,11 @@ pub fn lapse(record: &Record, now: &Now, unchanged_for: Duration, earlier_boot: 
     Lapse::after(ttl.saturating_sub(passed))
 }
 
-/// The Go tool's own rule: `expires_at` if there is one, else `acquired_ts` and `ttl_sec`, by the wall clock.
+/// The Go tool's own rule: `expires_at` if there is one, else `acquired_ts` and a `ttl_sec` that is not 0, by
+/// the wall clock.
 fn go_lapse(record: &Record, now: &Now) -> Lapse {
     let expiry = record.expires().or_else(|| {
-        let ttl = Duration::from_secs(record.ttl_sec?);
+        let ttl = Duration::from_secs(record.ttl_sec.filter(|seconds| *seconds > 0)?);
         record.acquired()?.checked_add(ttl).ok()
     });
     match expiry {

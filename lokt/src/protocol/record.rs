@@ -143,6 +143,18 @@ pub struct Record {
     pub unknown: Map<String, Value>,
 }
 
+/// The version alone, of a record whose rest this code can't take in: a later one may nest deeper, say.
+#[derive(Deserialize)]
+struct Head {
+    version: Value,
+}
+
+impl Head {
+    fn newer(&self) -> Option<String> {
+        newer_version(&self.version)
+    }
+}
+
 /// What stands in a record's place.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Slot {
@@ -169,7 +181,10 @@ impl Record {
         let value: Value = match serde_json::from_slice(content) {
             Ok(value) => value,
             Err(error) if error.is_eof() => return torn_or_corrupt(age, error.to_string()),
-            Err(error) => return Slot::Corrupt(error.to_string()),
+            Err(error) => {
+                let version = serde_json::from_slice::<Head>(content).ok().and_then(|head| head.newer());
+                return version.map_or_else(|| Slot::Corrupt(error.to_string()), Slot::Newer);
+            }
         };
         if let Some(version) = value.get("version").and_then(newer_version) {
             return Slot::Newer(version);
@@ -223,12 +238,13 @@ impl Record {
             .unwrap_or_default()
     }
 
-    /// Starts a new lease of `ttl` at `now`.
+    /// Starts a new lease of `ttl` at `now`; without a length there is none.
     pub fn start_lease(&mut self, ttl: Option<Duration>, now: &Now) {
+        let ttl = ttl.filter(|ttl| !ttl.is_zero());
         let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         let clock = self.kind.unwrap_or(Kind::Unknown).clock(now);
         self.ttl_ns = ttl.map(nanos);
-        self.ttl_sec = ttl.map(|ttl| ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0));
+        self.ttl_sec = ttl.map(|ttl| ttl.as_secs().saturating_add(u64::from(ttl.subsec_nanos() > 0)));
         self.deadline_ns = ttl.map(|ttl| nanos(clock.saturating_add(ttl)));
         self.clock_id = ttl.map(|_| now.clock.as_str().to_owned());
         self.expires_at = ttl.map(|ttl| {
@@ -294,8 +310,16 @@ mod tests {
 
     #[test]
     fn tells_newer_from_corrupt() {
-        for newer in [r#"{"version":99}"#, r#"{"version":2,"pid":"?"}"#, r#"{"version":1e30}"#] {
-            assert!(matches!(read(newer), Slot::Newer(_)), "{newer}");
+        let deep = format!("{{\"version\":2,\"x\":{}1{}}}", "[".repeat(5000), "]".repeat(5000));
+        for newer in [
+            r#"{"version":99}"#,
+            r#"{"version":2,"pid":"?"}"#,
+            r#"{"version":1e30}"#,
+            r#"{"version":2,"owner":"\ud800"}"#,
+            r#"{"x":1e999,"version":2}"#,
+            deep.as_str(),
+        ] {
+            assert!(matches!(read(newer), Slot::Newer(_)), "{newer:.40}");
         }
         let deep = "[".repeat(100_000);
         let nested = format!("{{\"version\":1,\"x\":{}1{}}}", "[".repeat(5000), "]".repeat(5000));

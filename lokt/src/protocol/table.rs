@@ -314,6 +314,32 @@ fn names_and_ids_are_enough_for_manual_locks_only() {
 }
 
 #[test]
+fn nobody_renews_by_force() {
+    for kind in [Kind::Guard, Kind::Manual] {
+        let known = evidence(slot(admitted(kind, Some(TTL))), Liveness::Unknown);
+        for by in [Authority::Stale, Authority::Force] {
+            let decided = decide("x", &Request::Renew(by, None), &known, &at(61));
+            assert!(matches!(decided, Decision::Refuse(Refusal::NotOwner(_))), "{kind:?}: {decided:?}");
+        }
+    }
+}
+
+#[test]
+fn a_lease_without_a_length_is_none_and_the_longest_has_no_end() {
+    let strict = admitted(Kind::Manual, Some(Duration::ZERO));
+    assert_eq!((strict.ttl(), strict.ttl_sec, strict.expires_at), (None, None, None));
+    let longest = admitted(Kind::Manual, Some(Duration::MAX));
+    assert_eq!((longest.ttl_sec, longest.deadline_ns), (Some(u64::MAX), Some(u64::MAX)));
+}
+
+#[test]
+fn a_ttl_of_zero_seconds_is_none_to_the_go_tool() {
+    let text = r#"{"version":1,"name":"x","owner":"bob","host":"here","pid":7,"ttl_sec":0,"acquired_ts":"2026-01-15T08:00:00Z"}"#;
+    let known = evidence(Record::read(text.as_bytes(), TTL), Liveness::Alive);
+    row(&known, &at(1_000_000), Denied, Denied, Refused);
+}
+
+#[test]
 fn tokens_rise_above_what_the_record_and_the_counter_know() {
     let mut record = admitted(Kind::Guard, None);
     record.token = Some(500);

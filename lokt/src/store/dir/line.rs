@@ -18,17 +18,8 @@ const LAST_TICKET: u64 = 999_999_999_999;
 impl DirStore {
     /// The tickets of a line, in order, dead ones too.
     pub(super) fn tickets(&self, name: &Name) -> io::Result<Vec<(u64, LockId)>> {
-        let mut tickets: Vec<(u64, LockId)> = self
-            .host
-            .list(Dir::Line(name))?
-            .iter()
-            .filter_map(|file| {
-                let (number, id) = file.split_once('.')?;
-                let ticket = (number.parse().ok()?, LockId::parse(id)?);
-                // Only what this code wrote: no other number can be counted on from.
-                (ticket_file(ticket.0, &ticket.1) == *file && ticket.0 < LAST_TICKET).then_some(ticket)
-            })
-            .collect();
+        let mut tickets: Vec<(u64, LockId)> =
+            self.host.list(Dir::Line(name))?.iter().filter_map(|file| split_ticket(file)).collect();
         tickets.sort_unstable();
         Ok(tickets)
     }
@@ -191,4 +182,55 @@ impl DirStore {
 
 fn ticket_file(number: u64, id: &LockId) -> String {
     format!("{number:012}.{id}")
+}
+
+/// The number and the `lock_id` in the name of a ticket's file. Only what this code wrote: no other number can be
+/// counted on from.
+fn split_ticket(file: &str) -> Option<(u64, LockId)> {
+    let (number, id) = file.split_once('.')?;
+    let ticket = (number.parse().ok()?, LockId::parse(id)?);
+    (ticket_file(ticket.0, &ticket.1) == file && ticket.0 < LAST_TICKET).then_some(ticket)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::store::dir::evidence::split_session;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn the_name_of_a_sessions_file_is_split_as_it_was_made(text in "[A-Za-z0-9._-]{1,200}", id: [u8; 16]) {
+            let Ok(name) = text.parse::<Name>() else { return Ok(()) };
+            let id = LockId::from_random(id);
+            let file = DirStore::session_file(&name, &id);
+            prop_assert_eq!(split_session(&file), Some((name.as_str(), id)));
+        }
+
+        #[test]
+        fn the_name_of_a_tickets_file_is_split_as_it_was_made(number in 0..LAST_TICKET, id: [u8; 16]) {
+            let id = LockId::from_random(id);
+            prop_assert_eq!(split_ticket(&ticket_file(number, &id)), Some((number, id)));
+        }
+
+        #[test]
+        fn what_is_split_is_what_would_be_made(file in "[0-9+-]{0,14}[.]?[0-9a-f]{31,33}|[0-9a-z.]{0,50}") {
+            if let Some((number, id)) = split_ticket(&file) {
+                prop_assert_eq!(ticket_file(number, &id), file.clone());
+            }
+            if let Some((name, id)) = split_session(&file) {
+                prop_assert_eq!(format!("{name}.{id}"), file);
+            }
+        }
+
+        /// On some file systems they are one file, and so they must be under one mutex.
+        #[test]
+        fn names_that_differ_in_case_share_a_stripe(text in "[A-Za-z0-9._-]{1,20}") {
+            let stripe = |text: String| text.parse().as_ref().map(stripe_of).ok();
+            prop_assert_eq!(stripe(text.to_ascii_lowercase()), stripe(text.to_ascii_uppercase()));
+        }
+    }
 }
