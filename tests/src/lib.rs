@@ -1,4 +1,5 @@
-//! What the tests share: sandboxes for the real program, a machine whose instants can be chosen, and the race itself.
+//! What the tests share: sandboxes for the real program, a machine whose instants can be chosen,
+//! the race itself, and the rules that hold whatever is put in.
 
 #![allow(
     clippy::disallowed_methods,
@@ -8,8 +9,10 @@
     reason = "tests start programs, read clocks, and end at the first surprise"
 )]
 
+pub mod input;
 pub mod machine;
 pub mod race;
+pub mod rules;
 pub mod sandbox;
 pub mod sim;
 pub mod timeline;

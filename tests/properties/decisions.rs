@@ -1,0 +1,175 @@
+//! `decide`, over whatever evidence, instants and requests: the rules of `lokt_tests::rules`, and what one decision
+//! says of another.
+
+use std::time::Duration;
+
+use lokt::protocol::{
+    Authority, Decision, Evidence, Kind, Liveness, LockId, Now, Record, Refusal, Request, Slot, decide,
+};
+use lokt_tests::rules::{check, check_all, is_believed, without_wall_times};
+use proptest::prelude::*;
+
+use super::{config, made};
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn no_decision_breaks_a_rule(
+        request in made::request(),
+        evidence in made::evidence(),
+        now in made::now(),
+    ) {
+        check(&request, &evidence, &now);
+        check_all(&evidence, &now);
+    }
+
+    #[test]
+    fn a_session_is_admitted_to_what_is_free_and_to_no_more_than_that(
+        request in made::request(),
+        mut evidence in made::evidence(),
+        now in made::now(),
+    ) {
+        evidence.slot = Slot::Empty;
+        let decision = check(&request, &evidence, &now);
+        if let Request::Acquire(..) = request {
+            let open = evidence.freeze.is_none() && evidence.ahead == 0;
+            prop_assert_eq!(matches!(decision, Decision::Admit { displaced: None, .. }), open);
+        } else {
+            prop_assert!(matches!(decision, Decision::Refuse(_)), "there is nothing: {:?}", decision);
+        }
+    }
+
+    #[test]
+    fn a_strict_lock_is_never_taken_from_what_may_live(
+        request in made::request(),
+        mut evidence in made::evidence(),
+        mut record in made::record(),
+        kind in proptest::sample::select(&[Kind::Guard, Kind::Manual, Kind::Unknown, Kind::Freeze][..]),
+        alive in any::<bool>(),
+        now in made::now(),
+    ) {
+        (record.kind, record.ttl_ns, record.ttl_sec) = (Some(kind), None, None);
+        evidence.liveness = if alive { Liveness::Alive } else { Liveness::Unknown };
+        evidence.slot = Slot::Record(Box::new(record.clone()));
+        let decision = check(&request, &evidence, &now);
+        match (&request, decision) {
+            (Request::Acquire(..) | Request::Sweep, decision) => {
+                prop_assert!(matches!(decision, Decision::Refuse(_)), "{:?}", decision);
+            }
+            (Request::Release(by), Decision::Remove(_)) => prop_assert!(*by != Authority::Stale),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn what_is_newer_goes_only_by_force_and_what_can_not_be_read_not_at_all(
+        request in made::request(),
+        mut evidence in made::evidence(),
+        newer in any::<bool>(),
+        now in made::now(),
+    ) {
+        evidence.slot = if newer { Slot::Newer("2".into()) } else { Slot::Unreadable("?".into()) };
+        let forced = newer && request == Request::Release(Authority::Force);
+        let decision = check(&request, &evidence, &now);
+        prop_assert_eq!(matches!(decision, Decision::Remove(_)), forced);
+        let said = matches!(
+            decision,
+            Decision::Remove(_) | Decision::Refuse(Refusal::Unusable(_) | Refusal::NotStale { .. })
+        );
+        prop_assert!(said, "{:?}", decision);
+    }
+
+    #[test]
+    fn the_wall_clock_decides_nothing_about_our_own_records(
+        request in made::request(),
+        mut evidence in made::evidence(),
+        now in made::now(),
+        other in made::now(),
+    ) {
+        if let Slot::Record(record) = &mut evidence.slot {
+            record.kind = record.kind.or(Some(Kind::Guard));
+        }
+        let elsewhen = Now { wall: other.wall, ..now.clone() };
+        let (then, now) = (decide("x", &request, &evidence, &elsewhen), decide("x", &request, &evidence, &now));
+        prop_assert_eq!(without_wall_times(then), without_wall_times(now));
+    }
+
+    #[test]
+    fn what_has_lapsed_stays_lapsed(
+        evidence in made::evidence(),
+        now in made::now(),
+        passes in (0..u64::MAX / 2).prop_map(Duration::from_nanos),
+    ) {
+        // A deadline that is not believed is judged by watching; it may come into reach, and then counts.
+        let watched = matches!(
+            &evidence.slot,
+            Slot::Record(record) if record.kind.is_some() && record.deadline().is_some() && !is_believed(record, &now)
+        );
+        if watched {
+            return Ok(());
+        }
+        let (late, later) = later(&evidence, &now, passes);
+        for request in [Request::Release(Authority::Stale), Request::Sweep] {
+            if let Decision::Remove(_) = decide("x", &request, &evidence, &now) {
+                let decision = decide("x", &request, &late, &later);
+                prop_assert!(matches!(decision, Decision::Remove(_)), "{:?}", decision);
+            }
+        }
+    }
+
+    #[test]
+    fn a_renewed_lease_binds_for_all_of_its_length_and_no_longer(
+        mut record in made::record(),
+        now in made::now(),
+        ttl in (1..u64::MAX / 8).prop_map(Duration::from_nanos),
+    ) {
+        // A clock's reading is of 64 bits in nanoseconds: what is beyond has no end.
+        let most = Duration::from_nanos(u64::MAX / 2);
+        let now = Now { monotonic: now.monotonic.min(most), boottime: now.boottime.min(most), ..now };
+        record.kind = record.kind.or(Some(Kind::Guard));
+        let id = LockId::from_random([1; 16]);
+        record.lock_id = id.to_string();
+        let known = |record: Box<Record>| Evidence { slot: Slot::Record(record), ..alive() };
+        let renewal = Request::Renew(Authority::Session(id), Some(ttl));
+        let Decision::Renew(renewed) = check(&renewal, &known(Box::new(record.clone())), &now) else {
+            panic!("a session renews its own");
+        };
+        let stale = |passes| {
+            let (mut evidence, later) = later(&known(renewed.clone()), &now, passes);
+            evidence.unchanged_for = Duration::ZERO;
+            matches!(check(&Request::Release(Authority::Stale), &evidence, &later), Decision::Remove(_))
+        };
+        let ends = matches!(record.kind, Some(Kind::Guard | Kind::Manual));
+        prop_assert!(!stale(Duration::ZERO));
+        prop_assert!(!stale(ttl - Duration::from_nanos(1)));
+        prop_assert_eq!(stale(ttl), ends);
+    }
+}
+
+/// A holder that lives, and nothing else.
+fn alive() -> Evidence {
+    Evidence {
+        slot: Slot::Empty,
+        liveness: Liveness::Alive,
+        unchanged_for: Duration::ZERO,
+        earlier_boot: false,
+        survivors: false,
+        freeze: None,
+        ahead: 0,
+        next_token: 1,
+    }
+}
+
+/// The same, seen by the same observer after a while.
+fn later(evidence: &Evidence, now: &Now, passes: Duration) -> (Evidence, Now) {
+    let evidence =
+        Evidence { unchanged_for: evidence.unchanged_for.saturating_add(passes), ..evidence.clone() };
+    let now = Now {
+        monotonic: now.monotonic.saturating_add(passes),
+        boottime: now.boottime.saturating_add(passes),
+        wall: now.wall.saturating_add(passes).unwrap_or(jiff::Timestamp::MAX),
+        clock: now.clock.clone(),
+    };
+    (evidence, now)
+}
