@@ -17,6 +17,9 @@ use crate::wait::{Nobody, Onlooker, PATIENCE, Until, Waiting};
 /// How long a guarded command has between SIGTERM and SIGKILL, if nothing else is said.
 pub const KILL_AFTER: Duration = Duration::from_secs(5);
 
+/// The longest text of each kind that a record takes, in bytes: a record is small, and is read as a whole.
+const LONGEST_TEXT: usize = 4096;
+
 /// The locks of one root.
 #[derive(Clone)]
 pub struct Locks {
@@ -125,7 +128,7 @@ impl Locks {
             return Err(Error::invalid("a TTL under 1s leaves a heartbeat no room: use 1s or more, or none"));
         }
         let pid = (self.identity.pid, self.identity.pid_start);
-        let claim = self.claim(Kind::Guard, terms, pid);
+        let claim = self.claim(Kind::Guard, terms, pid)?;
         let (admission, _) = self.admit(name, claim, terms, patience, onlooker)?;
         let kill_after = terms.kill_after.unwrap_or(KILL_AFTER);
         let (store, host) = (Arc::clone(&self.store), Arc::clone(&self.host));
@@ -151,7 +154,7 @@ impl Locks {
             None => (0, None),
             Some(pid) => (pid, Some(self.start_of(pid)?)),
         };
-        let claim = self.claim(Kind::Manual, terms, (tied.0, tied.1.flatten()));
+        let claim = self.claim(Kind::Manual, terms, (tied.0, tied.1.flatten()))?;
         let (admission, ticket) = self.admit(name, claim, terms, patience, onlooker)?;
         if let Some(ticket) = ticket {
             // It stood in line as a process; it is held by none.
@@ -167,9 +170,20 @@ impl Locks {
         }
     }
 
-    fn claim(&self, kind: Kind, terms: &Terms, (pid, pid_start): (i64, Option<i64>)) -> Claim {
+    fn claim(&self, kind: Kind, terms: &Terms, (pid, pid_start): (i64, Option<i64>)) -> Result<Claim, Error> {
         let me = &self.identity;
-        Claim {
+        for (what, text) in [
+            ("the owner's name (LOKT_OWNER)", Some(&me.owner)),
+            ("the agent's id (LOKT_AGENT_ID)", Some(&me.agent_id)),
+            ("the note", terms.note.as_ref()),
+        ] {
+            if text.is_some_and(|text| text.len() > LONGEST_TEXT) {
+                return Err(Error::invalid(format!(
+                    "{what} is longer than {LONGEST_TEXT} bytes: shorten it"
+                )));
+            }
+        }
+        Ok(Claim {
             lock_id: self.store.new_id(),
             kind,
             owner: me.owner.clone(),
@@ -180,7 +194,7 @@ impl Locks {
             agent_id: me.agent_id.clone(),
             ttl: terms.ttl,
             note: terms.note.clone(),
-        }
+        })
     }
 
     fn admit(

@@ -120,3 +120,50 @@ fn durations_that_are_none_are_usage_errors_wherever_one_is_asked_for() {
     assert!(said.contains("write 90s for seconds, 90m for minutes"), "{said}");
     assert!(!attack.sandbox.root().exists());
 }
+
+/// A record that is too large to be read back would bind nobody.
+#[test]
+fn texts_as_long_as_a_file_are_refused_and_never_let_a_second_holder_in() {
+    let attack = Attack::new();
+    for (length, taken) in [(4096, true), (4097, false), (70_000, false), (120_000, false)] {
+        let long = "x".repeat(length);
+        for variable in ["LOKT_OWNER", "LOKT_AGENT_ID", "note"] {
+            for args in [vec!["lock", "x"], vec!["lock", "x", "--wait"], vec!["guard", "x"]] {
+                let mut call = attack.sandbox.lokt(&args);
+                match variable {
+                    "note" => call.args(["--note", &long]),
+                    _ => call.env(variable, &long),
+                };
+                if args[0] == "guard" {
+                    call.args(["--", "sh", "-c", "! \"$LOKT\" lock x"]);
+                }
+                let output = lokt_tests::sandbox::output(&mut call);
+                assert_eq!(
+                    output.code,
+                    if taken { 0 } else { 64 },
+                    "{length} {variable} {args:?}: {output:.600?}"
+                );
+                if taken && args[0] == "lock" {
+                    assert_eq!(attack.code("lock x"), 2, "one holder and no second: {length} {variable}");
+                    assert_eq!(attack.code("unlock x --force"), 0);
+                }
+                assert!(attack.sandbox.leftovers().is_empty(), "{:?}", attack.sandbox.leftovers());
+            }
+        }
+    }
+}
+
+/// Control characters take six bytes each in a record.
+#[test]
+fn texts_that_grow_in_the_record_are_refused_as_well() {
+    let attack = Attack::new();
+    let long = "\u{1}".repeat(4096);
+    for args in [vec!["lock", "x"], vec!["guard", "x", "--", "true"]] {
+        let mut call = attack.sandbox.lokt(&args[..2]);
+        call.args(["--note", &long]).args(&args[2..]).env("LOKT_OWNER", &long).env("LOKT_AGENT_ID", &long);
+        let output = lokt_tests::sandbox::output(&mut call);
+        assert_eq!(output.code, 1, "{output:.600?}");
+        assert!(output.stderr.contains("larger than 64 KiB"), "{output:.600?}");
+        assert!(attack.sandbox.leftovers().is_empty(), "{:?}", attack.sandbox.leftovers());
+    }
+}

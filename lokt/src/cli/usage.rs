@@ -7,6 +7,10 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::exit::Exit;
 use super::output;
+use crate::words;
+
+/// A complaint is cut off after so many characters.
+const LONGEST_LINE: usize = 400;
 
 /// Options of the Go tool that are either there or not.
 const SWITCHES: [&str; 6] = ["--wait", "--json", "--force", "--break-stale", "--all", "--prune-expired"];
@@ -54,9 +58,18 @@ pub(super) fn explain(error: &clap::Error, command: &str) -> Exit {
         return Exit::Ok;
     }
     let complaint = Complaint { error, command };
-    output::say(&complaint.message());
-    output::say(&format!("hint: {}", complaint.hint()));
+    output::say(&shortened(&complaint.message()));
+    output::say(&shortened(&format!("hint: {}", complaint.hint())));
     Exit::Usage
+}
+
+/// One line for people: what was given may be as long as a file.
+fn shortened(line: &str) -> String {
+    let line = words::printable(line);
+    match line.char_indices().nth(LONGEST_LINE) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
 }
 
 /// Clap's error, in our words.
@@ -200,6 +213,14 @@ mod tests {
             ["lokt", "lock", "--ttl", "5m", "--json", "x"]
         );
         assert_eq!(taken(&["lokt", "version"]), ["lokt", "--version"]);
+    }
+
+    #[test]
+    fn a_complaint_is_a_line_and_no_page() {
+        assert_eq!(shortened("é"), "é");
+        let page = "é".repeat(LONGEST_LINE + 1);
+        assert_eq!(shortened(&page).chars().count(), LONGEST_LINE + 1);
+        assert_eq!(shortened(&page[2..]), page[2..]);
     }
 
     #[test]

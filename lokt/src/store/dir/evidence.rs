@@ -6,8 +6,8 @@ use super::{DirStore, Seen};
 use crate::host::{Dir, ProcessState, SessionState};
 use crate::protocol::{ClockId, Evidence, Freeze, Kind, Liveness, LockId, Name, Now, Record, Slot};
 
-/// The largest record that is read: a hundred times what one needs.
-const LARGEST: usize = 64 * 1024;
+/// The largest record that is read, and so that is written: a hundred times what one needs.
+pub(super) const LARGEST: usize = 64 * 1024;
 
 /// What is known of a name in a root that does not exist.
 pub(super) fn nothing() -> Evidence {

@@ -74,7 +74,15 @@ impl DirStore {
     fn write_record(&self, name: &Name, record: &Record, how: Publish) -> io::Result<()> {
         let sync = record.kind != Some(Kind::Guard);
         let file = Self::record_file(name);
-        self.host.publish(Dir::Locks, &file, &record.write(), how, sync, stripe_of(name))
+        let content = record.write();
+        if content.len() > evidence::LARGEST {
+            // It would be read as corrupt, and bind nobody.
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "its record would be larger than 64 KiB",
+            ));
+        }
+        self.host.publish(Dir::Locks, &file, &content, how, sync, stripe_of(name))
     }
 
     fn remove_record(&self, name: &Name, displaced: &Displaced) -> Result<(), Error> {
