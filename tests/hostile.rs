@@ -1,4 +1,4 @@
-//! Bad input: names, durations, records, files in the place of others, full disks, other users.
+//! Bad input: arguments, the environment, names, durations, records, files in the place of others, full disks, users.
 //!
 //! Whatever is planted in the root, no command hangs, panics, writes outside of it, sends a control sequence to a
 //! terminal, or lets a second holder in.
@@ -12,6 +12,7 @@
 )]
 
 mod hostile {
+    mod arguments;
     mod attack;
     mod controls;
     mod disks;

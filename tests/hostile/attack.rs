@@ -92,6 +92,16 @@ impl Attack {
         assert_eq!(self.outside(), self.before, "outside of the root something has changed");
     }
 
+    /// Nothing has changed outside of the root and of `dir`, where another root may be.
+    #[track_caller]
+    pub fn expect_untouched_beside(&self, dir: &Path) {
+        let beside = |found: Vec<(PathBuf, String)>| -> Vec<(PathBuf, String)> {
+            found.into_iter().filter(|(path, _)| !path.starts_with(dir)).collect()
+        };
+        let (now, before) = (beside(self.outside()), beside(self.before.clone()));
+        assert_eq!(now, before, "outside of the root something has changed");
+    }
+
     /// Everything in the sandbox that is outside of the root.
     fn outside(&self) -> Vec<(PathBuf, String)> {
         let mut found = Vec::new();
