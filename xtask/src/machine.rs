@@ -1,5 +1,6 @@
 //! The machine that figures come from.
 
+use anyhow::Context;
 use serde::Serialize;
 use xshell::{Shell, cmd};
 
@@ -24,4 +25,11 @@ impl Machine {
             rustc: cmd!(sh, "rustc --version").quiet().ignore_stderr().read().ok(),
         }
     }
+}
+
+/// The target triple for which rustc builds here.
+pub fn host_target(sh: &Shell) -> anyhow::Result<String> {
+    let version = cmd!(sh, "rustc -vV").quiet().read().context("failed to ask rustc for its target")?;
+    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
+    Ok(host.context("rustc -vV names no host")?.to_owned())
 }

@@ -9,6 +9,7 @@
 //! | `sim` | the lock on a simulated machine, under a million schedules |
 //! | `soak` | many real processes at random, and a checker of their history |
 //! | `faults` | a fault at every system call of the real program |
+//! | `fuzz` | libFuzzer on records, names and durations |
 //! | `ci` | any job of `ci/matrix.json`, as the CI runs it |
 //!
 //! Below them: `nextest` finds, installs and reads the test runner, `page` draws, `stats` counts, `console` is the
@@ -22,6 +23,7 @@
 mod ci;
 mod console;
 mod faults;
+mod fuzz;
 mod machine;
 mod nextest;
 mod page;
@@ -55,6 +57,8 @@ enum Task {
     Soak(soak::Soak),
     /// Inject a fault at every system call of lokt and judge what follows
     Faults(faults::Faults),
+    /// Fuzz the parsers of records, names and durations with libFuzzer
+    Fuzz(fuzz::Fuzz),
     /// Run jobs of the CI matrix on this machine
     Ci(ci::Ci),
 }
@@ -67,6 +71,7 @@ impl Task {
             Self::Sim(sim) => sim.run(sh),
             Self::Soak(soak) => soak.run(sh),
             Self::Faults(faults) => faults.run(sh),
+            Self::Fuzz(fuzz) => fuzz.run(sh),
             Self::Ci(ci) => ci.run(sh),
         }
     }

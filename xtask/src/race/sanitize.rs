@@ -13,10 +13,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use xshell::{Cmd, Shell, cmd};
+use xshell::{Cmd, Shell};
 
 use super::outdir::OutDir;
 use super::runner::Runner;
+use crate::machine::host_target;
 use crate::{console, paths};
 
 /// Runs per TTL, unless told otherwise: what is looked for does not hide in timing.
@@ -61,16 +62,14 @@ impl Subject {
 
 impl Sanitizer {
     pub fn for_this_machine(sh: &Shell) -> anyhow::Result<Self> {
-        let version = cmd!(sh, "rustc -vV").quiet().read().context("failed to ask rustc for its target")?;
-        let target =
-            version.lines().find_map(|line| line.strip_prefix("host: ")).unwrap_or("an unknown target");
-        if !TARGETS.contains(&target) {
+        let target = host_target(sh)?;
+        if !TARGETS.contains(&target.as_str()) {
             bail!(
                 "ThreadSanitizer is not set up for {target}, only for {}: run --sanitize there",
                 TARGETS.join(" and ")
             );
         }
-        Ok(Self { target: target.to_owned(), target_dir: paths::target().join("sanitize") })
+        Ok(Self { target, target_dir: paths::target().join("sanitize") })
     }
 
     /// Makes nextest build and run with the sanitizer. `RUSTC_BOOTSTRAP` lets a stable compiler take a `-Z` flag.
