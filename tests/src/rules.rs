@@ -173,19 +173,27 @@ fn check_refusal(request: &Request, evidence: &Evidence, refusal: &Refusal) {
     }
 }
 
-/// What `--break-stale` may take over it may also remove, and whoever asks for more gets no less.
+/// With no freeze and no line: who gets what stands there, and who may remove it, is exactly what the table says.
 fn check_breaking(evidence: &Evidence, now: &Now) {
     let mut alone = evidence.clone();
     (alone.freeze, alone.ahead) = (None, 0);
-    let ask = |manner| decide("x", &Request::Acquire(claim(Kind::Guard, None), manner), &alone, now);
-    let (plain, breaking) = (ask(Manner::Plain), ask(Manner::BreakStale));
-    if matches!(plain, Decision::Admit { .. }) {
-        assert_eq!(plain, breaking, "--break-stale admits whenever a plain try does");
-    }
-    let takes_over = matches!(breaking, Decision::Admit { displaced: Some(_), .. });
-    let removes =
+    let admitted = |manner| {
+        let request = Request::Acquire(claim(Kind::Guard, None), manner);
+        matches!(decide("x", &request, &alone, now), Decision::Admit { .. })
+    };
+    let removed =
         matches!(decide("x", &Request::Release(Authority::Stale), &alone, now), Decision::Remove(_));
-    assert_eq!(takes_over, removes, "taken over and removed on the same grounds: {evidence:?}");
+    let (abandoned, stale) = match &alone.slot {
+        Slot::Empty => (true, true),
+        Slot::Record(record) => (is_abandoned(record, &alone, now), !binds(record, &alone, now)),
+        Slot::Corrupt(_) => (!alone.survivors, !alone.survivors),
+        Slot::Torn | Slot::Newer(_) | Slot::Unreadable(_) => (false, false),
+    };
+    assert!(stale || !abandoned, "whoever asks for more gets no less");
+    assert_eq!(admitted(Manner::Plain), abandoned, "a plain try takes what is abandoned: {alone:?}");
+    assert_eq!(admitted(Manner::BreakStale), stale, "--break-stale takes what is stale: {alone:?}");
+    let there = alone.slot != Slot::Empty;
+    assert_eq!(removed, stale && there, "taken over and removed on the same grounds: {alone:?}");
 }
 
 /// By name and by id only manual locks are to be had; a session has its own; nobody renews or releases another's.
@@ -206,6 +214,17 @@ fn binds(record: &Record, evidence: &Evidence, now: &Now) -> bool {
         Some(Kind::Guard | Kind::Manual) | None => evidence.liveness != Liveness::Dead && !lapsed,
         // Whatever it is, it is not for us to judge.
         Some(Kind::Freeze | Kind::Unknown) => true,
+    }
+}
+
+/// Whether a record is to be had by anybody: its holder is proved dead, or it was held by nobody and has lapsed.
+fn is_abandoned(record: &Record, evidence: &Evidence, now: &Now) -> bool {
+    let lapsed = has_lapsed(record, evidence, now);
+    match (record.kind, evidence.liveness) {
+        (Some(Kind::Freeze | Kind::Unknown), _) => false,
+        (_, Liveness::Dead) => true,
+        (Some(Kind::Manual), _) | (None, Liveness::Unknown) => lapsed,
+        (Some(Kind::Guard), _) | (None, Liveness::Alive) => false,
     }
 }
 
