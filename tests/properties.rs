@@ -22,4 +22,9 @@ mod properties {
     fn config() -> Config {
         Config { failure_persistence: None, max_shrink_time: 20_000, ..Config::default() }
     }
+
+    /// For what is quick, and where much must come together by chance.
+    fn many() -> Config {
+        Config { cases: config().cases.saturating_mul(4), ..config() }
+    }
 }

@@ -17,6 +17,12 @@ use serde_json::{Map, Value};
 /// The boot of the observer, an earlier one or another machine's, and ids that are none.
 const CLOCKS: [&str; 5] = ["boot-1/1", "boot-1/2", "boot-0/1", "", "////"];
 
+/// Any text, control characters and all.
+pub fn text() -> impl Strategy<Value = String> {
+    let raw = vec(any::<char>(), 0..20).prop_map(|chars| chars.into_iter().collect());
+    prop_oneof![3 => any::<String>(), 1 => raw, 1 => "[\\x00-\\x7f]{0,20}"]
+}
+
 pub fn lock_id() -> impl Strategy<Value = LockId> {
     prop_oneof![
         (1..4_u8).prop_map(|byte| LockId::from_random([byte; 16])),
@@ -26,11 +32,11 @@ pub fn lock_id() -> impl Strategy<Value = LockId> {
 
 /// What may stand where a `lock_id` belongs.
 fn recorded_id() -> impl Strategy<Value = String> {
-    prop_oneof![8 => lock_id().prop_map(|id| id.to_string()), 1 => Just(String::new()), 1 => any::<String>()]
+    prop_oneof![8 => lock_id().prop_map(|id| id.to_string()), 1 => Just(String::new()), 1 => text()]
 }
 
 fn owner() -> impl Strategy<Value = String> {
-    prop_oneof![4 => Just("ada".to_owned()), 2 => Just("bob".to_owned()), 1 => any::<String>()]
+    prop_oneof![4 => Just("ada".to_owned()), 2 => Just("bob".to_owned()), 1 => text()]
 }
 
 fn kind() -> impl Strategy<Value = Kind> {
@@ -80,12 +86,12 @@ fn value() -> impl Strategy<Value = Value> {
         any::<i64>().prop_map(Value::from),
         any::<u64>().prop_map(Value::from),
         any::<f64>().prop_filter("JSON has no others", |float| float.is_finite()).prop_map(Value::from),
-        any::<String>().prop_map(Value::from),
+        text().prop_map(Value::from),
     ];
     leaf.prop_recursive(4, 16, 4, |inner| {
         prop_oneof![
             vec(inner.clone(), 0..4).prop_map(Value::from),
-            hash_map(any::<String>(), inner, 0..4).prop_map(|map| Value::Object(map.into_iter().collect())),
+            hash_map(text(), inner, 0..4).prop_map(|map| Value::Object(map.into_iter().collect())),
         ]
     })
 }
@@ -94,11 +100,17 @@ fn value() -> impl Strategy<Value = Value> {
 pub fn record() -> impl Strategy<Value = Record> {
     let unknown = hash_map("later_[a-z]{1,4}", value(), 0..3)
         .prop_map(|map| map.into_iter().collect::<Map<String, Value>>());
-    let people =
-        (any::<String>(), recorded_id(), owner(), any::<String>(), any::<String>(), of(any::<String>()));
+    let people = (text(), recorded_id(), owner(), text(), text(), of(text()));
     let process = (prop_oneof![Just(0), Just(42), any::<i64>()], of(any::<i64>()), of(any::<u64>()));
     let times = (wall(), of(0..5_u64), of(wall()));
-    let lease = (of(ttl()), of(reading()), of(clock()), weighted(0.7, any::<u64>()), of(any::<u64>()));
+    let token = prop_oneof![4 => 0..100_u64, 1 => any::<u64>()];
+    let lease = (
+        weighted(0.7, ttl()),
+        weighted(0.8, reading()),
+        weighted(0.9, clock()),
+        weighted(0.8, token),
+        of(any::<u64>()),
+    );
     (people, process, times, weighted(0.8, kind()), lease, unknown).prop_map(
         |(people, process, times, kind, lease, unknown)| {
             let (name, lock_id, owner, host, agent_id, note) = people;
@@ -140,15 +152,15 @@ fn slot() -> impl Strategy<Value = Slot> {
         1 => Just(Slot::Empty),
         8 => record().prop_map(|record| Slot::Record(Box::new(record))),
         1 => Just(Slot::Torn),
-        1 => any::<String>().prop_map(Slot::Corrupt),
-        1 => any::<String>().prop_map(Slot::Newer),
-        1 => any::<String>().prop_map(Slot::Unreadable),
+        1 => text().prop_map(Slot::Corrupt),
+        1 => text().prop_map(Slot::Newer),
+        1 => text().prop_map(Slot::Unreadable),
     ]
 }
 
 pub fn evidence() -> impl Strategy<Value = Evidence> {
     let liveness = proptest::sample::select(&[Liveness::Alive, Liveness::Dead, Liveness::Unknown][..]);
-    let unchanged = prop_oneof![3 => Just(Duration::ZERO), 2 => ttl()];
+    let unchanged = prop_oneof![1 => Just(Duration::ZERO), 1 => ttl()];
     let frozen = proptest::bool::weighted(0.1);
     let ahead = prop_oneof![9 => Just(0), 1 => any::<usize>()];
     let token = prop_oneof![4 => 0..100_u64, 1 => any::<u64>()];
@@ -188,7 +200,7 @@ fn authority() -> impl Strategy<Value = Authority> {
 
 fn claim() -> impl Strategy<Value = Claim> {
     let kind = proptest::sample::select(&[Kind::Guard, Kind::Manual][..]);
-    let who = (owner(), any::<String>(), any::<String>(), of(any::<String>()));
+    let who = (owner(), text(), text(), of(text()));
     let process = (any::<i64>(), of(any::<i64>()), of(any::<u64>()));
     (lock_id(), kind, who, process, of(ttl())).prop_map(|(lock_id, kind, who, process, ttl)| Claim {
         lock_id,

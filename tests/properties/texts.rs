@@ -8,7 +8,7 @@ use lokt_tests::input::{check_duration, check_id, check_name, check_shown, check
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::config;
+use super::{config, made};
 
 const UNITS: [(&str, u64); 8] = [
     ("ns", 1),
@@ -25,7 +25,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn any_text_is_taken_for_what_the_documents_say(text in any::<String>()) {
+    fn any_text_is_taken_for_what_the_documents_say(text in made::text()) {
         check_text(&text);
     }
 
@@ -37,6 +37,11 @@ proptest! {
             name.insert_str(at.index(name.len() + 1), odd);
             check_name(&name);
         }
+    }
+
+    #[test]
+    fn long_names_are_what_the_documents_say(name in "[A-Za-z][A-Za-z0-9_-]{195,204}") {
+        check_name(&name);
     }
 
     #[test]

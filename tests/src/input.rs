@@ -55,6 +55,9 @@ fn check_content(bytes: &[u8], slot: &Slot) {
             let said = |field: &str| object.get(field).and_then(Value::as_str).unwrap_or_default();
             assert_eq!(record.lock_id, said("lock_id"), "whose it is");
             assert_eq!(record.owner, said("owner"), "whose it is");
+            for time in ["acquired_ts", "expires_at"].map(said).iter().filter(|time| !time.is_empty()) {
+                assert!(time.parse::<jiff::Timestamp>().is_ok(), "{time} is not RFC 3339");
+            }
             assert_eq!(record.token, object.get("token").and_then(Value::as_u64), "its token");
         }
         Slot::Newer(_) => assert!(newer || object.is_none(), "newer is a version above 1"),
