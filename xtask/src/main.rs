@@ -20,6 +20,7 @@
     reason = "a task is not the lock: it may ask the clock, the environment and other programs"
 )]
 
+mod alone;
 mod ci;
 mod console;
 mod faults;
@@ -34,6 +35,7 @@ mod sim;
 mod soak;
 mod stats;
 mod test;
+mod tools;
 
 use std::process::ExitCode;
 

@@ -6,11 +6,14 @@ use anyhow::Context;
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus};
 use xshell::{Cmd, Shell, cmd};
 
-use crate::{console, paths};
+use crate::tools::Tool;
 
 /// The exit codes of nextest that mean "the tests ran": all passed, or some failed.
 /// Any other: they did not even start (<https://docs.rs/nextest-metadata>, `NextestExitCode`).
 pub const EXIT_RAN: [i32; 2] = [0, 100];
+
+const NEXTEST: Tool =
+    Tool { name: "cargo-nextest", what: "the test runner", site: "https://nexte.st/docs/installation" };
 
 /// nextest, found on this machine.
 pub struct Nextest {
@@ -20,10 +23,7 @@ pub struct Nextest {
 impl Nextest {
     /// Finds nextest where people have it, or installs it beside the build output.
     pub fn find_or_install(sh: &Shell) -> anyhow::Result<Self> {
-        match find() {
-            Some(program) => Ok(Self { program }),
-            None => install(sh),
-        }
+        Ok(Self { program: NEXTEST.find_or_install(sh)? })
     }
 
     /// `cargo nextest run --profile PROFILE`, to be completed.
@@ -33,36 +33,14 @@ impl Nextest {
     }
 }
 
-fn find() -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .chain(paths::cargo_home_bin())
-        .chain([paths::tools().join("bin")])
-        .map(|dir| dir.join(format!("cargo-nextest{}", std::env::consts::EXE_SUFFIX)))
-        .find(|program| program.is_file())
-}
-
-fn install(sh: &Shell) -> anyhow::Result<Nextest> {
-    let root = paths::tools();
-    console::note(&format!(
-        "cargo-nextest, the test runner, is not installed: building it into {} (once; takes some minutes)",
-        root.display()
-    ));
-    cmd!(sh, "cargo install cargo-nextest --locked --root {root}").quiet().run().context(
-        "failed to install cargo-nextest: see https://nexte.st/docs/installation for a prebuilt one, then try again",
-    )?;
-    Ok(Nextest { program: root.join("bin/cargo-nextest") })
-}
-
 /// Where nextest leaves the JUnit file of a profile: below the workspace, whatever the target directory.
-pub fn junit_path(profile: &str) -> PathBuf {
-    paths::workspace().join("target/nextest").join(profile).join("junit.xml")
+pub fn junit_path(workspace: &Path, profile: &str) -> PathBuf {
+    workspace.join("target/nextest").join(profile).join("junit.xml")
 }
 
 /// Removes the JUnit file of an earlier run, so that it can't be taken for the one to come.
-pub fn forget_junit(profile: &str) -> anyhow::Result<()> {
-    let path = junit_path(profile);
-    match std::fs::remove_file(&path) {
+pub fn forget_junit(path: &Path) -> anyhow::Result<()> {
+    match std::fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(error).with_context(|| format!("failed to remove {}", path.display()))
         }

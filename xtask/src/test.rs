@@ -39,14 +39,15 @@ impl Test {
     fn tests(&self, sh: &Shell) -> anyhow::Result<Outcome> {
         let nextest = Nextest::find_or_install(sh)?;
         console::heading("tests");
-        nextest::forget_junit(PROFILE)?;
+        let junit = nextest::junit_path(&paths::workspace(), PROFILE);
+        nextest::forget_junit(&junit)?;
         let cmd =
             nextest.run(sh, PROFILE).arg("--workspace").args(["--no-input-handler"]).args(&self.nextest_args);
         let status = std::process::Command::from(cmd).status()?;
         if !status.code().is_some_and(|code| nextest::EXIT_RAN.contains(&code)) {
             bail!("the tests did not run: see above for why");
         }
-        let cases = nextest::read_junit(&nextest::junit_path(PROFILE))?;
+        let cases = nextest::read_junit(&junit)?;
         let failed = cases.iter().filter(|case| case.failure.is_some()).count();
         Ok(Outcome {
             passed: status.success(),

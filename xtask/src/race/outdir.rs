@@ -1,11 +1,11 @@
 //! The output directory of a race. It is cleared before each race, so it must be known to be one.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::Context;
 
-use crate::UsageError;
+use crate::{UsageError, alone};
 
 /// Names a directory as ours. Only what a race itself puts beside it is ever removed.
 const MARKER: &str = ".lokt-race";
@@ -118,20 +118,8 @@ fn is_missing_or_empty(dir: &Path) -> anyhow::Result<bool> {
 
 /// Two races into one directory would clear each other's results.
 fn lock(marker: &Path) -> anyhow::Result<File> {
-    let file = File::options().create(true).append(true).open(marker);
-    let file = file.with_context(|| format!("failed to write {}", marker.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            bail!(
-                "another race is writing to {}: give this one its own --out",
-                marker.with_file_name("").display()
-            )
-        }
-        Err(TryLockError::Error(error)) => {
-            Err(anyhow!(error).context(format!("failed to lock {}", marker.display())))
-        }
-    }
+    let dir = marker.with_file_name("");
+    alone::lock(marker, &format!("another race is writing to {}: give this one its own --out", dir.display()))
 }
 
 /// Removes whatever is there; a symbolic link itself, not what it points to.
