@@ -59,3 +59,14 @@ fn a_sweep_delayed_before_the_mutex_spares_a_successor() {
     // Its first flock is that of the sweep itself; then it looks at the session.
     a_delayed_breaker_spares_a_successor(&["status"], SLOW_LOCKS, "LOCK_SH");
 }
+
+#[test]
+fn a_sweep_leaves_what_proves_a_holder_dead() {
+    let sandbox = sandbox();
+    dead(&sandbox);
+    // The sweep comes to the sessions before it comes to the records.
+    assert_eq!(sandbox.run(["status"]).code, 0);
+    let next = sandbox.run(["guard", "x", "--", "true"]);
+    assert_eq!(next.code, 0, "a dead holder's lock is to be had: {next:?}");
+    assert_eq!(sandbox.leftovers(), Vec::<String>::new());
+}

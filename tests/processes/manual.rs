@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::helpers::{SOON, await_state, queue, sandbox, signal, waiters};
+use crate::helpers::{SOON, await_state, queue, record, sandbox, signal, waiters};
 
 /// A process to tie a lock to.
 fn some_process() -> Child {
@@ -129,5 +129,20 @@ fn a_stopped_process_still_holds_the_lock_that_is_tied_to_it() {
     assert_eq!(sandbox.run(["lock", "x", "--pid", &pid]).code, 0);
     signal(i32::try_from(process.id()).unwrap(), Signal::STOP);
     assert_eq!(sandbox.run(["lock", "x", "--break-stale"]).code, 2);
+    end(process);
+}
+
+#[test]
+fn a_lock_tied_to_a_process_whose_id_was_used_again_is_free() {
+    let sandbox = sandbox();
+    let process = some_process();
+    let pid = process.id().to_string();
+    assert_eq!(sandbox.run(["lock", "x", "--pid", &pid]).code, 0);
+    let mut tied = record(&sandbox, "x");
+    let start = tied["pid_start_ns"].as_i64().expect("the start of the process is in the record");
+    assert_eq!(sandbox.run(["guard", "x", "--", "true"]).code, 2, "it is that process");
+    tied["pid_start_ns"] = (start - 1).into();
+    sandbox.plant("x", tied.to_string());
+    assert_eq!(sandbox.run(["guard", "x", "--", "true"]).code, 0, "it is a later one of the same id");
     end(process);
 }

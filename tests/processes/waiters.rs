@@ -239,3 +239,18 @@ fn a_waiter_that_is_refused_a_root_command_is_heard() {
     assert_eq!(next.await_end(), 0);
     assert_eq!(holder.await_end(), 0);
 }
+
+#[test]
+fn a_waiter_is_not_admitted_to_what_was_frozen_meanwhile() {
+    let sandbox = sandbox();
+    let holder = sandbox.hold(["guard", "x"]);
+    let waiter = queue_with(&sandbox, &["guard", "x", "--wait", "--timeout", "2s"], "touch ran");
+    std::fs::create_dir_all(sandbox.root().join("freezes")).unwrap();
+    let freeze = r#"{"version":1,"name":"x","owner":"ops","host":"h","pid":1}"#;
+    std::fs::write(sandbox.root().join("freezes/x.json"), freeze).unwrap();
+    assert_eq!(holder.output().code, 0);
+    let waited = waiter.output();
+    assert_eq!(waited.code, 2, "{waited:?}");
+    assert!(waited.stderr.contains("frozen"), "{waited:?}");
+    assert!(!sandbox.work().join("ran").exists());
+}

@@ -17,14 +17,14 @@ use lokt::host::{
     Content, Dir, Host, Identity, ProcessState, Publish, Running, SessionFile, SessionState, Stripe,
     StripeError, UnixHost, Wake,
 };
-use lokt::protocol::{Name, Now};
+use lokt::protocol::{ClockId, Name, Now};
 
 /// A place in a transition at which a test can do something, in the thread that carries the transition out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Point {
     /// Before the mutex is asked for.
     BeforeMutex,
-    /// Under the mutex, between reading the record and writing it.
+    /// Under the mutex, between reading the record and writing or removing it.
     BeforeWrite,
     /// After the mutex was released.
     AfterMutex,
@@ -115,7 +115,17 @@ struct ClockState {
 impl Clock {
     /// A clock that begins with the real time.
     pub fn new() -> Arc<Self> {
-        let start = UnixHost::new(PathBuf::new()).now();
+        Self::from(UnixHost::new(PathBuf::new()).now())
+    }
+
+    /// As [`new`](Self::new), in a time namespace of its own: nobody else's deadlines mean anything to it.
+    pub fn in_another_namespace() -> Arc<Self> {
+        let mut start = UnixHost::new(PathBuf::new()).now();
+        start.clock = ClockId::new(format!("{}/elsewhere", start.clock.boot()));
+        Self::from(start)
+    }
+
+    fn from(start: Now) -> Arc<Self> {
         let state = ClockState {
             passed: Duration::ZERO,
             wall_set: <(Duration, Duration)>::default(),
@@ -279,6 +289,9 @@ impl Host for Machine {
     }
 
     fn remove(&self, dir: Dir<'_>, file: &str, sync: bool) -> io::Result<bool> {
+        if dir == Dir::Locks {
+            self.hooks.pass(Point::BeforeWrite);
+        }
         self.real.remove(dir, file, sync)
     }
 
