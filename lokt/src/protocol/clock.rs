@@ -59,3 +59,23 @@ pub struct Now {
     /// Whose monotonic and boottime these are.
     pub clock: ClockId,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_a_boot_and_a_namespace() {
+        let id = ClockId::new("b00t/4026531834");
+        assert_eq!((id.as_str(), id.boot()), ("b00t/4026531834", "b00t"));
+        assert_eq!(id.to_string(), id.as_str(), "as it stands in a record");
+        assert_eq!(ClockId::new("b00t").boot(), "b00t");
+    }
+
+    #[test]
+    fn an_unknown_boot_is_nobody_elses() {
+        assert!(ClockId::new("b00t/4026531834").is_known());
+        assert!(!ClockId::unknown(7).is_known());
+        assert_ne!(ClockId::unknown(7), ClockId::unknown(8));
+    }
+}

@@ -119,6 +119,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_left_is_told_apart_from_nothing_and_no_end() {
+        let second = Duration::from_secs(1);
+        assert_eq!(Lapse::Never.left(), None);
+        assert_eq!(Lapse::Left(second).left(), Some(second));
+        assert_eq!(Lapse::Lapsed.left(), Some(Duration::ZERO));
+    }
+
+    #[test]
     fn beats_at_half_the_ttl_but_not_faster_than_twice_a_second() {
         let kill_after = Duration::from_secs(5);
         assert_eq!(Beat::new(Duration::from_secs(2), kill_after).interval, Duration::from_secs(1));

@@ -77,7 +77,9 @@ mod tests {
     fn accepts_what_go_and_file_systems_accept() {
         let longest = "x".repeat(200);
         for good in ["a", "build", ".hidden", "a.b_c-d", "UPPER9", longest.as_str()] {
-            assert!(good.parse::<Name>().is_ok(), "{good} should be a name");
+            let name =
+                good.parse::<Name>().unwrap_or_else(|error| panic!("{good} should be a name: {error}"));
+            assert_eq!((name.as_str(), name.to_string().as_str()), (good, good));
         }
     }
 
@@ -105,5 +107,6 @@ mod tests {
         }
         let said = "\u{1b}[31m".parse::<Name>().unwrap_err().to_string();
         assert!(!said.contains('\u{1b}'), "control sequences are escaped: {said}");
+        assert!(said.contains("only letters, digits"), "it says what is wrong: {said}");
     }
 }

@@ -275,6 +275,7 @@ fn newer_version(version: &Value) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ClockId;
     use super::*;
 
     const OLD: Duration = Duration::from_secs(3600);
@@ -299,6 +300,38 @@ mod tests {
     }
 
     #[test]
+    fn an_id_is_32_hexadecimal_digits() {
+        let id = LockId::from_random([0xa7; 16]);
+        assert_eq!(id.as_str(), "a7".repeat(16));
+        assert_eq!(LockId::parse(id.as_str()), Some(id.clone()));
+        let digits = "0123456789abcdef".repeat(2);
+        for none in
+            ["", &digits[1..], &format!("{digits}0"), &digits.replace('f', "g"), &digits.to_uppercase()]
+        {
+            assert_eq!(LockId::parse(none), None, "{none}");
+        }
+        assert_eq!(Record { lock_id: id.to_string(), ..Record::default() }.id(), Some(id));
+        assert_eq!(Record { lock_id: "../x".to_owned(), ..Record::default() }.id(), None);
+    }
+
+    #[test]
+    fn a_lease_and_an_age_are_told_in_seconds_too() {
+        let at = |second| Now {
+            monotonic: Duration::ZERO,
+            boottime: Duration::ZERO,
+            wall: Timestamp::from_second(second).unwrap(),
+            clock: ClockId::new("boot"),
+        };
+        let mut record = Record { acquired_ts: at(100).wall.to_string(), ..Record::default() };
+        for (millis, seconds) in [(1_000, 1), (1_500, 2), (2_000, 2), (2_001, 3)] {
+            record.start_lease(Some(Duration::from_millis(millis)), &at(100));
+            assert_eq!(record.ttl_sec, Some(seconds), "{millis} ms, rounded up");
+        }
+        assert_eq!(record.age(&at(107)), Duration::from_secs(7));
+        assert_eq!(record.age(&at(93)), Duration::ZERO, "the wall clock was set back");
+    }
+
+    #[test]
     fn keeps_unknown_fields_and_the_order_of_its_own() {
         let Slot::Record(record) = read(r#"{"later":{"a":[1]},"version":1,"name":"x","pid":1}"#) else {
             panic!("not read");
@@ -314,6 +347,7 @@ mod tests {
         for newer in [
             r#"{"version":99}"#,
             r#"{"version":2,"pid":"?"}"#,
+            r#"{"version":1.5}"#,
             r#"{"version":1e30}"#,
             r#"{"version":2,"owner":"\ud800"}"#,
             r#"{"x":1e999,"version":2}"#,
@@ -330,6 +364,7 @@ mod tests {
             "7",
             r#"{"version":-1}"#,
             r#"{"version":"1"}"#,
+            r#"{"version":1.0}"#,
             r#"{"pid":"x"}"#,
             r#"{"version":1} trailing"#,
             r#"{"acquired_ts":"yesterday"}"#,
@@ -351,5 +386,7 @@ mod tests {
             let old = Record::read(half.as_bytes(), Duration::from_secs(2));
             assert!(matches!(old, Slot::Corrupt(_)), "{half}");
         }
+        let nonsense = Record::read(b"nonsense", Duration::ZERO);
+        assert!(matches!(nonsense, Slot::Corrupt(_)), "no more writing makes a record of it: {nonsense:?}");
     }
 }

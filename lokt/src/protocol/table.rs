@@ -191,7 +191,70 @@ fn row_of_the_go_tool() {
     row(&lapsed, &at(59), Denied, Denied, Refused);
     row(&lapsed, &at(61), Denied, TakesOver, Removes);
     let elsewhere = evidence(go_record(Some(60)), Liveness::Unknown);
+    row(&elsewhere, &at(59), Denied, Denied, Refused);
     row(&elsewhere, &at(61), TakesOver, TakesOver, Removes);
+}
+
+#[test]
+fn a_record_says_all_that_its_claim_does() {
+    let claim = Claim { note: Some("ask Ada".into()), ..claim(Kind::Guard, Some(TTL)) };
+    let free = evidence(Slot::Empty, Liveness::Unknown);
+    let admitted = match decide("x", &Request::Acquire(claim.clone(), Manner::Plain), &free, &at(0)) {
+        Decision::Admit { record, .. } => *record,
+        other => panic!("a free lock is to be had: {other:?}"),
+    };
+    let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).ok();
+    let expected = Record {
+        version: VERSION,
+        name: "x".into(),
+        lock_id: claim.lock_id.to_string(),
+        owner: claim.owner,
+        host: claim.host,
+        pid: claim.pid,
+        pid_start_ns: claim.pid_start,
+        agent_id: claim.agent_id,
+        acquired_ts: at(0).wall.to_string(),
+        ttl_sec: Some(60),
+        expires_at: Some(at(60).wall.to_string()),
+        kind: Some(Kind::Guard),
+        token: Some(10),
+        note: claim.note,
+        ttl_ns: nanos(TTL),
+        deadline_ns: nanos(at(60).monotonic),
+        clock_id: Some(BOOT.into()),
+        pid_ns: claim.pid_ns,
+        ..Record::default()
+    };
+    assert_eq!(admitted, expected);
+}
+
+#[test]
+fn where_nothing_stands_nothing_is_renewed_or_released() {
+    let free = evidence(Slot::Empty, Liveness::Unknown);
+    for by in [Authority::Owner("ada".into()), Authority::Id("1".into()), Authority::Stale, Authority::Force]
+    {
+        for request in [Request::Renew(by.clone(), Some(TTL)), Request::Release(by.clone())] {
+            assert_eq!(
+                decide("x", &request, &free, &at(0)),
+                Decision::Refuse(Refusal::NotFound),
+                "{request:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_freeze_that_can_not_be_read_is_in_force_and_says_why() {
+    for (slot, why) in
+        [(Slot::Newer("2".into()), "newer version, 2"), (Slot::Unreadable("EIO".into()), "EIO")]
+    {
+        let freeze = Freeze::in_force(slot, &at(0), false).expect("doubt counts as held");
+        assert_eq!((freeze.record.kind, freeze.left), (Some(Kind::Freeze), None));
+        assert!(freeze.record.note.as_ref().is_some_and(|note| note.contains(why)), "{freeze:?}");
+    }
+    for slot in [Slot::Empty, Slot::Torn, Slot::Corrupt("?".into())] {
+        assert_eq!(Freeze::in_force(slot, &at(0), false), None, "as in the Go tool");
+    }
 }
 
 #[test]
