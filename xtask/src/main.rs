@@ -10,10 +10,11 @@
 //! | `soak` | many real processes at random, and a checker of their history |
 //! | `faults` | a fault at every system call of the real program |
 //! | `fuzz` | libFuzzer on records, names and durations |
+//! | `mutants` | broken versions of lokt, and which test notices each |
 //! | `ci` | any job of `ci/matrix.json`, as the CI runs it |
 //!
-//! Below them: `nextest` finds, installs and reads the test runner, `page` draws, `stats` counts, `console` is the
-//! only file that prints.
+//! Below them: `tools` finds and installs programs, `nextest` runs and reads the test runner, `page` draws, `stats`
+//! counts, `console` is the only file that prints.
 
 #![allow(
     clippy::disallowed_methods,
@@ -26,6 +27,7 @@ mod console;
 mod faults;
 mod fuzz;
 mod machine;
+mod mutants;
 mod nextest;
 mod page;
 mod paths;
@@ -61,6 +63,8 @@ enum Task {
     Faults(faults::Faults),
     /// Fuzz the parsers of records, names and durations with libFuzzer
     Fuzz(fuzz::Fuzz),
+    /// Break lokt on purpose, in a copy, and see each mistake noticed
+    Mutants(mutants::Mutants),
     /// Run jobs of the CI matrix on this machine
     Ci(ci::Ci),
 }
@@ -74,6 +78,7 @@ impl Task {
             Self::Soak(soak) => soak.run(sh),
             Self::Faults(faults) => faults.run(sh),
             Self::Fuzz(fuzz) => fuzz.run(sh),
+            Self::Mutants(mutants) => mutants.run(sh),
             Self::Ci(ci) => ci.run(sh),
         }
     }

@@ -31,6 +31,7 @@ use anyhow::bail;
 use clap::Args;
 use xshell::Shell;
 
+use crate::mutants::Mutants;
 use crate::nextest::Nextest;
 use crate::section::Section;
 use crate::{console, paths};
@@ -79,12 +80,32 @@ pub struct Race {
     /// Build with ThreadSanitizer and fail on any data race that it sees
     #[arg(long)]
     sanitize: bool,
+
+    /// Show that the tests have teeth: break lokt in a copy, and see each mistake noticed (as `cargo xtask mutants
+    /// --named`)
+    #[arg(long, conflicts_with_all = ["runs", "run", "ttl", "jobs", "contenders", "keep", "out", "sanitize"])]
+    mutants: bool,
+
+    /// With --mutants: only this one; again for more
+    #[arg(long, value_name = "NAME", requires = "mutants")]
+    mutant: Vec<String>,
 }
 
 impl Race {
     /// A race over one TTL, the rest as usual: for the CI matrix.
     pub fn of(ttl: Vec<Ttl>, runs: Option<u32>, sanitize: bool) -> Self {
-        Self { runs, run: None, ttl, jobs: None, contenders: None, keep: false, out: None, sanitize }
+        Self {
+            runs,
+            run: None,
+            ttl,
+            jobs: None,
+            contenders: None,
+            keep: false,
+            out: None,
+            sanitize,
+            mutants: false,
+            mutant: Vec::new(),
+        }
     }
 
     /// Fewer runs, for a proof that has other parts as well.
@@ -94,6 +115,9 @@ impl Race {
     }
 
     pub fn run(self, sh: &Shell) -> anyhow::Result<()> {
+        if self.mutants {
+            return Mutants::of_names(self.mutant).run(sh);
+        }
         let report = self.race(sh)?;
         if report.failed > 0 {
             bail!("{} of {} runs failed", report.failed, report.runs.len());
