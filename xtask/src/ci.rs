@@ -13,6 +13,7 @@ use clap::Args;
 use serde::Deserialize;
 use xshell::{Shell, cmd};
 
+use crate::proof::Part;
 use crate::race::{Race, Ttl};
 use crate::test::Test;
 use crate::{UsageError, console, paths};
@@ -69,6 +70,11 @@ enum Kind {
     Test,
     Race,
     Sanitize,
+    Sim,
+    Faults,
+    Soak,
+    Fuzz,
+    Mutants,
 }
 
 impl Ci {
@@ -168,6 +174,11 @@ impl Job {
                 .run()?,
             Kind::Test => Test::default().run(sh)?,
             Kind::Race => Race::of(self.ttl, self.runs, false).run(sh)?,
+            Kind::Sim => prove(Part::Sim, sh)?,
+            Kind::Faults => prove(Part::Faults, sh)?,
+            Kind::Soak => prove(Part::Soak, sh)?,
+            Kind::Fuzz => prove(Part::Fuzz, sh)?,
+            Kind::Mutants => prove(Part::Mutants, sh)?,
             Kind::Sanitize => Race::of(self.ttl, self.runs, true).run(sh)?,
         }
         console::note(&format!("{}: passed in {:.0} s", self.name, started.elapsed().as_secs_f64()));
@@ -185,6 +196,11 @@ impl Job {
         }
         words
     }
+}
+
+/// One part of the proof, at the size of CI.
+fn prove(part: Part, sh: &Shell) -> anyhow::Result<()> {
+    part.measure(sh)?.conclude()
 }
 
 impl Os {
@@ -210,6 +226,9 @@ mod tests {
         let has = |os, kind| matrix.jobs.iter().any(|job| job.os == os && job.kind == kind);
         for os in [Os::Ubuntu, Os::Macos] {
             assert!(has(os, Kind::Test) && has(os, Kind::Race), "{os:?} is not tested");
+        }
+        for kind in [Kind::Sim, Kind::Faults, Kind::Soak, Kind::Fuzz, Kind::Mutants] {
+            assert!(has(Os::Ubuntu, kind), "no job for {kind:?}");
         }
         Ok(())
     }

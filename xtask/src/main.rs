@@ -11,6 +11,7 @@
 //! | `faults` | a fault at every system call of the real program |
 //! | `fuzz` | libFuzzer on records, names and durations |
 //! | `mutants` | broken versions of lokt, and which test notices each |
+//! | `proof` | `race`, `sim`, `faults`, `soak`, `fuzz` and `mutants`, on one page |
 //! | `ci` | any job of `ci/matrix.json`, as the CI runs it |
 //!
 //! Below them: `tools` finds and installs programs, `nextest` runs and reads the test runner, `page` draws, `stats`
@@ -31,6 +32,7 @@ mod mutants;
 mod nextest;
 mod page;
 mod paths;
+mod proof;
 mod race;
 mod section;
 mod sim;
@@ -65,6 +67,8 @@ enum Task {
     Fuzz(fuzz::Fuzz),
     /// Break lokt on purpose, in a copy, and see each mistake noticed
     Mutants(mutants::Mutants),
+    /// Run every part of the proof at the size of CI, and put what was seen on one page
+    Proof(proof::Prove),
     /// Run jobs of the CI matrix on this machine
     Ci(ci::Ci),
 }
@@ -79,6 +83,7 @@ impl Task {
             Self::Faults(faults) => faults.run(sh),
             Self::Fuzz(fuzz) => fuzz.run(sh),
             Self::Mutants(mutants) => mutants.run(sh),
+            Self::Proof(proof) => proof.run(sh),
             Self::Ci(ci) => ci.run(sh),
         }
     }

@@ -38,31 +38,29 @@ pub struct Sim {
 
 /// What the simulator prints.
 #[derive(Deserialize)]
-pub struct Findings {
-    pub schedules: u64,
-    pub steps: u64,
-    pub seconds: f64,
-    pub jobs: usize,
-    pub cases: Vec<Case>,
-    pub violation: Option<Violation>,
+struct Findings {
+    schedules: u64,
+    steps: u64,
+    seconds: f64,
+    jobs: usize,
+    cases: Vec<Case>,
+    violation: Option<Violation>,
 }
 
 #[derive(Deserialize)]
-pub struct Case {
-    pub case: String,
-    pub schedules: u64,
+struct Case {
+    case: String,
+    schedules: u64,
 }
 
 /// A promise that was broken, and how to see it again.
 #[derive(Deserialize)]
-pub struct Violation {
-    pub promise: String,
-    pub what: String,
-    /// How many schedules it took.
-    pub schedule: u64,
+struct Violation {
+    promise: String,
+    what: String,
     /// Of the schedule, if it was chosen at random.
-    pub seed: Option<u64>,
-    pub timeline: Vec<String>,
+    seed: Option<u64>,
+    timeline: Vec<String>,
 }
 
 impl Sim {
@@ -160,7 +158,7 @@ impl Sim {
 }
 
 /// What the simulator has printed.
-pub fn understand(said: &str) -> anyhow::Result<Findings> {
+fn understand(said: &str) -> anyhow::Result<Findings> {
     serde_json::from_str(said).with_context(|| format!("the simulator did not end as it should: {said:?}"))
 }
 

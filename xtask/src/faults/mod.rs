@@ -98,7 +98,6 @@ const BATCHES: [Batch; 2] = [
 
 impl Faults {
     /// What fits into a CI job: every position in the root for kills, some for the others.
-    #[expect(dead_code, reason = "its first user is being written")]
     pub fn ci_size() -> Self {
         Self {
             operation: Vec::new(),

@@ -52,7 +52,6 @@ pub struct Mutants {
 
 impl Mutants {
     /// All of them: they are few enough for the CI.
-    #[expect(dead_code, reason = "for the page of all proofs")]
     pub fn ci_size() -> Self {
         Self { names: Vec::new(), named: false, protocol: false, schedules: SCHEDULES, jobs: None }
     }

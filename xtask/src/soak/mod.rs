@@ -109,7 +109,6 @@ struct Outcome {
 
 impl Soak {
     /// A soak of lokt at the size of a CI job.
-    #[expect(dead_code, reason = "its user is being written")]
     pub fn ci_size() -> Self {
         Self {
             minutes: CI_MINUTES,
