@@ -56,8 +56,11 @@ fn the_record_of_a_waiter_that_was_admitted_outlives_its_ticket() {
 
 /// A guard that stands still between its admission and the start of its command.
 fn stopped_before_its_command(sandbox: &Sandbox, args: &[&str]) -> (lokt_tests::sandbox::Running, i32) {
-    let stop = ["waitid:signal=STOP:when=1"];
-    let guard = start(with_script(&mut traced(sandbox, &stop, args), "echo ran >> ran; echo in"));
+    let traced = traced(sandbox, &["waitid:signal=STOP:when=1"], args);
+    // A command that is started would not run at all if it were ended soon enough: it does not hear of that.
+    let mut deaf = sandbox.command("sh");
+    deaf.args(["-c", "trap '' TERM; exec \"$@\"", "sh"]).arg(traced.get_program()).args(traced.get_args());
+    let guard = start(with_script(&mut deaf, "echo ran >> ran; echo in"));
     eventually("it is stopped after its admission", || calls(sandbox).contains("stopped by SIGSTOP"));
     let pid = i32::try_from(record(sandbox, "x")["pid"].as_i64().unwrap()).unwrap();
     await_state(pid, "Tt");
