@@ -247,7 +247,8 @@ impl Verdict {
         };
         vec![
             self.mutant.name.clone(),
-            self.mutant.breaks.clone(),
+            // Words, also for the table that sets numbers to the right.
+            format!("promise {}", self.mutant.breaks),
             test.rsplit("::").next().unwrap_or(&test).to_owned(),
             after,
             self.search.words(),
@@ -351,7 +352,7 @@ mod tests {
             Named { verdicts: vec![verdict("a", Some("m::t"), Search::None), alive], simulated: false };
         assert!(!named.passed());
         assert_eq!(named.verdict(), "1 of 2 named mutants SURVIVED: b");
-        assert_eq!(named.table().rows[0], ["a", "", "t", "1.50 s"]);
+        assert_eq!(named.table().rows[0], ["a", "promise ", "t", "1.50 s"]);
         assert_eq!(named.table().rows[1][2], "nobody: it SURVIVES");
     }
 
