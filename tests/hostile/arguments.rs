@@ -183,6 +183,35 @@ fn arguments_without_a_mistake_are_taken_and_those_with_one_are_refused() {
 }
 
 #[test]
+fn every_mistake_is_refused_by_every_command() {
+    let place = Place::new();
+    for command in ["lock", "unlock", "renew", "status", "why", "exists", "guard"] {
+        for mistake in FAULTS {
+            let mut arguments = words(&[command, "x"]);
+            arguments.extend(words(mistake));
+            if command == "guard" {
+                arguments.extend(words(&["--", "true"]));
+            }
+            let call = Call { arguments, ..Call::default() };
+            let output = place.check(&call);
+            assert_eq!(output.code, 64, "{call:?}: {output:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_no_command_is_not_run_and_said_in_words() {
+    let place = Place::new();
+    for odd in ODD {
+        let mut call = Call { arguments: words(&["guard", "x", "--"]), ..Call::default() };
+        call.arguments.push(OsStr::from_bytes(odd).to_owned());
+        let output = place.check(&call);
+        assert!(matches!(output.code, 126 | 127), "{call:?}: {output:?}");
+        assert!(place.attack.sandbox.leftovers().is_empty(), "{call:?}");
+    }
+}
+
+#[test]
 fn any_arguments_and_any_environment_end_in_time_and_in_words() {
     let place = Place::new();
     run(120, &(soup(), environment()), |(arguments, environment)| {

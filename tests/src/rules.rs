@@ -128,7 +128,8 @@ fn check_admission(claim: &Claim, evidence: &Evidence, now: &Now, record: &Recor
         Slot::Record(old) => {
             assert!(!binds(old, evidence, now), "admitted beside {old:?}");
             let last = old.token.filter(|token| *token < NO_TOKEN);
-            assert!(record.token > last, "the tokens of a name rise: {last:?}, {:?}", record.token);
+            let next = evidence.next_token.max(last.map_or(0, |last| last + 1));
+            assert_eq!(record.token, Some(next), "the tokens of a name rise: {last:?}");
         }
         Slot::Corrupt(_) => assert!(!evidence.survivors, "admitted beside a session that lives"),
         slot => panic!("admitted in the place of {slot:?}"),
