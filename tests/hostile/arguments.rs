@@ -225,7 +225,13 @@ fn run<S: Strategy>(cases: u32, strategy: &S, check: impl Fn(S::Value)) {
     let seeds = given.map_or_else(|| vec![FIXED_SEED, RandomState::new().hash_one(0)], |seed| vec![seed]);
     for seed in seeds {
         let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed.to_le_bytes().repeat(4));
-        let config = Config { cases, failure_persistence: None, max_shrink_iters: 200, ..Config::default() };
+        let config = Config {
+            cases,
+            failure_persistence: None,
+            max_shrink_iters: 200,
+            max_shrink_time: 60_000,
+            ..Config::default()
+        };
         let tried = TestRunner::new_with_rng(config, rng).run(strategy, |value| {
             check(value);
             Ok(())
