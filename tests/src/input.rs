@@ -21,6 +21,14 @@ const LONGEST: u128 = i64::MAX as u128;
 
 /// Checks what becomes of `bytes` in a record's place, and what is decided of it.
 pub fn check_record(bytes: &[u8]) {
+    let slot = check_parsing(bytes);
+    for liveness in [Liveness::Alive, Liveness::Dead, Liveness::Unknown] {
+        rules::check_all(&evidence(slot.clone(), liveness), &now());
+    }
+}
+
+/// Checks what becomes of `bytes` in a record's place, and returns it.
+pub fn check_parsing(bytes: &[u8]) -> Slot {
     let old = Record::read(bytes, TORN_FOR);
     check_age(bytes, &old);
     check_content(bytes, &old);
@@ -28,9 +36,7 @@ pub fn check_record(bytes: &[u8]) {
         check_round_trip(record);
         check_renewal(record);
     }
-    for liveness in [Liveness::Alive, Liveness::Dead, Liveness::Unknown] {
-        rules::check_all(&evidence(old.clone(), liveness), &now());
-    }
+    old
 }
 
 /// The age of the file tells an acquisition in progress from damage, and nothing else.

@@ -41,6 +41,8 @@ pub struct Found {
 /// An input that fails.
 pub struct Crash {
     target: String,
+    /// Where an input is kept for good.
+    seeds: PathBuf,
     /// The smallest that is known to fail in this way.
     input: PathBuf,
     why: String,
@@ -55,10 +57,10 @@ impl Crash {
     /// What happened, and how to see it again.
     pub fn told(&self) -> String {
         let content = fs::read(&self.input).unwrap_or_default();
-        let (input, target) = (self.input.display(), &self.target);
+        let (input, target, seeds) = (self.input.display(), &self.target, self.seeds.display());
         format!(
             "{target} crashes: {}\n  input    {} bytes: {}\n  repeat   cargo xtask fuzz --target {target} --repeat {input}\n  \
-             keep     cp {input} tests/fuzz/corpus/{target}/",
+             keep     cp {input} {seeds}/",
             self.why,
             content.len(),
             content[..content.len().min(200)].escape_ascii(),
@@ -91,9 +93,9 @@ impl Places {
 }
 
 /// Fuzzes a target. It begins with the seeds and with everything that an earlier run found, crashes included.
-pub fn fuzz(build: &Build, target: &str, seconds: u32) -> anyhow::Result<Found> {
+pub fn fuzz(build: &Build, target: &str, seeds: &str, seconds: u32) -> anyhow::Result<Found> {
     let places = Places::of(target)?;
-    let seeds = paths::workspace().join("tests/fuzz/corpus").join(target);
+    let seeds = seeds_of(seeds);
     let program = build.program(target);
     let mut command = Command::new(&program);
     command.arg(&seeds).args(["-runs=0", HANGS, MEMORY]).arg(places.artifacts());
@@ -115,7 +117,7 @@ pub fn fuzz(build: &Build, target: &str, seconds: u32) -> anyhow::Result<Found> 
         coverage_seeds: by_seeds.coverage,
         coverage: last.coverage,
         corpus: last.corpus,
-        crash: if last.failed { Some(crash(&program, target, &places, last)?) } else { None },
+        crash: if last.failed { Some(crash(&program, target, seeds, &places, last)?) } else { None },
     })
 }
 
@@ -130,7 +132,7 @@ pub fn find_planted(build: &Build, seconds: u32) -> anyhow::Result<Option<f64>> 
 }
 
 /// Keeps what is needed to see the crash again, and makes it small.
-fn crash(program: &Path, target: &str, places: &Places, ran: &Ran) -> anyhow::Result<Crash> {
+fn crash(program: &Path, target: &str, seeds: PathBuf, places: &Places, ran: &Ran) -> anyhow::Result<Crash> {
     let Some(input) = ran.said("Test unit written to ").map(PathBuf::from) else {
         bail!("{target} failed, but left no input: see {}", places.log.display());
     };
@@ -141,7 +143,7 @@ fn crash(program: &Path, target: &str, places: &Places, ran: &Ran) -> anyhow::Re
     // It ends with an error, as its last attempt did not fail, or did. What counts is what it left.
     let _ = run(&mut command, &places.log.with_extension("minimise.log"));
     let input = if small.is_file() { small } else { input };
-    Ok(Crash { target: target.to_owned(), input, why: ran.why() })
+    Ok(Crash { target: target.to_owned(), seeds, input, why: ran.why() })
 }
 
 /// What a run of libFuzzer said and how it ended.
@@ -205,6 +207,10 @@ impl Ran {
         let panic = lines.next().and_then(|_| lines.next()).map(str::to_owned);
         panic.or_else(|| self.said("libFuzzer: ")).unwrap_or_else(|| "it was ended by a signal".to_owned())
     }
+}
+
+fn seeds_of(corpus: &str) -> PathBuf {
+    paths::workspace().join("tests/fuzz/corpus").join(corpus)
 }
 
 fn count(dir: &Path) -> anyhow::Result<u64> {

@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: libFuzzer on the record parser, and on names, durations and ids.
+//! `cargo xtask fuzz`: libFuzzer on records, on what is decided of them, and on names, durations and ids.
 //!
 //! | file | what it knows |
 //! | --- | --- |
@@ -42,7 +42,7 @@ pub struct Fuzz {
     #[arg(long, value_name = "S", default_value_t = SECONDS, value_parser = clap::value_parser!(u32).range(1..=604_800))]
     seconds: u32,
 
-    /// What to fuzz [default: both]
+    /// What to fuzz [default: all]
     #[arg(long, value_name = "TARGET")]
     target: Vec<Target>,
 
@@ -51,11 +51,13 @@ pub struct Fuzz {
     repeat: Option<PathBuf>,
 }
 
-/// A target that is fuzzed. Its name is that of its corpus, too.
+/// A target that is fuzzed.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Target {
-    /// Any bytes as a record, and what is decided of it
+    /// Any bytes as a record
     Record,
+    /// What is decided of any bytes as a record
+    Decided,
     /// Any text as a name, a duration and an id
     Text,
 }
@@ -64,6 +66,15 @@ impl Target {
     fn name(self) -> &'static str {
         match self {
             Self::Record => "record",
+            Self::Decided => "decided",
+            Self::Text => "text",
+        }
+    }
+
+    /// Whose seeds it begins with, in `tests/fuzz/corpus`.
+    fn seeds(self) -> &'static str {
+        match self {
+            Self::Record | Self::Decided => "record",
             Self::Text => "text",
         }
     }
@@ -110,7 +121,7 @@ impl Fuzz {
         let mut found = Vec::new();
         for target in &targets {
             console::note(&format!("fuzzing {} for {} s", target.name(), self.seconds));
-            found.push(libfuzzer::fuzz(&build, target.name(), self.seconds)?);
+            found.push(libfuzzer::fuzz(&build, target.name(), target.seeds(), self.seconds)?);
         }
         for crash in found.iter().filter_map(|found| found.crash.as_ref()) {
             console::line(&crash.told());
