@@ -103,7 +103,7 @@ impl Guard {
         let ttl = [Some(ms(1_000)), None, Some(ms(2_000))][choices.any(3)];
         Self {
             ttl,
-            patience: [Patience::Unlimited, Patience::Unlimited, Patience::AtMost(ms(900)), Patience::None]
+            patience: [Patience::Unlimited, Patience::Unlimited, Patience::AtMost(ms(700)), Patience::None]
                 [choices.any(4)],
             break_stale: choices.any(2) == 1,
             section: ms([0, 0, 700, 1_600][choices.any(4)]),
@@ -179,12 +179,13 @@ impl Act<'_> {
         if guard.beats {
             let started = session.keep_alive(move |news| {
                 if let News::Lost(_) = news {
-                    nudged.nudge();
+                    nudged.notices_loss();
                 }
             });
             if started.is_err() {
                 return;
             }
+            self.host.world().truth.listens(self.host.pid, session.lock_id());
         }
         let end = self.host.elapsed() + guard.section;
         let margin = session.beat().map_or(Duration::ZERO, |beat| beat.margin);
@@ -213,7 +214,12 @@ impl Act<'_> {
             self.violate("a heartbeat keeps the lease", what);
         }
         self.host.world().processes[self.host.pid].survivor = None;
+        self.host.world().truth.stops_listening(self.host.pid);
         let released = session.release();
+        if let Some(error) = released.as_ref().err().filter(|_| self.calm && ended_early.is_none()) {
+            let what = format!("loses its lock {:?} at its own end: {error}", self.name.as_str());
+            self.violate("a session lives until its record is gone", what);
+        }
         if released.is_ok() && guard.beats && ended_early == Some("loses") {
             self.violate("no answer claims success falsely", "releases what it had lost".to_owned());
         }

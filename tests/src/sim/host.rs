@@ -105,8 +105,11 @@ impl SimHost {
         }
     }
 
-    pub fn nudge(&self) {
-        self.world().wake(On::Nudge(self.pid));
+    /// The guard has heard that its lock is lost.
+    pub fn notices_loss(&self) {
+        let mut world = self.world();
+        world.truth.stops_listening(self.pid);
+        world.wake(On::Nudge(self.pid));
     }
 
     pub fn elapsed(&self) -> Duration {

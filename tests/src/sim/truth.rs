@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use lokt::protocol::{Kind, Record, Slot};
+use lokt::protocol::{Kind, LockId, Record, Slot};
 
 use super::disk::Place;
 use super::world::{Pid, World};
@@ -61,6 +61,10 @@ pub struct Truth {
     pub troubled: bool,
     /// The power was lost: the log may have holes.
     pub power_lost: bool,
+    /// Whose heart beats, for which admission.
+    listening: Vec<(Pid, String)>,
+    /// Whose record was taken from under a beating heart, and who has not noticed.
+    evicted: Vec<Pid>,
     line: Vec<Ticket>,
     last_token: BTreeMap<String, u64>,
     /// Every admission, in order.
@@ -87,6 +91,17 @@ impl Truth {
         self.waited_for.clear();
         // Freezes may or may not have lasted.
         self.freezes.clear();
+    }
+
+    /// The heart of `pid` begins to beat: it wants to hear if its record is taken.
+    pub fn listens(&mut self, pid: Pid, lock_id: &LockId) {
+        self.listening.push((pid, lock_id.as_str().to_owned()));
+    }
+
+    /// It has heard, or its section is over.
+    pub fn stops_listening(&mut self, pid: Pid) {
+        self.listening.retain(|(one, _)| *one != pid);
+        self.evicted.retain(|one| *one != pid);
     }
 }
 
@@ -159,6 +174,9 @@ impl World {
             return self
                 .violate(RENEWALS, format!("{who} renews {name:?}, but its record is another's or gone"));
         }
+        if let Some(old) = old {
+            self.evict(pid, &old.lock_id);
+        }
         if let Some(old) = old
             && !self.is_stale(name, old)
         {
@@ -197,7 +215,14 @@ impl World {
             );
         }
         self.truth.promised.remove(name);
+        self.evict(pid, &old.lock_id);
         self.tell(pid, || format!("removes the record of {} for {name:?}", old.owner));
+    }
+
+    /// `pid` takes the record of `lock_id` away.
+    fn evict(&mut self, pid: Pid, lock_id: &str) {
+        let holder = self.truth.listening.iter().find(|(_, id)| id == lock_id).map(|(holder, _)| *holder);
+        self.truth.evicted.extend(holder.filter(|holder| *holder != pid));
     }
 
     /// Whether anybody may count on a waiter.
@@ -281,6 +306,16 @@ impl World {
         }
         if self.truth.troubled || self.truth.power_lost {
             return;
+        }
+        let paused = (0..self.processes.len()).any(|pid| self.processes[pid].alive && self.is_paused(pid));
+        let cut_short = self.truth.cut_short.is_some_and(|since| self.now < since + LOOK);
+        let untold = |pid: &&Pid| self.processes[**pid].alive && !paused && !cut_short;
+        if let Some(pid) = self.truth.evicted.iter().find(untold) {
+            let who = self.processes[*pid].name.clone();
+            return self.violate(
+                "a lost lock is noticed at once",
+                format!("{who} is not told that it has lost its lock"),
+            );
         }
         let mut names: Vec<&String> = self.truth.line.iter().map(|ticket| &ticket.name).collect();
         names.sort_unstable();
