@@ -19,6 +19,8 @@ pub enum Case {
     Line,
     /// A lease that is not renewed lapses while two wait for it.
     Lapse,
+    /// A waiter's time is over when the lock is released, and another waits behind it.
+    Leaving,
     /// A manual lock and a waiter.
     Manual,
     /// A freeze comes while one waits.
@@ -27,8 +29,15 @@ pub enum Case {
 
 impl Case {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::TwoGuards, Self::RenewalAndBreak, Self::Line, Self::Lapse, Self::Manual, Self::Freeze];
+    pub const ALL: [Self; 7] = [
+        Self::TwoGuards,
+        Self::RenewalAndBreak,
+        Self::Line,
+        Self::Lapse,
+        Self::Leaving,
+        Self::Manual,
+        Self::Freeze,
+    ];
 
     /// What it is called.
     pub fn title(self) -> &'static str {
@@ -37,6 +46,7 @@ impl Case {
             Self::RenewalAndBreak => "a renewal while another breaks what is stale",
             Self::Line => "three in line, one of which may be killed",
             Self::Lapse => "a lease lapses while two wait",
+            Self::Leaving => "a waiter gives up when its turn comes",
             Self::Manual => "a manual lock and a waiter",
             Self::Freeze => "a freeze while one waits",
         }
@@ -48,6 +58,11 @@ impl Case {
             |script: &Script| Actor { script: script.clone(), name: name.clone(), after: Duration::ZERO };
         let strict = Script::Guard(guard(None, 0, true));
         let beating = Script::Guard(guard(Some(1_000), 600, true));
+        let holding = Script::Guard(guard(None, 300, true));
+        let leaving = Script::Guard(Guard {
+            patience: Patience::AtMost(Duration::from_millis(300)),
+            ..guard(None, 0, true)
+        });
         let lapsing = Script::Guard(guard(Some(1_000), 700, false));
         let manual =
             Script::Lock { ttl: None, patience: Patience::Unlimited, hold: Duration::ZERO, renews: false };
@@ -56,11 +71,16 @@ impl Case {
             Self::RenewalAndBreak => vec![beating, Script::Break { times: 2 }],
             Self::Line => vec![strict.clone(), strict.clone(), strict],
             Self::Lapse => vec![lapsing, strict.clone(), strict],
+            Self::Leaving => vec![holding, leaving, strict],
             Self::Manual => vec![manual, strict],
             Self::Freeze => vec![strict.clone(), strict, Script::Freeze { hold: Duration::ZERO }],
         };
         let kills = u8::from(matches!(self, Self::TwoGuards | Self::Line));
-        (scripts.iter().map(actor).collect(), Faults { kills, ..Faults::default() })
+        let mut actors: Vec<Actor> = scripts.iter().map(actor).collect();
+        if let (Self::Leaving, Some(last)) = (self, actors.last_mut()) {
+            last.after = Duration::from_millis(300);
+        }
+        (actors, Faults { kills, ..Faults::default() })
     }
 }
 

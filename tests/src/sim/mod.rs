@@ -164,7 +164,8 @@ impl Plan {
             Kind::Any { actors } => Self::any(actors, &names, world),
             Kind::Small(case) => {
                 let (actors, faults) = case.actors(&names[0]);
-                world.faults = faults;
+                world.faults = Faults { odds: 0.01, ..faults };
+                world.switch_odds = 0.3;
                 Self { names: names[..1].to_vec(), actors, calm: faults.are_harmless() }
             }
         }

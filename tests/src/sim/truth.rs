@@ -298,8 +298,8 @@ impl World {
         (0..self.processes.len()).all(|pid| !self.processes[pid].alive || waits(pid))
     }
 
-    /// Nobody can run and time is about to pass: whoever is ready and waits must have a reason to.
-    pub fn check_idle(&mut self) {
+    /// Nobody can run before `next`, and time is about to pass: whoever is ready and waits must have a reason to.
+    pub fn check_idle(&mut self, next: Duration) {
         let busy = self.stripes.iter().flatten().any(|holder| self.is_paused(*holder));
         if busy {
             self.truth.stuck = Some(self.now);
@@ -342,7 +342,7 @@ impl World {
             let paused =
                 (0..self.processes.len()).any(|pid| self.processes[pid].alive && self.is_paused(pid));
             let bound = if first == Some(ready.pid) && !paused { AT_ONCE } else { PASSED_OVER };
-            if self.now > from + bound {
+            if next > from + bound {
                 kept = Some(format!(
                     "{} waits for {name:?}, which is to be had, and nobody wakes it",
                     self.processes[ready.pid].name

@@ -333,7 +333,6 @@ impl World {
     }
 
     fn pass_time(&mut self) {
-        self.check_idle();
         let fibers = self.fibers.iter().filter(|fiber| fiber.state != State::Ended).map(|fiber| {
             let paused = fiber.hangs.or(self.processes[fiber.pid].stopped);
             match (paused, fiber.state) {
@@ -358,6 +357,7 @@ impl World {
             return self
                 .violate("a crash frees the lock, and waiters are woken", format!("never woken: {who}"));
         }
+        self.check_idle(next);
         self.now = self.now.max(next);
         self.resume_due();
     }

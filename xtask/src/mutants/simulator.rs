@@ -36,11 +36,14 @@ pub fn exists(sh: &Shell) -> anyhow::Result<bool> {
     Ok(targets.any(|target| target["name"] == "sim" && target["kind"][0] == "bin"))
 }
 
-/// Runs the copy's simulator for so many schedules, as it stands.
+/// Runs the copy's simulator, as it stands: so many schedules at random, then all of the small cases.
 pub fn search(sh: &Shell, copy: &Copy, schedules: u64) -> anyhow::Result<Answer> {
     let (schedules, seed) = (schedules.to_string(), SEED.to_string());
     let cmd = cmd!(sh, "cargo run -q -p lokt-tests --bin sim --");
-    let cmd = copy.built(cmd).args(["--schedules", &schedules, "--seed", &seed, "--json"]).quiet();
+    let cmd = copy
+        .built(cmd)
+        .args(["--schedules", &schedules, "--seed", &seed, "--deviations", "2", "--json"])
+        .quiet();
     ask(cmd.into())
 }
 
