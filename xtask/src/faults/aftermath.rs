@@ -14,6 +14,8 @@ pub struct Ends {
     pub victim: Option<i32>,
     /// Who came meanwhile: a rival, and perhaps a third one.
     pub company: Vec<Running>,
+    /// The victim had the mutex while it was delayed or stopped.
+    pub had_mutex: bool,
     pub others: Vec<(&'static str, Option<i32>)>,
     /// The record before the victim came.
     pub before: Option<serde_json::Value>,
@@ -48,7 +50,7 @@ pub fn check(case: &Case, scene: &Scene<'_>, mut ends: Ends, victim: &Running) -
     let mut taken = false;
     for running in &mut ends.company {
         let code = running.ended();
-        answer_of_company(case, code, running, &stays, &mut found);
+        answer_of_company(case, code, running, ends.had_mutex, &stays, &mut found);
         taken |= code == Some(0);
     }
     for (who, code) in &ends.others {
@@ -119,6 +121,7 @@ fn answer_of_company(
     case: &Case,
     code: Option<i32>,
     running: &Running,
+    had_mutex: bool,
     stays: &[Stay],
     found: &mut Findings,
 ) {
@@ -146,7 +149,7 @@ fn answer_of_company(
         }
         // What may keep it out: the mutex, while who has it is stopped; or a lock that nobody may break.
         Some(2) if who == "rival" && case.fault == Fault::Stop && may_be_broken(case.operation) => {
-            if !said.contains("stopped") {
+            if !had_mutex {
                 found.late(format!("the rival was kept out by one who is stopped: {}", said.trim()));
             }
         }

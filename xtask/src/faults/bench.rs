@@ -3,8 +3,9 @@
 use std::collections::VecDeque;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ use super::operation::words;
 use super::scene::{BYSTANDER, NAME, Programs, Scene};
 use crate::{console, paths};
 
-/// How late a thread of this process may be woken for the times of a case to mean something.
+/// How long a program that does nothing may take for the times of a case to mean something; usual are 2 ms.
 const TOLERANCE: Duration = Duration::from_millis(100);
 
 /// How often somebody who waits for the cases hears of them.
@@ -105,26 +106,31 @@ fn take<'a>(
     cases.get(index).zip(slots.get(index))
 }
 
-/// A thread that only sleeps, to see how late the machine wakes it.
+/// Keeps looking how long the machine takes to start and end a program that does nothing.
+///
+/// A thread that sleeps is no measure: the kernel wakes it soon enough even where a hundred programs want two cores, while
+/// each of those gets a fiftieth of one.
 pub struct Sentinel {
-    seen: std::sync::Arc<Mutex<VecDeque<(Instant, Duration)>>>,
+    seen: Arc<Mutex<VecDeque<(Instant, Duration)>>>,
 }
 
 impl Sentinel {
     /// What is noted: anything less is usual.
     const NOTED: Duration = Duration::from_millis(20);
-    const SLEEP: Duration = Duration::from_millis(5);
+    const PAUSE: Duration = Duration::from_millis(50);
     /// More than any case sees.
     const KEPT: usize = 100_000;
 
     fn start() -> Self {
-        let seen = std::sync::Arc::new(Mutex::new(VecDeque::new()));
-        let weak = std::sync::Arc::downgrade(&seen);
+        let seen = Arc::new(Mutex::new(VecDeque::new()));
+        let weak = Arc::downgrade(&seen);
         thread::spawn(move || {
             loop {
                 let began = Instant::now();
-                thread::sleep(Self::SLEEP);
-                let late = began.elapsed().saturating_sub(Self::SLEEP);
+                let _ = Command::new("true").stdin(Stdio::null()).status();
+                let took = began.elapsed();
+                thread::sleep(Self::PAUSE);
+                let late = took.max(began.elapsed().saturating_sub(Self::PAUSE));
                 let Some(seen) = weak.upgrade() else { return };
                 if late >= Self::NOTED {
                     let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -138,7 +144,7 @@ impl Sentinel {
         Self { seen }
     }
 
-    /// How late it was woken at worst since then.
+    /// How long that took at worst since then.
     pub fn latest(&self, since: Instant) -> Duration {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.iter().rev().take_while(|(at, _)| *at >= since).map(|(_, late)| *late).max().unwrap_or_default()

@@ -142,7 +142,10 @@ impl Case {
         let words = wrong.iter().map(|wrong| wrong.what.clone()).collect();
         let late = bench.sentinel.latest(began);
         match wrong.iter().all(|wrong| wrong.by_time) && late > bench.tolerance {
-            true => Outcome::Inconclusive(format!("the machine was {} ms late", late.as_millis())),
+            true => Outcome::Inconclusive(format!(
+                "the machine took {} ms to run a program that does nothing",
+                late.as_millis()
+            )),
             false => Outcome::Violated(words),
         }
     }
@@ -157,7 +160,7 @@ impl Case {
         let mut others = operation.set(&scene, &pace)?;
         let before = scene.record(super::scene::NAME);
         let mut victim = start_victim(*operation, &scene, &pace, Some((injection, point)))?;
-        let mut company =
+        let (mut company, had_mutex) =
             accompany(*operation, &scene, &pace, &mut victim, &others, Some((injection, point)))?;
         let struck = injection.has_struck(&trace::read(&scene.trace()), point);
         let victim_code = victim.end_within(LIMIT);
@@ -168,7 +171,7 @@ impl Case {
         if !struck && victim_code.is_some() {
             return Ok(None);
         }
-        let ends = Ends { victim: victim_code, company, others: others_codes, before };
+        let ends = Ends { victim: victim_code, company, had_mutex, others: others_codes, before };
         aftermath::check(self, &scene, ends, &victim).map(Some)
     }
 }
@@ -217,7 +220,7 @@ fn start_victim(
 }
 
 /// Sees the victim through its operation: brings about what it waits for, and when it is held up lets a rival come,
-/// and a third one while the rival is inside and the victim goes on.
+/// and a third one while the rival is inside and the victim goes on. Tells whether it was held up with the mutex.
 fn accompany(
     operation: Operation,
     scene: &Scene<'_>,
@@ -225,7 +228,7 @@ fn accompany(
     victim: &mut Running,
     others: &[Running],
     fault: Option<(Injection, &Point)>,
-) -> anyhow::Result<Vec<Running>> {
+) -> anyhow::Result<(Vec<Running>, bool)> {
     let holds_up = fault.filter(|(injection, _)| matches!(injection, Injection::Delay(_) | Injection::Stop));
     let mut triggered = !operation.waits();
     let mut held_up = false;
@@ -243,7 +246,8 @@ fn accompany(
     if !triggered {
         operation.trigger(scene, others)?;
     }
-    let Some((injection, _)) = holds_up.filter(|_| held_up) else { return Ok(Vec::new()) };
+    let Some((injection, _)) = holds_up.filter(|_| held_up) else { return Ok((Vec::new(), false)) };
+    let had_mutex = scene.is_in_transition(victim);
     let mut rival = scene.start("rival", &operation.rival(scene, pace))?;
     let command = match injection {
         Injection::Delay(ms) => {
@@ -256,12 +260,10 @@ fn accompany(
     if scene.section_of("rival").is_some() {
         company.push(scene.start("third", &operation::third(scene))?);
     }
-    if let Some(command) = command {
-        // If the lock is lost the victim ends its command itself, and must do so before that runs again.
-        victim.end_within(5 * WORKS);
-        let _ = kill_process(command, Signal::CONT);
+    if command.is_some() {
+        continue_command(scene, victim);
     }
-    Ok(company)
+    Ok((company, had_mutex))
 }
 
 /// The victim is stopped. Its command is too, and the victim goes on once the rival is inside, or has given up.
@@ -280,16 +282,23 @@ fn continue_in_time(scene: &Scene<'_>, victim: &mut Running, rival: &mut Running
     command
 }
 
+/// A guard that was stopped goes on, and now its command may, if the lock is still the guard's. If it is lost, the guard
+/// ends its command, and must do so before that runs again: it is not for us to continue it.
+fn continue_command(scene: &Scene<'_>, guard: &mut Running) {
+    guard.end_within(WORKS);
+    wait_until(LIMIT, || guard.ended().is_some() || scene.is_held_by(guard));
+    if let Some(command) = scene.section_of(guard.who) {
+        let _ = kill_process(command, Signal::CONT);
+    }
+}
+
 /// Lets the others come to their end.
 fn finish(scene: &Scene<'_>, others: &mut [Running]) -> anyhow::Result<Vec<(&'static str, Option<i32>)>> {
     scene.allow(GO)?;
     let mut codes = Vec::new();
     for other in others {
         other.signal(Signal::CONT);
-        other.end_within(Duration::from_millis(500));
-        if let Some(command) = scene.section_of(other.who) {
-            let _ = kill_process(command, Signal::CONT);
-        }
+        continue_command(scene, other);
         codes.push((other.who, other.end_within(LIMIT)));
     }
     Ok(codes)

@@ -231,9 +231,18 @@ impl Operation {
     }
 }
 
-/// Stops a guard and its command, as a frozen container or a suspended job is.
-pub fn stop(scene: &Scene<'_>, guard: &Running) {
-    guard.signal(Signal::STOP);
+/// Stops a guard and its command, as a frozen container or a suspended job is; but not inside a transition, where it
+/// would keep the mutex from everybody. That is tried where the victim is what is stopped.
+fn stop(scene: &Scene<'_>, guard: &Running) {
+    wait_until(LONG, || {
+        guard.signal(Signal::STOP);
+        wait_until(LONG, || guard.is_stopped());
+        let between = !scene.is_in_transition(guard);
+        if !between {
+            guard.signal(Signal::CONT);
+        }
+        between
+    });
     if let Some(section) = scene.section_of(guard.who) {
         let _ = rustix::process::kill_process(section, Signal::STOP);
     }

@@ -97,6 +97,21 @@ impl<'a> Scene<'a> {
         serde_json::from_slice(&text).ok()
     }
 
+    /// Whether the record is that of this guard.
+    pub fn is_held_by(&self, guard: &Running) -> bool {
+        let pid = i64::from(guard.pid().as_raw_nonzero().get());
+        self.record(NAME).is_some_and(|record| record["pid"].as_i64() == Some(pid))
+    }
+
+    /// Whether a program is in the middle of a transition: it has the file of a mutex open.
+    pub fn is_in_transition(&self, running: &Running) -> bool {
+        let descriptors =
+            fs::read_dir(format!("/proc/{}/fd", running.child.id())).into_iter().flatten().flatten();
+        let mutexes = self.root().join("stripes");
+        let mut files = descriptors.filter_map(|descriptor| fs::read_link(descriptor.path()).ok());
+        files.any(|file| file.parent() == Some(&mutexes))
+    }
+
     /// How many stand in line.
     pub fn waiters(&self) -> usize {
         fs::read_dir(self.root().join("lines").join(NAME)).map_or(0, Iterator::count)
@@ -222,6 +237,10 @@ impl Running {
         }
     }
 
+    pub fn is_stopped(&self) -> bool {
+        state_of(self.pid()).is_some_and(|state| matches!(state, 'T' | 't'))
+    }
+
     /// Its exit code, if it has ended; 128 and the signal's number if a signal ended it.
     pub fn ended(&mut self) -> Option<i32> {
         if self.code.is_none() {
@@ -284,9 +303,13 @@ pub fn wait_until(limit: Duration, mut met: impl FnMut() -> bool) -> bool {
 
 /// Whether a process is there; a zombie is not.
 pub fn runs(pid: Pid) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
-    let zombie = stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['Z', 'X']));
-    test_kill_process(pid).is_ok() && !zombie
+    test_kill_process(pid).is_ok() && !state_of(pid).is_some_and(|state| matches!(state, 'Z' | 'X'))
+}
+
+/// The letter that /proc has for what a process is doing.
+fn state_of(pid: Pid) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
 }
 
 /// Copies a root that nobody is at work in.
