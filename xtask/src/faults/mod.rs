@@ -206,8 +206,8 @@ impl Faults {
 fn stride(fault: Fault) -> (usize, usize) {
     match fault {
         Fault::Kill => (1, 0),
-        Fault::Delay => (4, 1),
-        Fault::Stop => (8, 3),
+        Fault::Delay => (6, 1),
+        Fault::Stop => (10, 3),
         Fault::Error(errno) => (5, errno as usize),
     }
 }
