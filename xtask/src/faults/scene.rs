@@ -207,9 +207,11 @@ impl<'a> Scene<'a> {
         strace.args(["-qq", "-o"]).arg(self.trace()).args(injected(fault)).args(["-p", &tid.to_string()]);
         let quiet = strace.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         running.tracer = Some(quiet.spawn().context("failed to run strace")?);
-        let status = tasks.join(tid.to_string()).join("status");
+        let (status, trace) = (tasks.join(tid.to_string()).join("status"), self.trace());
         running.until("strace has attached to it", || {
-            fs::read_to_string(&status).is_ok_and(|text| !text.contains("TracerPid:\t0\n"))
+            let traced = fs::read_to_string(&status).is_ok_and(|text| !text.contains("TracerPid:\t0\n"));
+            // A fault in the very call that it was attached in may have ended it already.
+            traced || fs::metadata(&trace).is_ok_and(|trace| trace.len() > 0)
         })
     }
 }
@@ -263,6 +265,8 @@ impl Running {
             is_met = met();
             is_met || self.ended().is_some()
         });
+        // It may have brought it about in its last moment; and strace writes that down a moment later.
+        let is_met = is_met || wait_until(Duration::from_millis(200), met);
         anyhow::ensure!(
             is_met,
             "{}: not so: {what} (exit {:?}; {})",
