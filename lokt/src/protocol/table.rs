@@ -395,23 +395,38 @@ fn a_lease_without_a_length_is_none_and_the_longest_has_no_end() {
     assert_eq!((longest.ttl_sec, longest.deadline_ns), (Some(u64::MAX), Some(u64::MAX)));
 }
 
+/// What the Go tool wrote before it wrote when a lease ends.
+fn old_go_record(ttl_sec: u64) -> Evidence {
+    let text = format!(
+        r#"{{"version":1,"name":"x","owner":"bob","host":"here","pid":7,"ttl_sec":{ttl_sec},"acquired_ts":"2027-01-15T08:00:00Z"}}"#
+    );
+    evidence(Record::read(text.as_bytes(), TTL), Liveness::Alive)
+}
+
 #[test]
 fn a_ttl_of_zero_seconds_is_none_to_the_go_tool() {
-    let text = r#"{"version":1,"name":"x","owner":"bob","host":"here","pid":7,"ttl_sec":0,"acquired_ts":"2026-01-15T08:00:00Z"}"#;
-    let known = evidence(Record::read(text.as_bytes(), TTL), Liveness::Alive);
-    row(&known, &at(1_000_000), Denied, Denied, Refused);
+    row(&old_go_record(0), &at(1_000_000), Denied, Denied, Refused);
+    row(&old_go_record(60), &at(59), Denied, Denied, Refused);
+    row(&old_go_record(60), &at(61), Denied, TakesOver, Removes);
 }
 
 #[test]
 fn tokens_rise_above_what_the_record_and_the_counter_know() {
-    let mut record = admitted(Kind::Guard, None);
-    record.token = Some(500);
-    let known = evidence(slot(record), Liveness::Dead);
-    let acquire = Request::Acquire(claim(Kind::Guard, None), Manner::Plain);
-    match decide("x", &acquire, &known, &at(1)) {
-        Decision::Admit { record, .. } => assert_eq!(record.token, Some(501)),
-        other => panic!("{other:?}"),
-    }
+    let token_after = |token: u64| {
+        let mut record = admitted(Kind::Guard, None);
+        record.token = Some(token);
+        let known = evidence(slot(record), Liveness::Dead);
+        let acquire = Request::Acquire(claim(Kind::Guard, None), Manner::Plain);
+        match decide("x", &acquire, &known, &at(1)) {
+            Decision::Admit { record, .. } => (record.token, known.next_token),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(token_after(500).0, Some(501));
+    let most = 1 << 52;
+    assert_eq!(token_after(most - 1).0, Some(most));
+    let (token, counted) = token_after(most);
+    assert_eq!(token, Some(counted), "no counter has come to what that record claims");
 }
 
 #[test]
