@@ -110,19 +110,20 @@ impl Table {
     }
 
     fn html(&self) -> String {
-        let cells = |tag: &str, cells: &[String]| -> String {
-            let class = |cell: &str| if is_number(cell) { "" } else { " class=\"words\"" };
-            cells
-                .iter()
-                .map(|cell| format!("<{tag}{}>{}</{}>", class(cell), escape(cell), &tag[..2]))
-                .collect()
+        let class = |n: usize, cell: &str| if n > 0 && is_number(cell) { "" } else { " class=\"words\"" };
+        let head = |(n, column): (usize, &String)| {
+            // As what stands below it.
+            let below = self.rows.first().and_then(|row| row.get(n)).unwrap_or(column);
+            format!("<th scope=\"col\"{}>{}</th>", class(n, below), escape(column))
         };
-        let rows: String = self.rows.iter().map(|row| format!("<tr>{}</tr>\n", cells("td", row))).collect();
+        let heads: String = self.columns.iter().enumerate().map(head).collect();
+        let cell = |(n, cell): (usize, &String)| format!("<td{}>{}</td>", class(n, cell), escape(cell));
+        let cells = |row: &Vec<String>| row.iter().enumerate().map(cell).collect::<String>();
+        let rows: String = self.rows.iter().map(|row| format!("<tr>{}</tr>\n", cells(row))).collect();
         let title = escape(&self.title);
         format!(
             "<h3>{title}</h3>\n<div class=\"scroll card\" tabindex=\"0\" role=\"region\" aria-label=\"{title}\">\n\
-             <table class=\"results\">\n<thead><tr>{}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table></div>\n",
-            cells("th scope=\"col\"", &self.columns)
+             <table class=\"results\">\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table></div>\n"
         )
     }
 }

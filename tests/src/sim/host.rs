@@ -175,8 +175,9 @@ impl SimHost {
             Place::Locks => {
                 let name = file.trim_end_matches(".json");
                 let old = world.record(name);
-                if let Slot::Record(new) = Record::read(content, Duration::MAX) {
-                    world.check_publish(self.pid, name, old.as_deref(), &new);
+                match Record::read(content, Duration::MAX) {
+                    Slot::Record(new) => world.check_publish(self.pid, name, old.as_deref(), &new),
+                    other => world.violate("records are whole", format!("{name:?} gets {other:?}")),
                 }
             }
             Place::Line(name) => {

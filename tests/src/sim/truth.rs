@@ -1,7 +1,7 @@
 //! What really holds, whoever believes what: the promises of the lock, checked at every step.
 //!
-//! Nothing here asks the code under test. Records are seen as they are placed and removed, sessions as the kernel
-//! has them, leases by their deadlines.
+//! Nothing here asks the code under test, but to read the fields of a record. Records are seen as they are placed and
+//! removed, sessions as the kernel has them, leases by their deadlines.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

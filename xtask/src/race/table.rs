@@ -53,18 +53,15 @@ pub fn of(report: &Report) -> String {
     aligned(&rows)
 }
 
-/// The same for a larger report, with a row per TTL.
+/// The same for a larger report.
 pub fn by_ttl(report: &Report) -> Table {
-    let mut table = Table::new("By TTL", &["TTL"]);
-    table.columns.extend(MEASURES.iter().map(|measure| format!("{}: {}", measure.group, measure.name)));
-    table.rows = report
-        .ttls
-        .iter()
-        .map(|summary| {
-            let values = MEASURES.iter().map(|measure| (measure.of)(summary));
-            std::iter::once(summary.ttl.label.clone()).chain(values).collect()
-        })
-        .collect();
+    let mut table = Table::new("By TTL", &["measure"]);
+    table.columns.extend(report.ttls.iter().map(|summary| format!("TTL {}", summary.ttl.label)));
+    let row = |measure: &Measure| {
+        let name = format!("{}, {}", measure.group, measure.name);
+        std::iter::once(name).chain(report.ttls.iter().map(measure.of)).collect()
+    };
+    table.rows = MEASURES.iter().map(row).collect();
     table
 }
 
