@@ -30,43 +30,57 @@ impl Faults {
     }
 }
 
+/// What can befall a process.
+#[derive(Clone, Copy)]
+enum Blow {
+    Kill,
+    Stop,
+    Hang,
+    WallStep,
+    PowerLoss,
+}
+
 impl World {
     /// What befalls the running process, or all of them.
     pub fn befall(&mut self) {
         let Faults { kills, pauses, wall_steps, power, odds, .. } = self.faults;
-        let left = [kills, pauses, pauses, wall_steps, power];
-        let possible: usize = left.iter().filter(|left| **left > 0).count();
-        let chosen = self.choices.pick(1 + possible, odds);
-        if chosen == 0 {
+        let blows = [
+            (kills, Blow::Kill),
+            (pauses, Blow::Stop),
+            (pauses, Blow::Hang),
+            (wall_steps, Blow::WallStep),
+            (power, Blow::PowerLoss),
+        ];
+        let possible = || blows.iter().filter(|(left, _)| *left > 0).map(|(_, blow)| *blow);
+        let chosen = self.choices.pick(1 + possible().count(), odds);
+        let Some(blow) = chosen.checked_sub(1).and_then(|n| possible().nth(n)) else {
             return;
-        }
-        let kind =
-            left.iter().enumerate().filter(|(_, left)| **left > 0).nth(chosen - 1).map(|(kind, _)| kind);
+        };
         let pid = self.fibers[self.current].pid;
-        match kind {
-            Some(0) => {
+        match blow {
+            Blow::Kill => {
                 self.faults.kills -= 1;
                 self.tell(pid, || "is killed".to_owned());
                 self.processes[pid].was_killed = true;
                 self.kill(pid);
             }
-            Some(1) => {
+            Blow::Stop => {
                 let until = self.pause_end();
                 self.tell(pid, || "is stopped".to_owned());
                 self.processes[pid].stopped = Some(until);
             }
-            Some(2) => {
+            Blow::Hang => {
                 let until = self.pause_end();
                 self.tell(pid, || "hangs: one of its threads".to_owned());
                 self.fibers[self.current].hangs = Some(until);
             }
-            Some(3) => {
+            Blow::WallStep => {
                 self.faults.wall_steps -= 1;
                 let hours = [5, -5, 240, -240][self.choices.any(4)];
                 self.tell(pid, || format!("sees the wall clock set by {hours} hours"));
                 self.wall_set += hours * 3600;
             }
-            _ => self.lose_power(),
+            Blow::PowerLoss => self.lose_power(pid),
         }
     }
 
@@ -78,9 +92,9 @@ impl World {
         self.now + Duration::from_millis(length)
     }
 
-    fn lose_power(&mut self) {
+    fn lose_power(&mut self, pid: Pid) {
         self.faults.power -= 1;
-        self.tell(0, || "and all others: the power goes off".to_owned());
+        self.tell(pid, || "and all others: the power goes off".to_owned());
         for pid in 0..self.processes.len() {
             self.processes[pid].survivor = None;
             self.kill(pid);
