@@ -120,7 +120,7 @@ impl Sim {
         );
         small.rows =
             findings.cases.iter().map(|case| vec![case.case.clone(), thousands(case.schedules)]).collect();
-        let mut tables = vec![small];
+        let mut tables = if small.rows.is_empty() { Vec::new() } else { vec![small] };
         let verdict = match &findings.violation {
             None => format!(
                 "no promise broken in {} schedules at random and {} tried one by one",

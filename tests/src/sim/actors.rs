@@ -1,5 +1,6 @@
 //! What the actors of a run do, each in a process of its own, with nothing but the library's own doors.
 
+use std::fmt;
 use std::time::Duration;
 
 use lokt::protocol::{Authority, ClockId, Kind, Name, Record};
@@ -95,6 +96,54 @@ impl Actor {
             Script::Sweep => drop(act.locks.sweep(Duration::from_secs(1))),
             Script::Freeze { hold } => act.freeze(*hold),
         }
+    }
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.script {
+            Script::Guard(guard) => write!(f, "guard {:?} {guard}", self.name.as_str()),
+            Script::Break { times } => {
+                write!(f, "break {:?} if it is stale, {times} times", self.name.as_str())
+            }
+            Script::Lock { ttl, patience, hold, renews } => {
+                let (ttl, patience) = (of_ttl(*ttl), waiting(*patience));
+                let renews = if *renews { ", renewing it" } else { "" };
+                write!(f, "lock {:?} {ttl}, {patience}, for {hold:?}{renews}", self.name.as_str())
+            }
+            Script::Force => write!(f, "remove {:?} by force", self.name.as_str()),
+            Script::Sweep => f.write_str("sweep"),
+            Script::Freeze { hold } => write!(f, "freeze {:?} for {hold:?}", self.name.as_str()),
+        }?;
+        if self.after.is_zero() { Ok(()) } else { write!(f, ", after {:?}", self.after) }
+    }
+}
+
+impl fmt::Display for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {}, for {:?}", of_ttl(self.ttl), waiting(self.patience), self.section)?;
+        if self.break_stale {
+            f.write_str(", breaking what is stale")?;
+        }
+        if !self.beats {
+            f.write_str(", without a heartbeat")?;
+        }
+        if let Some(survivor) = self.survivor {
+            write!(f, ", with a command that may outlive it by {survivor:?}")?;
+        }
+        if self.times > 1 { write!(f, ", {} times", self.times) } else { Ok(()) }
+    }
+}
+
+fn of_ttl(ttl: Option<Duration>) -> String {
+    ttl.map_or("without a TTL".to_owned(), |ttl| format!("with a TTL of {ttl:?}"))
+}
+
+fn waiting(patience: Patience) -> String {
+    match patience {
+        Patience::None => "not waiting".to_owned(),
+        Patience::AtMost(time) => format!("waiting {time:?} at most"),
+        Patience::Unlimited => "waiting".to_owned(),
     }
 }
 

@@ -95,7 +95,7 @@ impl Simulator {
         for (n, actor) in actors.iter().enumerate() {
             let letter = char::from(b'a' + n as u8);
             let pid = locked(world).start(&letter.to_string());
-            locked(world).tell(pid, || format!("is to {actor:?}"));
+            locked(world).tell(pid, || format!("is to {actor}"));
             let (host, actor) = (SimHost::new(world, pid), actor.clone());
             locked(world).spawn(pid, Box::new(move || actor.run(&host, calm)));
         }

@@ -153,7 +153,12 @@ impl World {
     /// A promise was broken: nothing more happens in this run.
     pub fn violate(&mut self, promise: &'static str, what: String) {
         self.over = true;
-        self.truth.violation.get_or_insert(Violation { promise, what });
+        if self.truth.violation.is_none() {
+            let at = self.now.saturating_sub(self.began);
+            let line = format!("{:>9.3} s  BROKEN: {promise}: {what}", at.as_secs_f64());
+            self.story.iter_mut().for_each(|story| story.push(line.clone()));
+            self.truth.violation = Some(Violation { promise, what });
+        }
     }
 
     pub fn clocks(&self) -> Now {
