@@ -385,7 +385,7 @@ impl Host for SimHost {
         if world.fails(self.pid) {
             return SessionState::Locked;
         }
-        match session(&world, file).filter(|ino| identity.is_none_or(|identity| identity == *ino as u64)) {
+        match world.session_in(file).filter(|ino| identity.is_none_or(|identity| identity == *ino as u64)) {
             Some(ino) if world.sessions[ino].locked => SessionState::Locked,
             Some(_) => SessionState::Unlocked,
             None => SessionState::Missing,
@@ -394,7 +394,7 @@ impl Host for SimHost {
 
     fn ring_session(&self, file: &str) {
         if let Ok(mut world) = self.step()
-            && let Some(ino) = session(&world, file)
+            && let Some(ino) = world.session_in(file)
         {
             world.ring(ino);
         }
@@ -402,7 +402,7 @@ impl Host for SimHost {
 
     fn watch_session(&self, file: &str, bell: &Arc<dyn SessionFile>) -> bool {
         let Ok(mut world) = self.step() else { return false };
-        let Some(ino) = session(&world, file) else { return false };
+        let Some(ino) = world.session_in(file) else { return false };
         world.watch(ino, bell.identity() as usize, self.pid);
         true
     }
@@ -442,11 +442,4 @@ impl Host for SimHost {
         bytes[..8].copy_from_slice(&world.randoms.to_be_bytes());
         bytes
     }
-}
-
-/// The number of the session whose file stands there.
-fn session(world: &World, file: &str) -> Option<usize> {
-    let content = world.disk.read(&Place::Sessions, file)?;
-    let ino: usize = std::str::from_utf8(content).ok()?.parse().ok()?;
-    (ino < world.sessions.len()).then_some(ino)
 }

@@ -137,9 +137,14 @@ impl World {
         clock.trim_start_matches("boot-").split('/').next().and_then(|n| n.parse().ok()).unwrap_or(0)
     }
 
-    /// The session's file, by its number.
+    /// The number of a name's session.
     pub fn session_of(&self, name: &str, lock_id: &str) -> Option<usize> {
-        let content = self.disk.read(&Place::Sessions, &format!("{name}.{lock_id}"))?;
+        self.session_in(&format!("{name}.{lock_id}"))
+    }
+
+    /// The number of the session whose file stands there.
+    pub fn session_in(&self, file: &str) -> Option<usize> {
+        let content = self.disk.read(&Place::Sessions, file)?;
         let ino: usize = std::str::from_utf8(content).ok()?.parse().ok()?;
         (ino < self.sessions.len()).then_some(ino)
     }
