@@ -210,6 +210,28 @@ pub(crate) fn elapsed(duration: Duration) -> String {
     format_duration(Duration::from_secs(duration.as_secs()))
 }
 
+/// A length of time for a glance: its two largest units, `12s`, `4m10s`, `1h5m`, `3d4h`.
+#[allow(dead_code, reason = "the commands that follow say it")]
+pub(crate) fn short(duration: Duration) -> String {
+    const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3_600, "h"), (60, "m"), (1, "s")];
+    let seconds = duration.as_secs();
+    let largest = UNITS.iter().position(|(size, _)| seconds >= *size).unwrap_or(UNITS.len() - 1);
+    let (size, unit) = UNITS[largest];
+    let mut text = format!("{}{unit}", seconds / size);
+    if let Some((next, unit)) = UNITS.get(largest + 1)
+        && seconds % size >= *next
+    {
+        let _ = write!(text, "{}{unit}", seconds % size / next);
+    }
+    text
+}
+
+/// How long ago something was: `12s ago`.
+#[allow(dead_code, reason = "the commands that follow say it")]
+pub(crate) fn ago(duration: Duration) -> String {
+    format!("{} ago", short(duration))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -235,6 +257,24 @@ mod tests {
         assert_eq!(by("agent-12ef"), "ada@h");
         assert_eq!(by(""), "ada@h");
         assert_eq!(person(&Record::default()), "unknown@unknown");
+    }
+
+    #[test]
+    fn a_glance_takes_two_units() {
+        for (seconds, text) in [
+            (0, "0s"),
+            (12, "12s"),
+            (60, "1m"),
+            (250, "4m10s"),
+            (3_600, "1h"),
+            (3_659, "1h"),
+            (3_900, "1h5m"),
+            (86_400 + 59, "1d"),
+            (86_400 * 3 + 3_600 * 4, "3d4h"),
+        ] {
+            assert_eq!(short(Duration::from_secs(seconds)), text, "{seconds}");
+        }
+        assert_eq!(ago(Duration::from_millis(12_900)), "12s ago");
     }
 
     #[test]

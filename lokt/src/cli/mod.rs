@@ -9,7 +9,9 @@ mod guard;
 mod lock;
 mod output;
 mod renew;
+mod screen;
 mod status;
+mod table;
 mod unlock;
 mod usage;
 mod values;
@@ -60,6 +62,11 @@ enum Command {
     Status(status::Args),
     Why(why::Args),
     Exists(exists::Args),
+}
+
+/// The arguments of the program, for whoever describes them: man pages, completions.
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Runs the program with this process's arguments.

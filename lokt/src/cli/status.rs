@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use unicode_width::UnicodeWidthStr;
 
 use super::output::{Output, Report, is_expired, left_sec, pid_status, whole_seconds};
+use super::screen::padded;
 use super::values::name;
 use crate::locks::Status;
 use crate::protocol::{Authority, Freeze, Kind, Name, Now, Record, Refusal, Slot, Standing, format_duration};
@@ -180,11 +181,6 @@ fn table(lines: &[Line]) -> String {
         let _ = writeln!(text, "{}", row.trim_end());
     }
     text
-}
-
-/// `text` and as many spaces as make it `width` columns of a terminal wide.
-fn padded(text: &str, width: usize) -> String {
-    format!("{text}{}", " ".repeat(width.saturating_sub(text.width())))
 }
 
 /// A name's lines in the list: its lock, its freeze.

@@ -4,10 +4,10 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use rustix::process::Signal;
-use rustix::termios::{isatty, tcgetpgrp, tcgetwinsize};
-use unicode_width::UnicodeWidthChar;
+use rustix::termios::{isatty, tcgetpgrp};
 
 use super::output::{rewrite, say_soon};
+use super::screen::{columns, cut};
 use crate::host::signals::{Came, Signals, asks_to_end, job_of};
 use crate::protocol::{Name, Refusal};
 use crate::wait::{Nod, Onlooker, Progress};
@@ -74,7 +74,9 @@ impl Onlooker for Watcher<'_> {
         if self.may_draw() {
             let waited = words::elapsed(progress.waited);
             let line = format!("lokt: waiting {waited}, place {place} in line: {why}");
-            rewrite(&cut(&words::printable(&line), columns()));
+            // One that reached the last column would wrap, and could not be rewritten.
+            let room = columns(rustix::stdio::stderr()).saturating_sub(1);
+            rewrite(&cut(&words::printable(&line), room));
             self.shown = true;
         } else if !self.said {
             say_soon(&format!("waiting, place {place} in line: {why}"));
@@ -105,48 +107,5 @@ impl Onlooker for Watcher<'_> {
     fn step_aside(&mut self) {
         self.clear();
         self.signals.stop();
-    }
-}
-
-fn columns() -> usize {
-    let size = tcgetwinsize(rustix::stdio::stderr());
-    let columns = size.map_or(0, |size| usize::from(size.ws_col));
-    // A terminal that does not know has 0.
-    if columns == 0 { 80 } else { columns }
-}
-
-/// `line` cut to less than `columns`: a longer one would wrap, and could not be rewritten.
-fn cut(line: &str, columns: usize) -> String {
-    let width = |c: char| c.width().unwrap_or(0);
-    let room = columns.saturating_sub(1);
-    if line.chars().map(width).sum::<usize>() <= room {
-        return line.to_owned();
-    }
-    let mut used = 1;
-    let fits = |c: &char| {
-        used += width(*c);
-        used <= room
-    };
-    let kept: String = line.chars().take_while(fits).collect();
-    kept + "…"
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_is_cut_to_what_is_left_of_the_cursors_last_column() {
-        assert_eq!(cut("waiting", 8), "waiting");
-        assert_eq!(cut("waiting", 7), "waiti…");
-        assert_eq!(cut("waiting", 2), "…");
-    }
-
-    #[test]
-    fn a_wide_character_takes_two_columns_and_is_not_halved() {
-        assert_eq!(cut("東京東京", 9), "東京東京");
-        assert_eq!(cut("東京東京", 8), "東京東…");
-        assert_eq!(cut("東京東京", 7), "東京…");
-        assert_eq!(cut("e\u{301}e\u{301}e\u{301}", 4), "e\u{301}e\u{301}e\u{301}");
     }
 }
