@@ -11,6 +11,7 @@
 
 mod cli {
     mod exists;
+    mod freeze;
     mod guard;
     mod lock;
     mod renew;

@@ -31,6 +31,12 @@ pub(crate) const STALE_BREAK: &str = "stale-break";
 pub(crate) const CORRUPT_BREAK: &str = "corrupt-break";
 /// A dead record was cleared away.
 pub(crate) const AUTO_PRUNE: &str = "auto-prune";
+/// A name was frozen.
+pub(crate) const FREEZE: &str = "freeze";
+/// A freeze was lifted by its owner.
+pub(crate) const UNFREEZE: &str = "unfreeze";
+/// `unfreeze --force` lifted a freeze.
+pub(crate) const FORCE_UNFREEZE: &str = "force-unfreeze";
 /// A claim joined the line.
 pub(crate) const WAIT: &str = "wait";
 /// A guard found its lock lost.
@@ -121,14 +127,16 @@ impl Event {
     /// Says what was removed on demand.
     pub(crate) fn removed(self, displaced: &Displaced) -> Self {
         match (&displaced.authority, &displaced.record) {
-            (None, _) => {
-                let mut event = self.pruned(displaced);
-                event.put("sweep_reason", json!(sweep_reason(&displaced.standing)));
-                event
-            }
+            (None, _) => self.pruned(displaced).swept_as(sweep_reason(&displaced.standing)),
             (Some(_), Some(record)) => self.record(record),
             (Some(_), None) => self,
         }
+    }
+
+    /// Says why a sweep removed it.
+    pub(crate) fn swept_as(mut self, reason: &str) -> Self {
+        self.put("sweep_reason", json!(reason));
+        self
     }
 
     pub(crate) fn because(mut self, reason: &str) -> Self {

@@ -62,7 +62,15 @@ impl Error {
 
     /// Somebody else holds it, it is frozen, or others wait for it.
     pub fn is_held(&self) -> bool {
-        matches!(self.refusal(), Some(Refusal::Held { .. } | Refusal::Queued { .. } | Refusal::Frozen(_)))
+        matches!(
+            self.refusal(),
+            Some(
+                Refusal::Held { .. }
+                    | Refusal::Queued { .. }
+                    | Refusal::Frozen(_)
+                    | Refusal::FrozenAlready(_)
+            )
+        )
     }
 
     /// The wait, or the wait for the lock directory's own mutex, took too long.
@@ -75,14 +83,14 @@ impl Error {
         matches!(*self.0, Kind::Busy { .. })
     }
 
-    /// There is no such lock.
+    /// There is no such lock, or freeze.
     pub fn is_not_found(&self) -> bool {
-        matches!(self.refusal(), Some(Refusal::NotFound))
+        matches!(self.refusal(), Some(Refusal::NotFound | Refusal::NotFrozen))
     }
 
-    /// It is not the asker's to release or renew.
+    /// It is not the asker's to release, renew or lift.
     pub fn is_not_owner(&self) -> bool {
-        matches!(self.refusal(), Some(Refusal::NotOwner(_)))
+        matches!(self.refusal(), Some(Refusal::NotOwner(_) | Refusal::AnothersFreeze(_)))
     }
 
     /// The session's record is gone, or another's.

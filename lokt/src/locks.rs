@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::Error;
 use crate::host::{Host, Identity, Root, UnixHost};
 use crate::protocol::{
-    Authority, Claim, Decision, Displaced, Kind, LockId, MIN_GUARD_TTL, Manner, Name, Now, Record, Refusal,
-    Request,
+    Authority, Claim, Decision, Displaced, FreezeDecision, FreezeRequest, Kind, LiftBy, LockId,
+    MIN_GUARD_TTL, Manner, Name, Now, Record, Refusal, Request,
 };
 use crate::session::Session;
 use crate::store::{Admission, Asked, DirStore, Store, Ticket, View, Waiter};
@@ -255,6 +255,46 @@ impl Locks {
         let refusal = match decision {
             Decision::Refuse(refusal) => refusal,
             _ => Refusal::NotFound,
+        };
+        Error::refused(name, refusal, self.store.now())
+    }
+
+    /// Freezes a name: until `ttl` has passed or it is unfrozen, nobody is admitted to it, nor are those who wait
+    /// already. Whoever holds it keeps it. Returns the freeze's record.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_held`] if it is frozen already; or there is no `ttl`, as a freeze that is forgotten must end.
+    pub fn freeze(&self, name: &Name, ttl: Duration, note: Option<String>) -> Result<Record, Error> {
+        if ttl.is_zero() {
+            return Err(Error::invalid(
+                "a freeze needs a TTL, so that it ends if it is forgotten (30m, say)",
+            ));
+        }
+        let terms = Terms { ttl: Some(ttl), note, ..Terms::default() };
+        let claim = self.claim(Kind::Freeze, &terms, (0, None))?;
+        match self.store.change_freeze(name, &FreezeRequest::Place(claim), PATIENCE)? {
+            FreezeDecision::Place(record) => Ok(*record),
+            other => Err(self.freeze_refusal(name, other)),
+        }
+    }
+
+    /// Ends a freeze. Returns its record, if it could be read.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_not_found`] if there is none, [`Error::is_not_owner`] if it is another's.
+    pub fn unfreeze(&self, name: &Name, by: LiftBy) -> Result<Option<Record>, Error> {
+        match self.store.change_freeze(name, &FreezeRequest::Lift(by), PATIENCE)? {
+            FreezeDecision::Lift(record) => Ok(record.map(|record| *record)),
+            other => Err(self.freeze_refusal(name, other)),
+        }
+    }
+
+    fn freeze_refusal(&self, name: &Name, decision: FreezeDecision) -> Error {
+        let refusal = match decision {
+            FreezeDecision::Refuse(refusal) => refusal,
+            _ => Refusal::NotFrozen,
         };
         Error::refused(name, refusal, self.store.now())
     }

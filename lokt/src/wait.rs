@@ -244,10 +244,14 @@ impl<'a> Waiting<'a> {
 
     /// Remembers what was seen, to time it on this process's own clock.
     fn note(&mut self, refusal: &Refusal, place: &Place, now: Duration) {
-        match (refusal, &self.seen) {
-            (Refusal::Held { record: Some(record), .. }, Some((seen, _))) if record == seen => {}
-            (Refusal::Held { record: Some(record), .. }, _) => self.seen = Some((record.clone(), now)),
-            _ => self.seen = None,
+        let watched = match refusal {
+            Refusal::Held { record, .. } => record.as_ref(),
+            Refusal::Frozen(freeze) => Some(&freeze.record),
+            _ => None,
+        };
+        match (watched, &self.seen) {
+            (Some(record), Some((seen, _))) if record == seen => {}
+            (record, _) => self.seen = record.map(|record| (record.clone(), now)),
         }
         let free = matches!(refusal, Refusal::Queued { .. });
         self.silent = match (&place.first, self.silent.take()) {

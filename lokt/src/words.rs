@@ -112,6 +112,11 @@ pub(crate) fn refusal(name: &Name, refusal: &Refusal, now: &Now) -> String {
             format!("lock \"{name}\" is free, but {ahead} others are waiting for it")
         }
         Refusal::Frozen(freeze) => format!("lock \"{name}\" is {}", frozen(freeze, now)),
+        Refusal::FrozenAlready(freeze) => format!("lock \"{name}\" is already {}", frozen(freeze, now)),
+        Refusal::NotFrozen => format!("lock \"{name}\" is not frozen"),
+        Refusal::AnothersFreeze(freeze) => {
+            format!("lock \"{name}\" was frozen by {}, not by you", person(&freeze.record))
+        }
         Refusal::NotFound => format!("lock \"{name}\" not found"),
         Refusal::NotOwner(record) if record.kind == Some(Kind::Guard) => {
             let by = person(record);
@@ -178,7 +183,12 @@ pub(crate) fn hints(name: &Name, refusal: &Refusal, waited: bool) -> Vec<String>
         Refusal::Held { .. } | Refusal::Queued { .. } | Refusal::Frozen(_) if waited => {
             vec![format!("see who holds it: lokt why {name}")]
         }
-        Refusal::Held { .. } | Refusal::Queued { .. } | Refusal::Frozen(_) => vec![wait.to_owned()],
+        Refusal::Frozen(_) => vec![wait.to_owned(), format!("end the freeze: lokt unfreeze {name}")],
+        Refusal::Held { .. } | Refusal::Queued { .. } => vec![wait.to_owned()],
+        Refusal::FrozenAlready(_) => vec![format!("to freeze it anew, end that first: lokt unfreeze {name}")],
+        Refusal::AnothersFreeze(_) => {
+            vec![format!("if you are sure that it is over: lokt unfreeze {name} --force")]
+        }
         Refusal::NotOwner(record) if record.kind == Some(Kind::Guard) => {
             vec![format!("if its command must end: lokt unlock {name} --force")]
         }
@@ -192,7 +202,7 @@ pub(crate) fn hints(name: &Name, refusal: &Refusal, waited: bool) -> Vec<String>
         Refusal::Unusable(Standing::Unreadable(_)) => {
             vec!["see what stands there; lokt removes nothing that is not its own".to_owned()]
         }
-        Refusal::Unusable(_) | Refusal::NotFound | Refusal::Lost(_) => Vec::new(),
+        Refusal::Unusable(_) | Refusal::NotFound | Refusal::NotFrozen | Refusal::Lost(_) => Vec::new(),
     }
 }
 

@@ -175,10 +175,12 @@ fn a_frozen_name_is_denied_and_says_who_froze_it() {
           "name": "deploy",
           "frozen": true,
           "freeze_owner": "ops",
-          "freeze_host": "h"
+          "freeze_host": "h",
+          "freeze_pid": 1
         }
         ! lokt: lock "deploy" is frozen by ops@h, for 0s
         ! lokt: hint: wait for it: --wait, or --wait --timeout 5m
+        ! lokt: hint: end the freeze: lokt unfreeze deploy
         = 2
         "#,
     );

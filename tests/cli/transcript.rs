@@ -95,7 +95,9 @@ fn steady_word(word: &str, before: &str, host: &str) -> String {
         ("pid" | "PID" | "holder_pid" | "process", Some(1..)) => return "PID".to_owned(),
         ("pid_start_ns", Some(_)) => return "START".to_owned(),
         ("age_sec", Some(age)) => return settled(age).to_string(),
-        ("remaining_sec" | "holder_remaining_sec", Some(left)) => return settled(left).to_string(),
+        ("remaining_sec" | "holder_remaining_sec" | "freeze_remaining_sec", Some(left)) => {
+            return settled(left).to_string();
+        }
         _ => {}
     }
     if word.len() == 32 && word.bytes().all(|byte| byte.is_ascii_hexdigit()) {

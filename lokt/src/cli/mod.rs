@@ -5,6 +5,7 @@
 
 mod exists;
 mod exit;
+mod freeze;
 mod guard;
 mod lock;
 mod output;
@@ -12,6 +13,7 @@ mod renew;
 mod screen;
 mod status;
 mod table;
+mod unfreeze;
 mod unlock;
 mod usage;
 mod values;
@@ -62,6 +64,8 @@ enum Command {
     Status(status::Args),
     Why(why::Args),
     Exists(exists::Args),
+    Freeze(freeze::Args),
+    Unfreeze(unfreeze::Args),
 }
 
 /// The arguments of the program, for whoever describes them: man pages, completions.
@@ -96,6 +100,8 @@ fn run(command: Command) -> Exit {
         Command::Status(args) => status::run(&locks, &args),
         Command::Why(args) => why::run(&locks, &args),
         Command::Exists(args) => exists::run(&locks, &args),
+        Command::Freeze(args) => freeze::run(&locks, &args),
+        Command::Unfreeze(args) => unfreeze::run(&locks, &args),
     };
     match outcome {
         Ok(report) => output::print(&report),

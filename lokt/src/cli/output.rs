@@ -10,7 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Map, Value, json};
 
 use super::exit::Exit;
-use crate::protocol::{Abandoned, Lapse, Liveness, Name, Now, Record, Refusal, Standing};
+use crate::protocol::{Abandoned, Freeze, Lapse, Liveness, Name, Now, Record, Refusal, Standing};
 use crate::{Error, words};
 
 /// How long a message may take to find room on stderr.
@@ -170,8 +170,7 @@ pub(super) fn denial(name: &Name, error: &Error) -> Value {
         }
         Refusal::Frozen(freeze) => {
             object.insert("frozen".into(), json!(true));
-            object.insert("freeze_owner".into(), json!(freeze.record.owner));
-            object.insert("freeze_host".into(), json!(freeze.record.host));
+            object.extend(freeze_fields(freeze, now));
         }
         Refusal::Queued { ahead } => {
             object.insert("waiters_ahead".into(), json!(ahead));
@@ -179,6 +178,18 @@ pub(super) fn denial(name: &Name, error: &Error) -> Value {
         _ => {}
     }
     Value::Object(object)
+}
+
+/// The fields of a freeze; the Go tool's, and the note.
+pub(super) fn freeze_fields(freeze: &Freeze, now: &Now) -> Map<String, Value> {
+    let lapse = freeze.left.map_or(Lapse::Never, Lapse::Left);
+    let standing = Standing::Held { lapse, liveness: Liveness::Unknown };
+    let mut fields = holder_fields("freeze", &freeze.record, &standing, now);
+    fields.remove("freeze_pid_status");
+    if let Some(note) = &freeze.record.note {
+        fields.insert("freeze_note".into(), json!(note));
+    }
+    fields
 }
 
 /// Ours, after them.

@@ -116,7 +116,10 @@ impl Complaint<'_> {
             (true, false, _) if self.command == "unlock" => "nothing to release is given".to_owned(),
             (true, false, _) => "the lock's name is missing".to_owned(),
             (false, true, _) => "the command is missing".to_owned(),
-            _ => format!("{} is missing", missing.join(", ")),
+            _ => {
+                let missing: Vec<&str> = missing.iter().map(|argument| plain(argument)).collect();
+                format!("{} is missing", missing.join(", "))
+            }
         }
     }
 
@@ -165,6 +168,7 @@ impl Complaint<'_> {
                 format!("the command goes after --: lokt guard NAME -- {command}")
             }
             _ if missing && self.command == "guard" => "lokt guard NAME -- CMD".to_owned(),
+            _ if missing && self.command == "freeze" => "lokt freeze NAME --ttl 30m".to_owned(),
             _ if missing && !self.all(ContextKind::InvalidArg).concat().contains("--") => {
                 format!("lokt {} NAME", self.command)
             }

@@ -5,11 +5,11 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value, json};
 
 use super::exit::Exit;
-use super::output::{Output, Report, holder_fields, own_fields};
+use super::output::{Output, Report, freeze_fields, holder_fields, own_fields};
 use super::values::name;
 use crate::locks::Status;
 use crate::protocol::{
-    Abandoned, Freeze, Kind, Lapse, Liveness, Name, Record, Refusal, Slot, Standing, format_duration,
+    Abandoned, Freeze, Kind, Liveness, Name, Record, Refusal, Slot, Standing, format_duration,
 };
 use crate::{Error, Locks, words};
 
@@ -57,15 +57,12 @@ pub(super) fn run(locks: &Locks, args: &Args) -> Result<Report, Error> {
 
 fn frozen(freeze: &Freeze, status: &Status) -> Reason {
     let (record, now, name) = (&freeze.record, &status.view.now, &status.name);
-    let lapse = freeze.left.map_or(Lapse::Never, Lapse::Left);
-    let standing = Standing::Held { lapse, liveness: Liveness::Unknown };
-    let mut fields = holder_fields("freeze", record, &standing, now);
-    fields.remove("freeze_pid_status");
     let age = format_duration(record.age(now));
     let left = freeze.left.map(format_duration);
     let remaining = left.as_ref().map(|left| format!(" ({left} remaining)")).unwrap_or_default();
     let mut detail = vec![format!("FROZEN by {}", words::person(record)), format!("  Age:       {age}")];
     detail.extend(left.as_ref().map(|left| format!("  Remaining: {left}")));
+    detail.extend(record.note.as_ref().map(|note| format!("  Note:      {}", words::printable(note))));
     let wait = left.map_or_else(
         || "Wait for the freeze to end".to_owned(),
         |left| format!("Wait for freeze to expire ({left} remaining)"),
@@ -74,7 +71,7 @@ fn frozen(freeze: &Freeze, status: &Status) -> Reason {
         kind: "frozen",
         message: format!("Frozen by {} for {age}{remaining}", words::person(record)),
         detail,
-        fields,
+        fields: freeze_fields(freeze, now),
         suggestions: vec![wait, format!("lokt unfreeze {name}")],
     }
 }

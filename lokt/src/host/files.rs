@@ -110,7 +110,7 @@ impl RootDir {
     ) -> io::Result<()> {
         let temporary = format!("{stripe:02x}.tmp");
         let stripes = self.open_dir(Dir::Stripes)?;
-        let target = self.open_dir(dir)?;
+        let target = self.open_or_make(dir)?;
         let placed = self
             .write_temporary(&stripes, &temporary, content, sync)
             .and_then(|()| place(&stripes, &temporary, &target, file, how));

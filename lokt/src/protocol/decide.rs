@@ -1,12 +1,13 @@
 //! The one step of the protocol: from what is there and what is asked, to what happens.
 //!
-//! Every rule of acquire, renew, release, break and sweep stands here and nowhere else. `docs/protocol.md`
-//! shows the same rules as a table; each of its rows has a test of its name.
+//! Every rule of acquire, renew, release, break and sweep stands here and nowhere else; those of a freeze are in
+//! `freeze.rs`. `docs/protocol.md` shows the same rules as a table; each of its rows has a test of its name.
 
 use std::time::Duration;
 
 use super::clock::Now;
-use super::evidence::{Evidence, Freeze};
+use super::evidence::Evidence;
+use super::freeze::Freeze;
 use super::lease::lapse;
 use super::record::{Kind, LockId, Record, Slot, VERSION};
 use super::standing::{Abandoned, Standing, judge};
@@ -123,6 +124,12 @@ pub enum Refusal {
     },
     /// It is frozen.
     Frozen(Freeze),
+    /// It is frozen, and can't be frozen once more.
+    FrozenAlready(Freeze),
+    /// It is not frozen.
+    NotFrozen,
+    /// It was frozen by another.
+    AnothersFreeze(Freeze),
     /// There is no such lock.
     NotFound,
     /// It is another's, or a guard's own.
@@ -161,19 +168,21 @@ fn acquire(
     standing: Standing,
     now: &Now,
 ) -> Decision {
+    if let Standing::Newer(_) | Standing::Unreadable(_) = standing {
+        return Decision::Refuse(Refusal::Unusable(standing));
+    }
+    // Before the holder: when that one has ended, the freeze is what is in the way.
+    if let Some(freeze) = &evidence.freeze {
+        return Decision::Refuse(Refusal::Frozen(freeze.clone()));
+    }
     let to_be_had = match &standing {
         Standing::Free | Standing::Abandoned(_) => true,
         Standing::Lapsed { .. } => manner == Manner::BreakStale,
-        Standing::Newer(_) | Standing::Unreadable(_) => {
-            return Decision::Refuse(Refusal::Unusable(standing));
-        }
         Standing::Held { .. } | Standing::InProgress | Standing::CorruptButAlive(_) => false,
+        Standing::Newer(_) | Standing::Unreadable(_) => false,
     };
     if !to_be_had {
         return Decision::Refuse(Refusal::Held { record: held_record(evidence), standing });
-    }
-    if let Some(freeze) = &evidence.freeze {
-        return Decision::Refuse(Refusal::Frozen(freeze.clone()));
     }
     if evidence.ahead > 0 {
         return Decision::Refuse(Refusal::Queued { ahead: evidence.ahead });

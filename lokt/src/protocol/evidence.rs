@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use super::clock::Now;
-use super::lease::lapse;
-use super::record::{Kind, Record, Slot};
+use super::freeze::Freeze;
+use super::record::Slot;
 
 /// What a store knows of a name at the instant of a decision, gathered under its atomicity.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,32 +35,4 @@ pub enum Liveness {
     Dead,
     /// It can't be told from here. Counts as alive.
     Unknown,
-}
-
-/// A freeze that is in force: nobody is admitted until it ends.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Freeze {
-    /// Its record.
-    pub record: Box<Record>,
-    /// What is left of it; `None` if it does not end by itself.
-    pub left: Option<Duration>,
-}
-
-impl Freeze {
-    /// The freeze in `slot`, if it is in force. A corrupt one binds nobody, as in the Go tool; one that can't be
-    /// read, or is of a newer version, does.
-    pub fn in_force(slot: Slot, now: &Now, earlier_boot: bool) -> Option<Self> {
-        let record = match slot {
-            Slot::Record(record) => record,
-            Slot::Newer(version) => Box::new(unknown_freeze(format!("of a newer version, {version}"))),
-            Slot::Unreadable(why) => Box::new(unknown_freeze(format!("not to be read: {why}"))),
-            Slot::Empty | Slot::Torn | Slot::Corrupt(_) => return None,
-        };
-        let lapse = lapse(&record, now, Duration::ZERO, earlier_boot);
-        (!lapse.has_lapsed()).then(|| Self { left: lapse.left(), record })
-    }
-}
-
-fn unknown_freeze(note: String) -> Record {
-    Record { kind: Some(Kind::Freeze), note: Some(note), ..Record::default() }
 }

@@ -13,6 +13,7 @@
 //! * A **fencing token** grows with each admission to a name (Kleppmann, *How to do distributed locking*,
 //!   2016), so that a resource can refuse the late writes of an earlier holder.
 //! * **Stale** is a record whose holder is dead, or whose lease has lapsed.
+//! * A **freeze** keeps everybody out of a name for a while; it takes nothing from whoever holds it.
 //!
 //! # The invariants
 //!
@@ -29,6 +30,7 @@ mod clock;
 mod decide;
 mod duration;
 mod evidence;
+mod freeze;
 mod lease;
 mod name;
 mod record;
@@ -40,7 +42,8 @@ mod table;
 pub use clock::{ClockId, Now};
 pub use decide::{Authority, Claim, Decision, Displaced, Manner, Refusal, Request, decide};
 pub use duration::{BadDuration, format_duration, parse_duration};
-pub use evidence::{Evidence, Freeze, Liveness};
+pub use evidence::{Evidence, Liveness};
+pub use freeze::{Freeze, FreezeDecision, FreezeEvidence, FreezeRequest, LiftBy, decide_freeze};
 pub use lease::{Beat, Lapse, MIN_GUARD_TTL, lapse};
 pub use name::{BadName, Name};
 pub use record::{Kind, LockId, Record, Slot, VERSION};

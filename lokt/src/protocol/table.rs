@@ -244,20 +244,6 @@ fn where_nothing_stands_nothing_is_renewed_or_released() {
 }
 
 #[test]
-fn a_freeze_that_can_not_be_read_is_in_force_and_says_why() {
-    for (slot, why) in
-        [(Slot::Newer("2".into()), "newer version, 2"), (Slot::Unreadable("EIO".into()), "EIO")]
-    {
-        let freeze = Freeze::in_force(slot, &at(0), false).expect("doubt counts as held");
-        assert_eq!((freeze.record.kind, freeze.left), (Some(Kind::Freeze), None));
-        assert!(freeze.record.note.as_ref().is_some_and(|note| note.contains(why)), "{freeze:?}");
-    }
-    for slot in [Slot::Empty, Slot::Torn, Slot::Corrupt("?".into())] {
-        assert_eq!(Freeze::in_force(slot, &at(0), false), None, "as in the Go tool");
-    }
-}
-
-#[test]
 fn an_unknown_kind_counts_as_held() {
     let mut record = admitted(Kind::Guard, Some(TTL));
     record.kind = Some(Kind::Unknown);
@@ -321,9 +307,18 @@ fn nobody_overtakes_the_line_and_a_freeze_admits_nobody() {
     free.ahead = 2;
     let refused = decide("x", &acquire, &free, &at(0));
     assert_eq!(refused, Decision::Refuse(Refusal::Queued { ahead: 2 }));
-    free.freeze = Freeze::in_force(slot(admitted(Kind::Freeze, Some(TTL))), &at(59), false);
+    free.freeze = Some(Freeze { record: Box::new(admitted(Kind::Freeze, Some(TTL))), left: Some(TTL) });
     assert!(matches!(decide("x", &acquire, &free, &at(59)), Decision::Refuse(Refusal::Frozen(_))));
-    assert_eq!(Freeze::in_force(slot(admitted(Kind::Freeze, Some(TTL))), &at(60), false), None);
+    let mut held = evidence(slot(admitted(Kind::Guard, None)), Liveness::Alive);
+    held.freeze = free.freeze.clone();
+    let refused = decide("x", &acquire, &held, &at(59));
+    assert!(
+        matches!(refused, Decision::Refuse(Refusal::Frozen(_))),
+        "when the holder ends, it is frozen still"
+    );
+    held.slot = Slot::Newer("2".into());
+    let refused = decide("x", &acquire, &held, &at(59));
+    assert!(matches!(refused, Decision::Refuse(Refusal::Unusable(_))), "waiting would not help: {refused:?}");
 }
 
 #[test]

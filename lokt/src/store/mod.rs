@@ -15,7 +15,8 @@ use crate::Error;
 use crate::audit::Event;
 use crate::host::SessionFile;
 use crate::protocol::{
-    Claim, Decision, Freeze, LockId, Manner, Name, Now, Record, Refusal, Request, Slot, Standing,
+    Claim, Decision, Freeze, FreezeDecision, FreezeRequest, LockId, Manner, Name, Now, Record, Refusal,
+    Request, Slot, Standing,
 };
 
 /// What the asker brings along.
@@ -165,6 +166,18 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// As for [`acquire`](Self::acquire).
     fn change(&self, name: &Name, request: &Request, asked: Asked<'_>) -> Result<Decision, Error>;
+
+    /// Decides on a request about the name's freeze and carries the decision out. Whoever waits is told.
+    ///
+    /// # Errors
+    ///
+    /// As for [`acquire`](Self::acquire).
+    fn change_freeze(
+        &self,
+        name: &Name,
+        request: &FreezeRequest,
+        patience: Duration,
+    ) -> Result<FreezeDecision, Error>;
 
     /// Looks, without any lock and without changing anything.
     ///

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use lokt::protocol::{Authority, ClockId, Kind, Name, Record};
+use lokt::protocol::{Authority, Kind, LiftBy, Name};
 use lokt::{Error, Locks, News, Nobody, Patience, Session, Terms};
 
 use super::choices::Choices;
@@ -23,7 +23,7 @@ pub enum Script {
     /// Removes what is dead.
     Sweep,
     /// Freezes the name for some time.
-    Freeze { hold: Duration },
+    Freeze { ttl: Duration, hold: Duration },
 }
 
 /// How a guard guards.
@@ -67,7 +67,10 @@ impl Actor {
                 renews: choices.any(2) == 1,
             },
             14 => [Script::Sweep, Script::Force][choices.any(2)].clone(),
-            _ => Script::Freeze { hold: ms([0, 200, 1_500][choices.any(3)]) },
+            _ => Script::Freeze {
+                ttl: ms([3_600_000, 400][choices.any(2)]),
+                hold: ms([0, 200, 1_500][choices.any(3)]),
+            },
         };
         Self { script, name, after }
     }
@@ -94,7 +97,7 @@ impl Actor {
             Script::Lock { ttl, patience, hold, renews } => act.lock(*ttl, *patience, *hold, *renews),
             Script::Force => act.force(),
             Script::Sweep => drop(act.locks.sweep(Duration::from_secs(1))),
-            Script::Freeze { hold } => act.freeze(*hold),
+            Script::Freeze { ttl, hold } => act.freeze(*ttl, *hold),
         }
     }
 }
@@ -113,7 +116,9 @@ impl fmt::Display for Actor {
             }
             Script::Force => write!(f, "remove {:?} by force", self.name.as_str()),
             Script::Sweep => f.write_str("sweep"),
-            Script::Freeze { hold } => write!(f, "freeze {:?} for {hold:?}", self.name.as_str()),
+            Script::Freeze { ttl, hold } => {
+                write!(f, "freeze {:?} for {ttl:?}, and lift it after {hold:?}", self.name.as_str())
+            }
         }?;
         if self.after.is_zero() { Ok(()) } else { write!(f, ", after {:?}", self.after) }
     }
@@ -328,19 +333,15 @@ impl Act<'_> {
         self.host.world().processes[self.host.pid].forces = false;
     }
 
-    /// Places a freeze as its file, and takes it away.
-    fn freeze(&self, hold: Duration) {
-        let record = Record {
-            version: 1,
-            name: self.name.as_str().to_owned(),
-            owner: self.host.identity().owner,
-            kind: Some(Kind::Freeze),
-            clock_id: Some(ClockId::new("boot-1/0").as_str().to_owned()),
-            ..Record::default()
-        };
-        self.host.place_freeze(self.name.as_str(), &record.write());
-        self.host.sleep_until(self.host.elapsed() + hold);
-        self.host.lift_freeze(self.name.as_str());
+    /// Freezes the name, and lifts the freeze, if nobody was quicker.
+    fn freeze(&self, ttl: Duration, hold: Duration) {
+        let frozen = self.locks.freeze(self.name, ttl, None);
+        self.tell(|| format!("freezes it: {}", outcome(&frozen)));
+        if frozen.is_ok() {
+            self.host.sleep_until(self.host.elapsed() + hold);
+            let lifted = self.locks.unfreeze(self.name, LiftBy::Owner(self.host.identity().owner));
+            self.tell(|| format!("lifts its freeze: {}", outcome(&lifted)));
+        }
     }
 }
 

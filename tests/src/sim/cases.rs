@@ -73,7 +73,11 @@ impl Case {
             Self::Lapse => vec![lapsing, strict.clone(), strict],
             Self::Leaving => vec![holding, leaving, strict],
             Self::Manual => vec![manual, strict],
-            Self::Freeze => vec![strict.clone(), strict, Script::Freeze { hold: Duration::ZERO }],
+            Self::Freeze => vec![
+                strict.clone(),
+                strict,
+                Script::Freeze { ttl: Duration::from_secs(3_600), hold: Duration::ZERO },
+            ],
         };
         let kills = u8::from(matches!(self, Self::TwoGuards | Self::Line));
         let mut actors: Vec<Actor> = scripts.iter().map(actor).collect();

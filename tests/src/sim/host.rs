@@ -116,24 +116,6 @@ impl SimHost {
         self.world().now
     }
 
-    /// Freezes a name, as whoever places the file by itself does.
-    pub fn place_freeze(&self, name: &str, content: &[u8]) {
-        if let Ok(mut world) = self.step() {
-            world.tell(self.pid, || format!("freezes {name:?}"));
-            let placed = world.steps;
-            world.truth.freezes.insert(name.to_owned(), placed);
-            world.disk.write(&Place::Freezes, &format!("{name}.json"), content.to_vec());
-        }
-    }
-
-    /// Ends the freeze of a name. Its waiters look now and then: nobody rings them.
-    pub fn lift_freeze(&self, name: &str) {
-        if let Ok(mut world) = self.step() {
-            world.tell(self.pid, || format!("lifts the freeze of {name:?}"));
-            world.lift_freeze(name);
-        }
-    }
-
     fn listen(&self, ino: usize, until: Option<Duration>) -> Wake {
         let until = until.unwrap_or(NEVER);
         let Ok(mut world) = self.step() else { return Wake::Timeout };
@@ -164,6 +146,7 @@ impl SimHost {
                     world.check_out_of_line(self.pid, name, lock_id);
                 }
             }
+            Place::Freezes => world.check_lift(self.pid, file.trim_end_matches(".json")),
             _ => {}
         }
         world.disk.remove(dir, file)
@@ -185,6 +168,7 @@ impl SimHost {
                     world.check_ticket(self.pid, name, lock_id);
                 }
             }
+            Place::Freezes => world.check_freeze(self.pid, file.trim_end_matches(".json")),
             _ => {}
         }
         world.disk.write(dir, file, content.to_vec());

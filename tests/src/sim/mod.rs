@@ -31,6 +31,7 @@ use lokt::{Patience, Terms};
 use self::actors::{Actor, open};
 pub use self::cases::Case;
 use self::choices::{Choices, Deviation};
+use self::disk::Place;
 use self::faults::Faults;
 use self::fibers::Fibers;
 use self::host::SimHost;
@@ -112,7 +113,7 @@ impl Simulator {
         last.faults = Faults::default();
         let pid = last.start("a latecomer");
         for name in names {
-            last.lift_freeze(name.as_str());
+            last.disk.remove(&Place::Freezes, &format!("{name}.json"));
         }
         last.over = false;
         last.ends_by = last.now + LONGEST;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use lokt::protocol::{Kind, LockId, Record, Slot};
 
 use super::disk::Place;
-use super::world::{Pid, World};
+use super::world::{LONGEST, Pid, World};
 
 /// How long ready waiters may be kept by those before them who are paused: twice the silence after which a
 /// waiter is passed over, and a look.
@@ -69,10 +69,6 @@ pub struct Truth {
     last_token: BTreeMap<String, u64>,
     /// Every admission, in order.
     pub admissions: Vec<Admission>,
-    /// When each freeze was placed, in steps.
-    pub freezes: BTreeMap<String, u64>,
-    /// When each name's last freeze ended.
-    thawed: BTreeMap<String, Duration>,
     /// When a process was last killed in the middle of a transition.
     pub cut_short: Option<Duration>,
     /// When somebody last stood still in the middle of a transition: meanwhile nobody can take its turn.
@@ -89,8 +85,6 @@ impl Truth {
         self.power_lost = true;
         self.line.clear();
         self.waited_for.clear();
-        // Freezes may or may not have lasted.
-        self.freezes.clear();
     }
 
     /// The heart of `pid` begins to beat: it wants to hear if its record is taken.
@@ -109,12 +103,16 @@ const EXCLUSION: &str = "exclusion";
 const RENEWALS: &str = "no lost renewal, no stolen renewal";
 const FAIR: &str = "waiting is fair";
 const FENCING: &str = "fencing";
-const FREEZES: &str = "a freeze admits nobody";
+const FREEZES: &str = "a freeze admits nobody, and is its owner's";
 
 impl World {
     /// The record that stands in a name's place.
     pub fn record(&self, name: &str) -> Option<Box<Record>> {
-        let content = self.disk.read(&Place::Locks, &format!("{name}.json"))?;
+        self.record_in(&Place::Locks, name)
+    }
+
+    fn record_in(&self, place: &Place, name: &str) -> Option<Box<Record>> {
+        let content = self.disk.read(place, &format!("{name}.json"))?;
         match Record::read(content, Duration::from_secs(3_600)) {
             Slot::Record(record) => Some(record),
             _ => None,
@@ -163,6 +161,30 @@ impl World {
         self.has_lapsed(record) || !self.lives(name, record) || guard && self.boot_of(record) != self.boot
     }
 
+    /// The freeze of a name that is in force.
+    fn freeze(&self, name: &str) -> Option<Box<Record>> {
+        self.record_in(&Place::Freezes, name).filter(|freeze| !self.has_lapsed(freeze))
+    }
+
+    /// A freeze is placed by `pid`.
+    pub fn check_freeze(&mut self, pid: Pid, name: &str) {
+        if self.freeze(name).is_some() {
+            let who = &self.processes[pid].name;
+            self.violate(FREEZES, format!("{who} freezes {name:?}, which is frozen"));
+        }
+        self.tell(pid, || format!("freezes {name:?}"));
+    }
+
+    /// A freeze is lifted by `pid`.
+    pub fn check_lift(&mut self, pid: Pid, name: &str) {
+        let who = &self.processes[pid].name;
+        if let Some(freeze) = self.freeze(name).filter(|freeze| freeze.owner != *who) {
+            let whose = &freeze.owner;
+            self.violate(FREEZES, format!("{who} lifts the freeze of {name:?}, which is {whose}'s"));
+        }
+        self.tell(pid, || format!("lifts the freeze of {name:?}"));
+    }
+
     /// A record is placed by `pid`, over `old` if one stood there.
     pub fn check_publish(&mut self, pid: Pid, name: &str, old: Option<&Record>, new: &Record) {
         if let Some(old) = old.filter(|old| old.lock_id == new.lock_id) {
@@ -189,7 +211,7 @@ impl World {
             return self
                 .violate(EXCLUSION, format!("{who} takes {name:?} from {whose}, who lives and holds it"));
         }
-        if self.truth.freezes.get(name).is_some_and(|placed| *placed < self.processes[pid].took_mutex) {
+        if self.freeze(name).is_some() {
             let who = &self.processes[pid].name;
             return self.violate(FREEZES, format!("{who} is admitted to {name:?}, which is frozen"));
         }
@@ -281,13 +303,6 @@ impl World {
         }
     }
 
-    /// A freeze ends. Nobody is told of that, so its waiters may take until they look again.
-    pub fn lift_freeze(&mut self, name: &str) {
-        self.truth.freezes.remove(name);
-        self.truth.thawed.insert(name.to_owned(), self.now);
-        self.disk.remove(&Place::Freezes, &format!("{name}.json"));
-    }
-
     /// A claim of `pid` has come to an end, one way or another.
     pub fn no_longer_waits(&mut self, pid: Pid) {
         self.truth.line.retain(|ticket| ticket.pid != pid);
@@ -297,7 +312,8 @@ impl World {
     pub fn all_wait_for_people(&self) -> bool {
         let bound = |ticket: &Ticket| {
             let manual = |record: Box<Record>| record.kind == Some(Kind::Manual) && record.ttl().is_none();
-            self.truth.freezes.contains_key(&ticket.name) || self.record(&ticket.name).is_some_and(manual)
+            let lasts = |freeze: Box<Record>| freeze.ttl() > Some(LONGEST);
+            self.freeze(&ticket.name).is_some_and(lasts) || self.record(&ticket.name).is_some_and(manual)
         };
         let waits = |pid: Pid| self.truth.line.iter().any(|ticket| ticket.pid == pid && bound(ticket));
         (0..self.processes.len()).all(|pid| !self.processes[pid].alive || waits(pid))
@@ -335,9 +351,8 @@ impl World {
                 continue;
             };
             let to_be_had = self.record(name).is_none_or(|record| self.is_stale(name, &record));
-            let untold = [self.truth.thawed.get(name).copied(), self.truth.cut_short];
-            let looks = untold.iter().flatten().any(|since| self.now < *since + LOOK);
-            if busy || !to_be_had || looks || self.truth.freezes.contains_key(name) {
+            let looks = self.truth.cut_short.is_some_and(|since| self.now < since + LOOK);
+            if busy || !to_be_had || looks || self.freeze(name).is_some() {
                 continue;
             }
             let from = self.truth.waited_for.get(name).copied().unwrap_or(self.now);

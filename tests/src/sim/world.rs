@@ -34,8 +34,6 @@ pub struct Process {
     pub forces: bool,
     /// If it is killed: how long the command under it lives on.
     pub survivor: Option<Duration>,
-    /// When it last took a mutex, counted in steps.
-    pub took_mutex: u64,
 }
 
 /// What a fiber sleeps on, besides the clock.
@@ -183,7 +181,6 @@ impl World {
             owns: Vec::new(),
             forces: false,
             survivor: None,
-            took_mutex: 0,
         });
         self.processes.len() - 1
     }
@@ -402,7 +399,6 @@ impl World {
             return false;
         }
         self.stripes[stripe] = Some(pid);
-        self.processes[pid].took_mutex = self.steps;
         self.processes[pid].absent &= self.is_paused(pid);
         true
     }

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use super::freeze::unchanged_for;
 use super::{DirStore, Seen};
 use crate::host::{Dir, ProcessState, SessionState};
-use crate::protocol::{ClockId, Evidence, Freeze, Kind, Liveness, LockId, Name, Now, Record, Slot};
+use crate::protocol::{ClockId, Evidence, Kind, Liveness, LockId, Name, Now, Record, Slot};
 
 /// The largest record that is read, and so that is written: a hundred times what one needs.
 pub(super) const LARGEST: usize = 64 * 1024;
@@ -30,16 +31,14 @@ impl DirStore {
         let mut evidence = nothing();
         match &slot {
             Slot::Record(record) => {
-                let unchanged = seen.filter(|seen| seen.record == record.as_ref());
-                evidence.unchanged_for =
-                    unchanged.map_or(Duration::ZERO, |seen| now.monotonic.saturating_sub(seen.since));
+                evidence.unchanged_for = unchanged_for(record, seen, now);
                 evidence.earlier_boot = self.is_of_earlier_boot(record, now);
                 evidence.liveness = self.liveness(name, record, evidence.earlier_boot, now);
             }
             Slot::Corrupt(_) => evidence.survivors = self.has_survivors(name),
             _ => {}
         }
-        evidence.freeze = self.freeze(name, now);
+        evidence.freeze = self.freeze(name, seen, now);
         evidence.slot = slot;
         evidence
     }
@@ -48,7 +47,7 @@ impl DirStore {
         self.read_slot(Dir::Locks, &Self::record_file(name))
     }
 
-    fn read_slot(&self, dir: Dir<'_>, file: &str) -> Slot {
+    pub(super) fn read_slot(&self, dir: Dir<'_>, file: &str) -> Slot {
         match self.host.read(dir, file, LARGEST) {
             Ok(None) => Slot::Empty,
             Ok(Some(content)) if content.truncated => Slot::Corrupt("it is larger than 64 KiB".to_owned()),
@@ -57,27 +56,9 @@ impl DirStore {
         }
     }
 
-    /// The freeze of a name: in its own place, or where the Go tool once had it.
-    fn freeze(&self, name: &Name, now: &Now) -> Option<Freeze> {
-        match self.read_slot(Dir::Freezes, &Self::record_file(name)) {
-            Slot::Empty => {}
-            slot => return self.freeze_in(slot, now),
-        }
-        match self.read_slot(Dir::Locks, &format!("freeze-{name}.json")) {
-            // A lock of ours may bear such a name.
-            Slot::Record(record) if record.kind.is_some() => None,
-            slot => self.freeze_in(slot, now),
-        }
-    }
-
-    fn freeze_in(&self, slot: Slot, now: &Now) -> Option<Freeze> {
-        let earlier_boot = matches!(&slot, Slot::Record(record) if self.is_of_earlier_boot(record, now));
-        Freeze::in_force(slot, now, earlier_boot)
-    }
-
     /// Whether the record was written before this machine last booted. Only certain if no other machine can
     /// have written it: a local file system, and this machine's name.
-    fn is_of_earlier_boot(&self, record: &Record, now: &Now) -> bool {
+    pub(super) fn is_of_earlier_boot(&self, record: &Record, now: &Now) -> bool {
         boot_of(record).is_some_and(|then| then != now.clock.boot())
             && now.clock.is_known()
             && record.host == self.identity.host

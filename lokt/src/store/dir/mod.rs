@@ -11,13 +11,14 @@
 //!
 //! # The mutex rules
 //!
-//! 1. A record, a ticket or a session's file is created or removed only under the mutex of its name; but a
+//! 1. A record, a freeze, a ticket or a session's file is created or removed only under the mutex of its name; but a
 //!    session that has ended may remove its own file, whose name nobody will ever use again.
 //! 2. Under a mutex nothing waits: no other mutex is taken, no blocking flock. So there is no lock order.
 //! 3. A session's flock is taken under the mutex and released without it, after its record is gone.
 //! 4. Records are read without it: they are replaced as a whole.
 
 mod evidence;
+mod freeze;
 mod line;
 mod sweep;
 mod token;
@@ -33,8 +34,8 @@ use crate::Error;
 use crate::audit::{self, Event};
 use crate::host::{Dir, Host, Identity, Publish, SessionFile, SessionState, Stripe, StripeError};
 use crate::protocol::{
-    Abandoned, Authority, Claim, Decision, Displaced, Evidence, Kind, LockId, Manner, Name, Now, Record,
-    Refusal, Request, Slot, Standing, decide, judge,
+    Abandoned, Authority, Claim, Decision, Displaced, Evidence, FreezeDecision, FreezeRequest, Kind, LockId,
+    Manner, Name, Now, Record, Refusal, Request, Slot, Standing, decide, judge,
 };
 
 /// How many mutexes there are. More than the cores that could contend for them, few enough to leave lying.
@@ -57,7 +58,12 @@ impl DirStore {
     }
 
     fn locked(&self, name: &Name, patience: Duration) -> Result<Box<dyn Stripe>, Error> {
-        self.host.lock_stripe(stripe_of(name), patience).map_err(|error| match error {
+        self.locked_as(name.as_str(), name, patience)
+    }
+
+    /// Takes the mutex of `key` for something that is about `name`.
+    fn locked_as(&self, key: &str, name: &Name, patience: Duration) -> Result<Box<dyn Stripe>, Error> {
+        self.host.lock_stripe(stripe_of(key), patience).map_err(|error| match error {
             StripeError::Busy(busy) => Error::busy(name, busy),
             StripeError::Io(error) => Error::io("lock", name, error),
         })
@@ -82,7 +88,7 @@ impl DirStore {
                 "its record would be larger than 64 KiB",
             ));
         }
-        self.host.publish(Dir::Locks, &file, &content, how, sync, stripe_of(name))
+        self.host.publish(Dir::Locks, &file, &content, how, sync, stripe_of(name.as_str()))
     }
 
     fn remove_record(&self, name: &Name, displaced: &Displaced) -> Result<(), Error> {
@@ -136,7 +142,7 @@ impl DirStore {
     }
 
     fn make_session(&self, name: &Name, id: &LockId) -> io::Result<Arc<dyn SessionFile>> {
-        Ok(self.host.create_session(&Self::session_file(name, id), stripe_of(name))?.into())
+        Ok(self.host.create_session(&Self::session_file(name, id), stripe_of(name.as_str()))?.into())
     }
 
     /// A write that failed leaves nothing behind, whatever of it has come about.
@@ -302,6 +308,15 @@ impl Store for DirStore {
         Ok(decision)
     }
 
+    fn change_freeze(
+        &self,
+        name: &Name,
+        request: &FreezeRequest,
+        patience: Duration,
+    ) -> Result<FreezeDecision, Error> {
+        self.change_freeze_of(name, request, patience)
+    }
+
     fn look(&self, name: &Name) -> Result<View, Error> {
         let now = self.host.now();
         let evidence = self.gather(name, None, &now);
@@ -412,8 +427,8 @@ impl DirStore {
 }
 
 /// The mutex of a name: FNV-1a over its bytes. Two names that are one file where case does not count have the same.
-fn stripe_of(name: &Name) -> usize {
-    let hash = name.as_str().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+fn stripe_of(name: &str) -> usize {
+    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte.to_ascii_lowercase())).wrapping_mul(0x0100_0000_01b3)
     });
     (hash % STRIPES as u64) as usize

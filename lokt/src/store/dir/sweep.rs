@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::evidence::split_session;
 use super::{Asked, DirStore, Name, STRIPES, Stripe};
 use crate::host::{Dir, SessionState};
-use crate::protocol::{Decision, LockId, Now, Request};
+use crate::protocol::{Decision, FreezeRequest, LiftBy, LockId, Now, Request};
 use crate::store::Store;
 
 /// The mutex of the sweep itself, beyond those of the names. Its file says when the next one is due.
@@ -38,7 +38,7 @@ impl DirStore {
         let _ = sweeper.write(format!("{} {:020}\n", now.clock, next.as_nanos()).as_bytes(), false);
     }
 
-    /// Removes dead tickets, dead sessions and stale records. Returns the names whose records went.
+    /// Removes dead tickets, dead sessions, lapsed freezes and stale records. Returns the names whose records went.
     ///
     /// Records come last, as they may be many; each kind has its share of the time.
     pub(super) fn sweep_within(&self, budget: Duration) -> Vec<Name> {
@@ -53,6 +53,11 @@ impl DirStore {
         let sessions = self.host.list(Dir::Sessions).unwrap_or_default();
         for file in self.somewhere_in(&sessions).take_while(|_| in_share(2)) {
             self.sweep_session(file);
+        }
+        let freezes = self.host.list(Dir::Freezes).unwrap_or_default();
+        let looked = self.somewhere_in(&freezes).take_while(|_| in_share(2));
+        for name in looked.filter_map(|file| file.strip_suffix(".json")?.parse::<Name>().ok()) {
+            self.sweep_freeze(&name);
         }
         let records = self.host.list(Dir::Locks).unwrap_or_default();
         let looked = self.somewhere_in(&records).take_while(|_| in_share(3));
@@ -71,6 +76,13 @@ impl DirStore {
         // Most are not stale, and a look costs less than a mutex.
         let stale = self.look(name).is_ok_and(|view| view.standing.is_stale());
         stale && matches!(self.change(name, &Request::Sweep, Asked::now(PATIENCE)), Ok(Decision::Remove(_)))
+    }
+
+    fn sweep_freeze(&self, name: &Name) {
+        if self.freeze(name, None, &self.host.now()).is_none() {
+            // What can't be swept now is swept the next time.
+            let _ = self.change_freeze(name, &FreezeRequest::Lift(LiftBy::Sweep), PATIENCE);
+        }
     }
 
     /// A session's file whose session died before it had a record, or after it lost it.

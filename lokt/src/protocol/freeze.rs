@@ -1,0 +1,281 @@
+//! Freezes: while one is in force, nobody is admitted to the name. Every rule of placing and lifting one stands here.
+//!
+//! A freeze has no holder and no heartbeat: it ends with its TTL, or when somebody lifts it. It takes nothing from
+//! whoever holds the lock already.
+
+use std::time::Duration;
+
+use super::clock::Now;
+use super::decide::{Claim, Refusal};
+use super::lease::lapse;
+use super::record::{Kind, Record, Slot, VERSION};
+use super::standing::Standing;
+
+/// A freeze that is in force: nobody is admitted until it ends.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Freeze {
+    /// Its record.
+    pub record: Box<Record>,
+    /// What is left of it; `None` if it does not end by itself.
+    pub left: Option<Duration>,
+}
+
+/// What is known of the freeze of a name at the instant of a decision.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FreezeEvidence {
+    /// What stands in its place.
+    pub slot: Slot,
+    /// How long the asker has seen it unchanged, on its own clock; see [`super::Evidence::unchanged_for`].
+    pub unchanged_for: Duration,
+    /// It is from an earlier boot of this machine.
+    pub earlier_boot: bool,
+}
+
+/// What is asked of the freeze of a name.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FreezeRequest {
+    /// Keep everybody out, for the time of the claim's TTL.
+    Place(Claim),
+    /// End it.
+    Lift(LiftBy),
+}
+
+/// By what right a freeze is lifted.
+#[derive(Debug, Clone, PartialEq)]
+pub enum LiftBy {
+    /// Somebody of that owner's name.
+    Owner(String),
+    /// `unfreeze --force`: whoever placed it.
+    Force,
+    /// A sweep: it is in force no more.
+    Sweep,
+}
+
+/// What happens to the freeze of a name. The store carries it out.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FreezeDecision {
+    /// Write this record.
+    Place(Box<Record>),
+    /// Remove what stands there: its record, if it is one.
+    Lift(Option<Box<Record>>),
+    /// Change nothing.
+    Refuse(Refusal),
+}
+
+impl FreezeEvidence {
+    /// Nothing stands there.
+    pub const NONE: Self = Self { slot: Slot::Empty, unchanged_for: Duration::ZERO, earlier_boot: false };
+
+    /// The freeze, if it is in force. A corrupt one binds nobody, as in the Go tool; one that can't be read, or is
+    /// of a newer version, does.
+    pub fn in_force(&self, now: &Now) -> Option<Freeze> {
+        let record = match &self.slot {
+            Slot::Record(record) => record.clone(),
+            Slot::Newer(version) => Box::new(unknown_freeze(format!("of a newer version, {version}"))),
+            Slot::Unreadable(why) => Box::new(unknown_freeze(format!("not to be read: {why}"))),
+            Slot::Empty | Slot::Torn | Slot::Corrupt(_) => return None,
+        };
+        let lapse = lapse(&record, now, self.unchanged_for, self.earlier_boot);
+        (!lapse.has_lapsed()).then(|| Freeze { left: lapse.left(), record })
+    }
+}
+
+fn unknown_freeze(note: String) -> Record {
+    Record { kind: Some(Kind::Freeze), note: Some(note), ..Record::default() }
+}
+
+/// Decides what `request` makes of the freeze of a name.
+pub fn decide_freeze(
+    name: &str,
+    request: &FreezeRequest,
+    evidence: &FreezeEvidence,
+    now: &Now,
+) -> FreezeDecision {
+    let freeze = evidence.in_force(now);
+    match request {
+        FreezeRequest::Place(claim) => place(name, claim, freeze, now),
+        FreezeRequest::Lift(by) => lift(by, &evidence.slot, freeze),
+    }
+}
+
+fn place(name: &str, claim: &Claim, freeze: Option<Freeze>, now: &Now) -> FreezeDecision {
+    if let Some(freeze) = freeze {
+        return FreezeDecision::Refuse(Refusal::FrozenAlready(freeze));
+    }
+    let mut record = Record {
+        version: VERSION,
+        name: name.to_owned(),
+        lock_id: claim.lock_id.as_str().to_owned(),
+        owner: claim.owner.clone(),
+        host: claim.host.clone(),
+        agent_id: claim.agent_id.clone(),
+        acquired_ts: now.wall.to_string(),
+        kind: Some(Kind::Freeze),
+        note: claim.note.clone(),
+        ..Record::default()
+    };
+    record.start_lease(claim.ttl, now);
+    FreezeDecision::Place(Box::new(record))
+}
+
+fn lift(by: &LiftBy, slot: &Slot, freeze: Option<Freeze>) -> FreezeDecision {
+    let refusal = match (by, slot, freeze) {
+        (_, Slot::Empty, _) => Refusal::NotFrozen,
+        (_, Slot::Unreadable(why), _) => Refusal::Unusable(Standing::Unreadable(why.clone())),
+        (LiftBy::Force, ..) => return removed(slot),
+        (LiftBy::Owner(owner), _, Some(freeze)) if freeze.record.owner == *owner => return removed(slot),
+        (LiftBy::Owner(_), _, Some(freeze)) => Refusal::AnothersFreeze(freeze),
+        // What has lapsed, or can't be one, is no freeze that anybody could end.
+        (LiftBy::Owner(_), _, None) => Refusal::NotFrozen,
+        // The Go tool may be writing it at this moment.
+        (LiftBy::Sweep, Slot::Torn, _) => Refusal::NotFrozen,
+        (LiftBy::Sweep, _, None) => return removed(slot),
+        (LiftBy::Sweep, _, Some(freeze)) => Refusal::FrozenAlready(freeze),
+    };
+    FreezeDecision::Refuse(refusal)
+}
+
+fn removed(slot: &Slot) -> FreezeDecision {
+    FreezeDecision::Lift(match slot {
+        Slot::Record(record) => Some(record.clone()),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{ClockId, LockId};
+    use super::*;
+
+    const TTL: Duration = Duration::from_secs(60);
+
+    fn at(seconds: u64) -> Now {
+        Now {
+            monotonic: Duration::from_secs(1000),
+            boottime: Duration::from_secs(5000 + seconds),
+            wall: jiff::Timestamp::from_second(1_800_000_000).unwrap(),
+            clock: ClockId::new("boot-1/0"),
+        }
+    }
+
+    fn place_at(slot: Slot, now: &Now) -> FreezeDecision {
+        let claim = Claim {
+            lock_id: LockId::from_random([7; 16]),
+            kind: Kind::Freeze,
+            owner: "ada".into(),
+            host: "here".into(),
+            pid: 42,
+            pid_start: Some(1),
+            pid_ns: Some(1),
+            agent_id: "agent-1".into(),
+            ttl: Some(TTL),
+            note: Some("incident".into()),
+        };
+        decide_freeze("x", &FreezeRequest::Place(claim), &known(slot), now)
+    }
+
+    fn known(slot: Slot) -> FreezeEvidence {
+        FreezeEvidence { slot, ..FreezeEvidence::NONE }
+    }
+
+    /// The record of a freeze that ada placed at second 0.
+    fn placed() -> Box<Record> {
+        match place_at(Slot::Empty, &at(0)) {
+            FreezeDecision::Place(record) => record,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn lift_at(seconds: u64, by: &LiftBy, slot: &Slot) -> FreezeDecision {
+        decide_freeze("x", &FreezeRequest::Lift(by.clone()), &known(slot.clone()), &at(seconds))
+    }
+
+    fn owner(name: &str) -> LiftBy {
+        LiftBy::Owner(name.to_owned())
+    }
+
+    #[test]
+    fn a_freeze_ends_with_its_ttl() {
+        let freeze = known(Slot::Record(placed()));
+        assert_eq!(freeze.in_force(&at(59)).and_then(|freeze| freeze.left), Some(Duration::from_secs(1)));
+        assert_eq!(freeze.in_force(&at(60)), None);
+        let mut abroad = at(60);
+        abroad.clock = ClockId::new("boot-2/0");
+        assert!(freeze.in_force(&abroad).is_some(), "another's clock says nothing");
+        let watched = FreezeEvidence { unchanged_for: TTL, ..freeze.clone() };
+        assert_eq!(watched.in_force(&abroad), None, "it was watched for its whole time");
+        let rebooted = FreezeEvidence { earlier_boot: true, ..freeze };
+        assert_eq!(rebooted.in_force(&abroad), None, "the machine is up for longer than that");
+    }
+
+    #[test]
+    fn a_freeze_that_can_not_be_read_is_in_force_and_says_why() {
+        for (slot, why) in
+            [(Slot::Newer("2".into()), "newer version, 2"), (Slot::Unreadable("EIO".into()), "EIO")]
+        {
+            let freeze = known(slot).in_force(&at(0)).expect("doubt counts as held");
+            assert_eq!((freeze.record.kind, freeze.left), (Some(Kind::Freeze), None));
+            assert!(freeze.record.note.as_ref().is_some_and(|note| note.contains(why)), "{freeze:?}");
+        }
+        for slot in [Slot::Empty, Slot::Torn, Slot::Corrupt("?".into())] {
+            assert_eq!(known(slot).in_force(&at(0)), None, "as in the Go tool");
+        }
+    }
+
+    #[test]
+    fn a_freeze_says_who_and_why_and_has_no_process() {
+        let record = placed();
+        assert_eq!((&*record.name, &*record.owner, record.pid), ("x", "ada", 0));
+        assert_eq!((record.kind, record.version), (Some(Kind::Freeze), VERSION));
+        assert_eq!((record.ttl(), record.note.as_deref()), (Some(TTL), Some("incident")));
+        assert_eq!(record.lock_id, LockId::from_random([7; 16]).as_str());
+    }
+
+    #[test]
+    fn what_is_frozen_is_not_frozen_once_more() {
+        let freeze = Slot::Record(placed());
+        let again = place_at(freeze.clone(), &at(59));
+        assert!(matches!(again, FreezeDecision::Refuse(Refusal::FrozenAlready(_))), "{again:?}");
+        let newer = place_at(Slot::Newer("2".into()), &at(0));
+        assert!(matches!(newer, FreezeDecision::Refuse(Refusal::FrozenAlready(_))), "{newer:?}");
+        for over in [freeze, Slot::Corrupt("?".into()), Slot::Torn] {
+            let placed = place_at(over.clone(), &at(60));
+            assert!(matches!(placed, FreezeDecision::Place(_)), "{over:?} is in nobody's way");
+        }
+    }
+
+    #[test]
+    fn a_freeze_is_lifted_by_its_owner_or_by_force() {
+        let freeze = Slot::Record(placed());
+        assert_eq!(lift_at(1, &owner("ada"), &freeze), FreezeDecision::Lift(Some(placed())));
+        let refused = lift_at(1, &owner("eve"), &freeze);
+        assert!(matches!(refused, FreezeDecision::Refuse(Refusal::AnothersFreeze(_))), "{refused:?}");
+        assert_eq!(lift_at(1, &LiftBy::Force, &freeze), FreezeDecision::Lift(Some(placed())));
+        let newer = Slot::Newer("2".into());
+        let refused = lift_at(1, &owner("ada"), &newer);
+        assert!(matches!(refused, FreezeDecision::Refuse(Refusal::AnothersFreeze(_))), "{refused:?}");
+        assert_eq!(lift_at(1, &LiftBy::Force, &newer), FreezeDecision::Lift(None));
+    }
+
+    #[test]
+    fn what_is_in_force_no_more_is_swept_and_not_lifted() {
+        let none = FreezeDecision::Refuse(Refusal::NotFrozen);
+        let freeze = Slot::Record(placed());
+        assert_eq!(lift_at(60, &owner("ada"), &freeze), none);
+        assert_eq!(lift_at(60, &LiftBy::Sweep, &freeze), FreezeDecision::Lift(Some(placed())));
+        let alive = lift_at(59, &LiftBy::Sweep, &freeze);
+        assert!(matches!(alive, FreezeDecision::Refuse(Refusal::FrozenAlready(_))), "{alive:?}");
+        let corrupt = Slot::Corrupt("?".into());
+        assert_eq!(lift_at(0, &owner("ada"), &corrupt), none);
+        assert_eq!(lift_at(0, &LiftBy::Sweep, &corrupt), FreezeDecision::Lift(None));
+        assert_eq!(lift_at(0, &LiftBy::Sweep, &Slot::Torn), none, "it may be just being written");
+        for by in [owner("ada"), LiftBy::Force, LiftBy::Sweep] {
+            assert_eq!(lift_at(0, &by, &Slot::Empty), none);
+            let odd = lift_at(0, &by, &Slot::Unreadable("a FIFO".into()));
+            assert!(
+                matches!(odd, FreezeDecision::Refuse(Refusal::Unusable(_))),
+                "not lokt's to remove: {odd:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Freezes, each in its own place: `freezes/NAME.json`, or where early versions of the Go tool had them,
+//! `locks/freeze-NAME.json`. What stands in the second place is also the record of a lock of that name, so it is
+//! removed under the mutex of *that* name.
+
+use std::time::Duration;
+
+use super::{DirStore, Error, Name, Now, Publish, Record, Seen, Slot, Stripe, Turn, stripe_of};
+use crate::audit::{self, Event};
+use crate::host::Dir;
+use crate::protocol::{Freeze, FreezeDecision, FreezeEvidence, FreezeRequest, LiftBy, decide_freeze};
+use crate::store::Store;
+
+/// Where the freeze of a name stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Own,
+    /// Of the Go tool; nothing is ever written there.
+    Legacy,
+}
+
+impl Place {
+    fn dir(self) -> Dir<'static> {
+        match self {
+            Self::Own => Dir::Freezes,
+            Self::Legacy => Dir::Locks,
+        }
+    }
+
+    /// The name whose mutex guards the file, which is called after it.
+    fn key(self, name: &Name) -> String {
+        match self {
+            Self::Own => name.to_string(),
+            Self::Legacy => format!("freeze-{name}"),
+        }
+    }
+
+    fn file(self, name: &Name) -> String {
+        format!("{}.json", self.key(name))
+    }
+}
+
+impl DirStore {
+    /// The freeze of a name that is in force.
+    pub(super) fn freeze(&self, name: &Name, seen: Option<Seen<'_>>, now: &Now) -> Option<Freeze> {
+        self.freeze_evidence(name, seen, now).1.in_force(now)
+    }
+
+    fn freeze_evidence(&self, name: &Name, seen: Option<Seen<'_>>, now: &Now) -> (Place, FreezeEvidence) {
+        let (place, slot) = self.read_freeze(name);
+        let record = match &slot {
+            Slot::Record(record) => Some(record.as_ref()),
+            _ => None,
+        };
+        let evidence = FreezeEvidence {
+            unchanged_for: record.map_or(Duration::ZERO, |record| unchanged_for(record, seen, now)),
+            earlier_boot: record.is_some_and(|record| self.is_of_earlier_boot(record, now)),
+            slot,
+        };
+        (place, evidence)
+    }
+
+    fn read_freeze(&self, name: &Name) -> (Place, Slot) {
+        match self.read_slot(Place::Own.dir(), &Place::Own.file(name)) {
+            Slot::Empty => {}
+            slot => return (Place::Own, slot),
+        }
+        match self.read_slot(Place::Legacy.dir(), &Place::Legacy.file(name)) {
+            Slot::Empty => (Place::Own, Slot::Empty),
+            // A lock of ours may bear such a name.
+            Slot::Record(record) if record.kind.is_some() => (Place::Own, Slot::Empty),
+            slot => (Place::Legacy, slot),
+        }
+    }
+
+    /// See [`super::Store::change_freeze`].
+    pub(super) fn change_freeze_of(
+        &self,
+        name: &Name,
+        request: &FreezeRequest,
+        patience: Duration,
+    ) -> Result<FreezeDecision, Error> {
+        if matches!(request, FreezeRequest::Place(_)) {
+            self.host.prepare().map_err(|error| Error::io("freeze", name, error))?;
+        }
+        loop {
+            let place = match request {
+                FreezeRequest::Place(_) => Place::Own,
+                FreezeRequest::Lift(_) => self.read_freeze(name).0,
+            };
+            let stripe = match self.locked_as(&place.key(name), name, patience) {
+                // No root, no freeze.
+                Err(error) if error.is_not_there() => {
+                    let now = self.host.now();
+                    return Ok(decide_freeze(name.as_str(), request, &FreezeEvidence::NONE, &now));
+                }
+                other => other?,
+            };
+            let now = self.host.now();
+            let (stands, evidence) = self.freeze_evidence(name, None, &now);
+            if matches!(request, FreezeRequest::Lift(_)) && stands != place {
+                // It was placed or lifted between our look and our mutex.
+                continue;
+            }
+            let decision = decide_freeze(name.as_str(), request, &evidence, &now);
+            return self.carry_out(name, place, request, decision, stripe, &now);
+        }
+    }
+
+    fn carry_out(
+        &self,
+        name: &Name,
+        place: Place,
+        request: &FreezeRequest,
+        decision: FreezeDecision,
+        stripe: Box<dyn Stripe>,
+        now: &Now,
+    ) -> Result<FreezeDecision, Error> {
+        match &decision {
+            FreezeDecision::Place(record) => {
+                let file = place.file(name);
+                self.host
+                    .publish(
+                        place.dir(),
+                        &file,
+                        &record.write(),
+                        Publish::Replace,
+                        true,
+                        stripe_of(name.as_str()),
+                    )
+                    .map_err(|error| Error::io("freeze", name, error))?;
+                self.log(&self.event(audit::FREEZE, name, now).record(record));
+            }
+            FreezeDecision::Lift(record) => {
+                self.host
+                    .remove(place.dir(), &place.file(name), true)
+                    .map_err(|error| Error::io("unfreeze", name, error))?;
+                self.log(&self.lifted(name, request, record.as_deref(), now));
+                if place == Place::Own {
+                    // As after a release: it is the first's turn.
+                    let _ = self.ready_ahead(name, &Turn::Passing);
+                }
+                drop(stripe);
+                if place == Place::Legacy {
+                    self.wake_line(name, 1);
+                }
+            }
+            FreezeDecision::Refuse(_) => {}
+        }
+        Ok(decision)
+    }
+
+    fn lifted(&self, name: &Name, request: &FreezeRequest, record: Option<&Record>, now: &Now) -> Event {
+        let (kind, reason) = match request {
+            FreezeRequest::Lift(LiftBy::Sweep) if record.is_none() => (audit::AUTO_PRUNE, Some("corrupted")),
+            FreezeRequest::Lift(LiftBy::Sweep) => (audit::AUTO_PRUNE, Some("expired")),
+            FreezeRequest::Lift(LiftBy::Force) => (audit::FORCE_UNFREEZE, None),
+            _ => (audit::UNFREEZE, None),
+        };
+        let mut event = self.event(kind, name, now);
+        if let Some(record) = record {
+            event = event.record(record);
+        }
+        match reason {
+            Some(reason) => event.swept_as(reason),
+            None => event,
+        }
+    }
+}
+
+/// For how long the asker has seen this very record.
+pub(super) fn unchanged_for(record: &Record, seen: Option<Seen<'_>>, now: &Now) -> Duration {
+    let unchanged = seen.filter(|seen| seen.record == record);
+    unchanged.map_or(Duration::ZERO, |seen| now.monotonic.saturating_sub(seen.since))
+}
