@@ -115,7 +115,7 @@ const OPTIONS: [&str; 28] = [
 const VALUES: [&str; 10] =
     ["5m", "10ms", "0s", "1h30m", "7", "kill", "warn", "true", "false", "no-such-command"];
 
-const COMMANDS: [&str; 10] =
+const COMMANDS: [&str; 11] =
     ["lock", "guard", "unlock", "renew", "status", "why", "exists", "freeze", "unfreeze", "help", "version"];
 
 const VARIABLES: [&str; 16] = [
