@@ -254,3 +254,21 @@ fn a_waiter_is_not_admitted_to_what_was_frozen_meanwhile() {
     assert!(waited.stderr.contains("frozen"), "{waited:?}");
     assert!(!sandbox.work().join("ran").exists());
 }
+
+#[test]
+fn those_in_line_enter_in_order_after_a_freeze() {
+    let sandbox = sandbox();
+    let (mut holder, mut line) = holder_and_line(&sandbox, 2);
+    assert_eq!(sandbox.run(["freeze", "x", "--ttl", "1h"]).code, 0);
+    holder.let_go();
+    assert_eq!(holder.await_end(), 0);
+    assert_eq!(sandbox.run(["guard", "x", "--", "true"]).code, 2, "it is frozen, and waited for");
+    let tickets = std::fs::read_dir(sandbox.root().join("lines/x")).unwrap();
+    assert_eq!(tickets.count(), 2, "they go on waiting");
+    assert_eq!(sandbox.run(["unfreeze", "x"]).code, 0);
+    line[0].await_line("in");
+    let mut last = line.pop().unwrap();
+    hand_over(line.pop().unwrap(), &mut last, SOON);
+    assert_eq!(last.output().code, 0);
+    assert_eq!(sandbox.leftovers(), Vec::<String>::new());
+}
