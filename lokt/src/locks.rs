@@ -11,7 +11,8 @@ use crate::protocol::{
     MIN_GUARD_TTL, Manner, Name, Now, Record, Refusal, Request,
 };
 use crate::session::Session;
-use crate::store::{Admission, Asked, DirStore, Store, Ticket, View, Waiter};
+pub use crate::store::Status;
+use crate::store::{Admission, Asked, DirStore, Store, Ticket};
 use crate::wait::{Nobody, Onlooker, PATIENCE, Until, Waiting};
 
 /// How long a guarded command has between SIGTERM and SIGKILL, if nothing else is said.
@@ -50,16 +51,6 @@ pub enum Patience {
     AtMost(Duration),
     /// For ever.
     Unlimited,
-}
-
-/// How a name stands.
-pub struct Status {
-    /// Which lock.
-    pub name: Name,
-    /// Its record, its standing, its freeze.
-    pub view: View,
-    /// Who waits for it, first come first.
-    pub waiters: Vec<Waiter>,
 }
 
 impl Locks {
@@ -315,7 +306,7 @@ impl Locks {
     ///
     /// The root can't be read.
     pub fn list(&self) -> Result<Vec<Status>, Error> {
-        self.store.names()?.iter().map(|name| self.status(name)).collect()
+        self.store.list()
     }
 
     /// Sweeps if it is time for it: what everybody does who is done with its own work.

@@ -24,6 +24,8 @@ const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags
 /// The root, once it is open.
 struct Opened {
     fd: OwnedFd,
+    /// This process's user.
+    me: u32,
     owner: u32,
     /// The group that shares the root, if an administrator made it so.
     group: Option<u32>,
@@ -180,7 +182,7 @@ impl RootDir {
 
     pub(super) fn check_owner(&self, stat: &Stat, path: &Path) -> io::Result<()> {
         let root = self.root()?;
-        let me = rustix::process::geteuid().as_raw();
+        let me = root.me;
         let ours = [me, root.owner, 0].contains(&stat.st_uid) || root.group == Some(stat.st_gid);
         if ours || me == 0 {
             return Ok(());
@@ -230,7 +232,7 @@ fn admit(fd: OwnedFd, path: &Path) -> io::Result<Opened> {
             ),
         ));
     }
-    Ok(Opened { fd, owner: stat.st_uid, group })
+    Ok(Opened { fd, me, owner: stat.st_uid, group })
 }
 
 fn is_my_group(gid: u32) -> bool {

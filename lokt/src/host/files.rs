@@ -88,9 +88,13 @@ impl RootDir {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let mut bytes = Vec::with_capacity((stat.st_size as usize).min(at_most) + 1);
+        // Files are replaced as a whole: what was its size is all of it, and the end need not be looked for.
+        // (One of no size may be of a file system that does not tell.)
+        let size = stat.st_size as usize;
+        let room = if size == 0 { at_most + 1 } else { size.min(at_most + 1) };
+        let mut bytes = Vec::with_capacity(size.min(room));
         opened
-            .take(at_most as u64 + 1)
+            .take(room as u64)
             .read_to_end(&mut bytes)
             .map_err(|error| named(&error, "read", &self.path_of(dir, file)))?;
         let truncated = bytes.len() > at_most;

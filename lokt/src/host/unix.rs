@@ -79,11 +79,13 @@ impl UnixHost {
         }
     }
 
-    fn open_session(&self, file: &str, access: OFlags) -> io::Result<OwnedFd> {
+    /// Opens a session's file; its inode number too.
+    fn open_session(&self, file: &str, access: OFlags) -> io::Result<(OwnedFd, u64)> {
         let sessions = self.files.open_dir(Dir::Sessions)?;
         let fd = openat(&sessions, file, access | SESSION, Mode::empty())?;
-        match FileType::from_raw_mode(fstat(&fd)?.st_mode) {
-            FileType::Fifo => Ok(fd),
+        let stat = fstat(&fd)?;
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Fifo => Ok((fd, stat.st_ino)),
             _ => Err(io::Error::from(io::ErrorKind::InvalidData)),
         }
     }
@@ -172,13 +174,13 @@ impl Host for UnixHost {
     }
 
     fn probe_session(&self, file: &str, identity: Option<u64>) -> SessionState {
-        let fd = match self.open_session(file, OFlags::RDONLY) {
-            Ok(fd) => fd,
+        let (fd, inode) = match self.open_session(file, OFlags::RDONLY) {
+            Ok(opened) => opened,
             Err(error) if is_none_of_ours(&error) => return SessionState::Missing,
             // Out of descriptors, or of memory: that is no news of the session.
             Err(_) => return SessionState::Locked,
         };
-        if identity.is_some_and(|identity| fstat(&fd).is_ok_and(|stat| stat.st_ino != identity)) {
+        if identity.is_some_and(|identity| identity != inode) {
             return SessionState::Missing;
         }
         match flock::is_locked(&File::from(fd)) {
@@ -189,7 +191,7 @@ impl Host for UnixHost {
 
     fn ring_session(&self, file: &str) {
         // Nobody reads it: nobody is there to hear.
-        if let Ok(fd) = self.open_session(file, OFlags::WRONLY) {
+        if let Ok((fd, _)) = self.open_session(file, OFlags::WRONLY) {
             let _ = File::from(fd).write(b"!");
         }
     }
@@ -199,7 +201,7 @@ impl Host for UnixHost {
         if !self.is_local() {
             return false;
         }
-        let Ok(fd) = self.open_session(file, OFlags::RDONLY) else {
+        let Ok((fd, _)) = self.open_session(file, OFlags::RDONLY) else {
             return false;
         };
         let session = File::from(fd);

@@ -143,6 +143,16 @@ pub struct View {
     pub now: Now,
 }
 
+/// How a name stands.
+pub struct Status {
+    /// Which lock.
+    pub name: Name,
+    /// Its record, its standing, its freeze.
+    pub view: View,
+    /// Who waits for it, first come first.
+    pub waiters: Vec<Waiter>,
+}
+
 /// Carries decisions out atomically.
 pub trait Store: Send + Sync + 'static {
     /// Decides on a claim and carries the decision out. A waiter that is refused has joined the line by then:
@@ -186,12 +196,12 @@ pub trait Store: Send + Sync + 'static {
     /// The store can't be reached.
     fn look(&self, name: &Name) -> Result<View, Error>;
 
-    /// Every name that has a record or a freeze, in order.
+    /// How every name stands that has a record or a freeze, in order.
     ///
     /// # Errors
     ///
     /// The store can't be reached.
-    fn names(&self) -> Result<Vec<Name>, Error>;
+    fn list(&self) -> Result<Vec<Status>, Error>;
 
     /// Who waits for a name, first come first.
     ///

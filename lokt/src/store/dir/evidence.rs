@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::freeze::unchanged_for;
+use super::list::Listing;
 use super::{DirStore, Seen};
 use crate::host::{Dir, ProcessState, SessionState};
 use crate::protocol::{ClockId, Evidence, Kind, Liveness, LockId, Name, Now, Record, Slot};
@@ -27,6 +28,17 @@ pub(super) fn nothing() -> Evidence {
 impl DirStore {
     /// Everything but the line and the token.
     pub(super) fn gather(&self, name: &Name, seen: Option<Seen<'_>>, now: &Now) -> Evidence {
+        self.gather_from(name, seen, now, None)
+    }
+
+    /// As [`gather`](Self::gather), but looking only for what a listing shows, if there is one.
+    pub(super) fn gather_from(
+        &self,
+        name: &Name,
+        seen: Option<Seen<'_>>,
+        now: &Now,
+        all: Option<&Listing>,
+    ) -> Evidence {
         let slot = self.read_record(name);
         let mut evidence = nothing();
         match &slot {
@@ -35,10 +47,10 @@ impl DirStore {
                 evidence.earlier_boot = self.is_of_earlier_boot(record, now);
                 evidence.liveness = self.liveness(name, record, evidence.earlier_boot, now);
             }
-            Slot::Corrupt(_) => evidence.survivors = self.has_survivors(name),
+            Slot::Corrupt(_) => evidence.survivors = self.has_survivors(name, all),
             _ => {}
         }
-        evidence.freeze = self.freeze(name, seen, now);
+        evidence.freeze = self.freeze(name, seen, now, all);
         evidence.slot = slot;
         evidence
     }
@@ -113,15 +125,12 @@ impl DirStore {
     }
 
     /// Whether a session of this name lives that is not merely waiting.
-    fn has_survivors(&self, name: &Name) -> bool {
-        let (Ok(waiting), Ok(sessions)) = (self.tickets(name), self.host.list(Dir::Sessions)) else {
+    fn has_survivors(&self, name: &Name, all: Option<&Listing>) -> bool {
+        let (Ok(waiting), Some(sessions)) = (self.tickets(name), self.sessions_of(name, all)) else {
             return true;
         };
-        sessions
-            .iter()
-            .filter_map(|file| split_session(file))
-            .filter(|(of, id)| *of == name.as_str() && !waiting.iter().any(|(_, other)| other == id))
-            .any(|(_, id)| self.lives(name, &id))
+        let waits = |id: &LockId| waiting.iter().any(|(_, other)| other == id);
+        sessions.iter().any(|id| !waits(id) && self.lives(name, id))
     }
 }
 

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use super::list::Listing;
 use super::{DirStore, Error, Name, Now, Publish, Record, Seen, Slot, Stripe, Turn, stripe_of};
 use crate::audit::{self, Event};
 use crate::host::Dir;
@@ -41,12 +42,24 @@ impl Place {
 
 impl DirStore {
     /// The freeze of a name that is in force.
-    pub(super) fn freeze(&self, name: &Name, seen: Option<Seen<'_>>, now: &Now) -> Option<Freeze> {
-        self.freeze_evidence(name, seen, now).1.in_force(now)
+    pub(super) fn freeze(
+        &self,
+        name: &Name,
+        seen: Option<Seen<'_>>,
+        now: &Now,
+        all: Option<&Listing>,
+    ) -> Option<Freeze> {
+        self.freeze_evidence(name, seen, now, all).1.in_force(now)
     }
 
-    fn freeze_evidence(&self, name: &Name, seen: Option<Seen<'_>>, now: &Now) -> (Place, FreezeEvidence) {
-        let (place, slot) = self.read_freeze(name);
+    fn freeze_evidence(
+        &self,
+        name: &Name,
+        seen: Option<Seen<'_>>,
+        now: &Now,
+        all: Option<&Listing>,
+    ) -> (Place, FreezeEvidence) {
+        let (place, slot) = self.read_freeze(name, all);
         let record = match &slot {
             Slot::Record(record) => Some(record.as_ref()),
             _ => None,
@@ -59,12 +72,16 @@ impl DirStore {
         (place, evidence)
     }
 
-    fn read_freeze(&self, name: &Name) -> (Place, Slot) {
-        match self.read_slot(Place::Own.dir(), &Place::Own.file(name)) {
+    fn read_freeze(&self, name: &Name, all: Option<&Listing>) -> (Place, Slot) {
+        let read = |place: Place| match (place.dir(), place.file(name)) {
+            (dir, file) if all.is_some_and(|all| !all.has(dir, &file)) => Slot::Empty,
+            (dir, file) => self.read_slot(dir, &file),
+        };
+        match read(Place::Own) {
             Slot::Empty => {}
             slot => return (Place::Own, slot),
         }
-        match self.read_slot(Place::Legacy.dir(), &Place::Legacy.file(name)) {
+        match read(Place::Legacy) {
             Slot::Empty => (Place::Own, Slot::Empty),
             // A lock of ours may bear such a name.
             Slot::Record(record) if record.kind.is_some() => (Place::Own, Slot::Empty),
@@ -85,7 +102,7 @@ impl DirStore {
         loop {
             let place = match request {
                 FreezeRequest::Place(_) => Place::Own,
-                FreezeRequest::Lift(_) => self.read_freeze(name).0,
+                FreezeRequest::Lift(_) => self.read_freeze(name, None).0,
             };
             let stripe = match self.locked_as(&place.key(name), name, patience) {
                 // No root, no freeze.
@@ -96,7 +113,7 @@ impl DirStore {
                 other => other?,
             };
             let now = self.host.now();
-            let (stands, evidence) = self.freeze_evidence(name, None, &now);
+            let (stands, evidence) = self.freeze_evidence(name, None, &now, None);
             if matches!(request, FreezeRequest::Lift(_)) && stands != place {
                 // It was placed or lifted between our look and our mutex.
                 continue;

@@ -8,6 +8,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::{Claim, DirStore, Evidence, Name, Now, Publish, Ticket, Turn, Waiter, stripe_of};
+use crate::Error;
 use crate::host::Dir;
 use crate::protocol::{Kind, Liveness, LockId, Slot};
 use crate::store::{Place, Watch};
@@ -22,6 +23,15 @@ impl DirStore {
             self.host.list(Dir::Line(name))?.iter().filter_map(|file| split_ticket(file)).collect();
         tickets.sort_unstable();
         Ok(tickets)
+    }
+
+    pub(super) fn living_waiters(&self, name: &Name) -> Result<Vec<Waiter>, Error> {
+        let tickets = self.tickets(name).map_err(Error::root)?;
+        Ok(tickets
+            .iter()
+            .filter(|(_, id)| self.lives(name, id))
+            .filter_map(|(number, id)| self.read_ticket(name, *number, id))
+            .collect())
     }
 
     /// How many waiters stand before the asker and are ready to go. Stops counting at the first, and rings it.

@@ -20,16 +20,16 @@
 mod evidence;
 mod freeze;
 mod line;
+mod list;
 mod sweep;
 mod token;
 
-use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Admission, Answer, Asked, Seen, Store, Ticket, Turn, View, Waiter, Watch};
+use super::{Admission, Answer, Asked, Seen, Status, Store, Ticket, Turn, View, Waiter, Watch};
 use crate::Error;
 use crate::audit::{self, Event};
 use crate::host::{Dir, Host, Identity, Publish, SessionFile, SessionState, Stripe, StripeError};
@@ -324,22 +324,12 @@ impl Store for DirStore {
         Ok(View { slot: evidence.slot, standing, freeze: evidence.freeze, now })
     }
 
-    fn names(&self) -> Result<Vec<Name>, Error> {
-        let mut names = BTreeSet::new();
-        for dir in [Dir::Locks, Dir::Freezes] {
-            let files = self.host.list(dir).map_err(Error::root)?;
-            names.extend(files.iter().filter_map(|file| file.strip_suffix(".json")?.parse::<Name>().ok()));
-        }
-        Ok(names.into_iter().collect())
+    fn list(&self) -> Result<Vec<Status>, Error> {
+        self.list_all()
     }
 
     fn waiters(&self, name: &Name) -> Result<Vec<Waiter>, Error> {
-        let tickets = self.tickets(name).map_err(Error::root)?;
-        Ok(tickets
-            .iter()
-            .filter(|(_, id)| self.lives(name, id))
-            .filter_map(|(number, id)| self.read_ticket(name, *number, id))
-            .collect())
+        self.living_waiters(name)
     }
 
     fn leave(&self, name: &Name, ticket: &Ticket) {

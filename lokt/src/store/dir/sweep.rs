@@ -79,7 +79,7 @@ impl DirStore {
     }
 
     fn sweep_freeze(&self, name: &Name) {
-        if self.freeze(name, None, &self.host.now()).is_none() {
+        if self.freeze(name, None, &self.host.now(), None).is_none() {
             // What can't be swept now is swept the next time.
             let _ = self.change_freeze(name, &FreezeRequest::Lift(LiftBy::Sweep), PATIENCE);
         }
