@@ -32,10 +32,16 @@ pub(crate) fn is_obeyed(c: char) -> bool {
 /// `owner@host`, with the agent if it has a name of its own.
 pub(crate) fn person(record: &Record) -> String {
     let mut text = owner_at_host(&record.owner, &record.host);
-    if !record.agent_id.is_empty() && !is_made_up(&record.agent_id) {
-        let _ = write!(text, " (agent {})", printable(&record.agent_id));
+    if let Some(agent) = agent(record) {
+        let _ = write!(text, " (agent {agent})");
     }
     text
+}
+
+/// The agent, if it has a name of its own.
+pub(crate) fn agent(record: &Record) -> Option<String> {
+    let named = !record.agent_id.is_empty() && !is_made_up(&record.agent_id);
+    named.then(|| printable(&record.agent_id))
 }
 
 /// `agent-` and four digits, made anew for each process that was given no agent's name: it tells people nothing.
@@ -221,7 +227,6 @@ pub(crate) fn elapsed(duration: Duration) -> String {
 }
 
 /// A length of time for a glance: its two largest units, `12s`, `4m10s`, `1h5m`, `3d4h`.
-#[allow(dead_code, reason = "the commands that follow say it")]
 pub(crate) fn short(duration: Duration) -> String {
     const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3_600, "h"), (60, "m"), (1, "s")];
     let seconds = duration.as_secs();

@@ -7,6 +7,7 @@ mod exists;
 mod exit;
 mod freeze;
 mod guard;
+mod live;
 mod lock;
 mod output;
 mod renew;
@@ -92,6 +93,8 @@ fn run(command: Command) -> Exit {
         Ok(locks) => locks,
         Err(error) => return output::fail(&error),
     };
+    // It costs nothing to look; what looking has found is to be seen first.
+    let tidies = matches!(command, Command::Status(_));
     let outcome = match command {
         Command::Guard(args) => guard::run(&locks, &args),
         Command::Lock(args) => lock::run(&locks, &args),
@@ -103,10 +106,14 @@ fn run(command: Command) -> Exit {
         Command::Freeze(args) => freeze::run(&locks, &args),
         Command::Unfreeze(args) => unfreeze::run(&locks, &args),
     };
-    match outcome {
+    let exit = match outcome {
         Ok(report) => output::print(&report),
         Err(error) => output::fail(&error),
+    };
+    if tidies {
+        tidy(&locks);
     }
+    exit
 }
 
 fn open() -> Result<Locks, Error> {

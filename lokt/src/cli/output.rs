@@ -30,6 +30,8 @@ pub(super) struct Report {
 pub(super) enum Output {
     Text(String),
     Json(Value),
+    /// JSON in one line.
+    JsonLine(Value),
 }
 
 impl Report {
@@ -59,18 +61,43 @@ fn messages(error: &Error) -> Vec<String> {
 /// Prints a report. A reader that has gone away is no error of ours.
 pub(super) fn print(report: &Report) -> Exit {
     report.messages.iter().for_each(|message| say(message));
-    let printed = match &report.result {
-        None => Ok(()),
-        Some(Output::Text(text)) => writeln(text),
-        Some(Output::Json(value)) => writeln(&inert(&format!("{value:#}"))),
-    };
-    match printed {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+    match report.result.as_ref().map_or(Ok(()), show) {
+        Err(Exit::Failed) => Exit::Failed,
+        _ => report.exit,
+    }
+}
+
+/// Prints a result.
+///
+/// # Errors
+///
+/// How the program ends when nobody takes it: well if its reader has gone away.
+pub(super) fn show(result: &Output) -> Result<(), Exit> {
+    ended(match result {
+        Output::Text(text) => writeln(text),
+        Output::Json(value) => writeln(&inert(&format!("{value:#}"))),
+        Output::JsonLine(value) => writeln(&inert(&value.to_string())),
+    })
+}
+
+/// Writes to the terminal what it obeys.
+///
+/// # Errors
+///
+/// As for [`show`].
+pub(super) fn draw(text: &str) -> Result<(), Exit> {
+    let mut out = std::io::stdout().lock();
+    ended(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
+}
+
+fn ended(written: std::io::Result<()>) -> Result<(), Exit> {
+    written.map_err(|error| match error.kind() {
+        std::io::ErrorKind::BrokenPipe => Exit::Ok,
+        _ => {
             say(&format!("failed to write the result: {}", words::cause(&error)));
             Exit::Failed
         }
-        _ => report.exit,
-    }
+    })
 }
 
 /// JSON whose strings have the same value, but show a terminal nothing to obey: what JSON itself need not escape.

@@ -1,14 +1,13 @@
 //! What is known of a terminal: how wide it is, whether it takes colour; and text that fits it.
 
-#![allow(dead_code, reason = "the commands that follow draw with it")]
-
 use std::os::fd::AsFd;
 
 use anstyle::{AnsiColor, Style};
-use rustix::termios::{isatty, tcgetwinsize};
+use rustix::termios::{isatty, tcgetpgrp, tcgetwinsize};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::host::environment;
+use crate::host::signals::job_of;
 
 /// Somebody holds it.
 pub(super) const HELD: Style = AnsiColor::Yellow.on_default();
@@ -72,6 +71,25 @@ pub(super) fn columns(terminal: impl AsFd) -> usize {
     let columns = size.map_or(0, |size| usize::from(size.ws_col));
     // A terminal that does not know has 0.
     if columns == 0 { 80 } else { columns }
+}
+
+/// How high the terminal is.
+pub(super) fn rows(terminal: impl AsFd) -> usize {
+    match tcgetwinsize(terminal).map_or(0, |size| usize::from(size.ws_row)) {
+        0 => 24,
+        rows => rows,
+    }
+}
+
+/// Whether we are in the foreground of the terminal; `None` where jobs are not controlled from it.
+pub(super) fn in_foreground(terminal: impl AsFd) -> Option<bool> {
+    let foreground = tcgetpgrp(terminal).ok()?;
+    Some(job_of(0).is_some_and(|(group, _)| group == foreground.as_raw_nonzero().get()))
+}
+
+/// Whether the terminal understands more than text: its cursor can be moved.
+pub(super) fn is_able(terminal: impl AsFd) -> bool {
+    isatty(terminal) && environment("TERM").is_none_or(|kind| kind != "dumb")
 }
 
 /// `text`, cut with an ellipsis to at most `room` columns.

@@ -1,7 +1,5 @@
 //! A table that fits its terminal: columns as wide as they need to be, and the longest ones cut where there is no room.
 
-#![allow(dead_code, reason = "the commands that follow draw with it")]
-
 use anstyle::Style;
 use unicode_width::UnicodeWidthStr;
 
@@ -43,12 +41,20 @@ impl<T: Into<String>> From<T> for Cell {
 pub(super) struct Table {
     columns: Vec<Column>,
     rows: Vec<Vec<Cell>>,
+    /// Titles of columns that a narrow terminal can do without, the least important first.
+    expendable: Vec<&'static str>,
 }
 
 impl Table {
     /// A table without rows.
     pub(super) fn new(columns: &[Column]) -> Self {
-        Self { columns: columns.to_vec(), rows: Vec::new() }
+        Self { columns: columns.to_vec(), rows: Vec::new(), expendable: Vec::new() }
+    }
+
+    /// Lets these columns be left out, the first one first, where cutting the others is not enough.
+    pub(super) fn expendable(mut self, titles: &[&'static str]) -> Self {
+        self.expendable = titles.to_vec();
+        self
     }
 
     /// Adds a row.
@@ -76,19 +82,38 @@ impl Table {
             .zip(&self.columns)
             .map(|(width, column)| if width == 0 { 0 } else { width.max(column.title.width()) })
             .collect();
-        let Some(room) = screen.columns else {
-            return widths;
-        };
-        let gaps = GAP * widths.iter().filter(|width| **width > 0).count().saturating_sub(1);
-        while widths.iter().sum::<usize>() + gaps > room {
-            let least = |at: usize| self.columns[at].least.max(1);
-            let widest = (0..widths.len()).filter(|at| widths[*at] > least(*at)).max_by_key(|at| widths[*at]);
-            match widest {
-                Some(at) => widths[at] -= 1,
-                None => break,
-            }
+        if let Some(room) = screen.columns {
+            self.fit(&mut widths, room);
         }
         widths
+    }
+
+    /// Narrows the columns until they fit, as far as they can be read.
+    fn fit(&self, widths: &mut [usize], room: usize) {
+        let full = widths.to_vec();
+        let mut expendable = self.expendable.iter();
+        while !self.shrink(widths, room) {
+            let Some(title) = expendable.next() else { return };
+            let without = |at: &usize| self.columns[*at].title == *title;
+            let gone: Vec<usize> = (0..full.len()).filter(without).collect();
+            let kept = |at: usize| if widths[at] == 0 || gone.contains(&at) { 0 } else { full[at] };
+            let kept: Vec<usize> = (0..full.len()).map(kept).collect();
+            widths.copy_from_slice(&kept);
+        }
+    }
+
+    /// Takes from the widest, column by column; false if none may become any narrower.
+    fn shrink(&self, widths: &mut [usize], room: usize) -> bool {
+        let gaps = GAP * widths.iter().filter(|width| **width > 0).count().saturating_sub(1);
+        let mut excess = (widths.iter().sum::<usize>() + gaps).saturating_sub(room);
+        while excess > 0 {
+            let least = |at: usize| self.columns[at].least.max(1);
+            let widest = (0..widths.len()).filter(|at| widths[*at] > least(*at)).max_by_key(|at| widths[*at]);
+            let Some(at) = widest else { return false };
+            widths[at] -= 1;
+            excess -= 1;
+        }
+        true
     }
 }
 
@@ -142,6 +167,16 @@ mod tests {
         assert_eq!(table.render(on(25)), "NAME    NOTE        STATE\ndeploy  a note th…  held\n");
         let narrow = table.render(on(10));
         assert_eq!(narrow, "NAME  NOTE  STATE\ndep…  a n…  held\n", "no narrower than can be read");
+    }
+
+    #[test]
+    fn what_can_be_done_without_goes_where_cutting_is_not_enough() {
+        let mut table = Table::new(&COLUMNS).expendable(&["NOTE", "NAME"]);
+        table.row(["deploy", "a note", "held"].map(Cell::from));
+        assert_eq!(table.render(on(17)), "NAME  NOTE  STATE\ndep…  a n…  held\n");
+        assert_eq!(table.render(on(16)), "NAME    STATE\ndeploy  held\n");
+        assert_eq!(table.render(on(9)), "STATE\nheld\n");
+        assert_eq!(table.render(on(2)), "STATE\nheld\n", "no narrower than can be read");
     }
 
     #[test]

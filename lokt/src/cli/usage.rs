@@ -112,6 +112,7 @@ impl Complaint<'_> {
         let of = |what: &str| missing.iter().any(|argument| argument.starts_with(what));
         match (of("<NAME>"), of("<CMD>"), of("--wait")) {
             (_, _, true) => "--timeout requires --wait".to_owned(),
+            _ if of("--watch") => "--interval requires --watch".to_owned(),
             (true, true, _) => "the lock's name and the command are missing".to_owned(),
             (true, false, _) if self.command == "unlock" => "nothing to release is given".to_owned(),
             (true, false, _) => "the lock's name is missing".to_owned(),

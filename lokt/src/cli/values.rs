@@ -8,12 +8,25 @@ use crate::{Patience, Terms, words};
 /// A waiter that names no limit gives up after this.
 const DEFAULT_WAIT: Duration = Duration::from_secs(600);
 
+/// Between two looks of `--watch`.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
+
 pub(super) fn name(text: &str) -> Result<Name, String> {
     text.parse::<Name>().map_err(|bad| bad.to_string())
 }
 
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).map_err(|bad| bad.to_string())
+}
+
+/// How often to look: not so often that looking is all that is done.
+pub(super) fn interval(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        interval if interval < SHORTEST_INTERVAL => {
+            Err(format!("\"{}\" is too short: give 100ms or more", words::printable(text)))
+        }
+        interval => Ok(interval),
+    }
 }
 
 pub(super) fn lock_id(text: &str) -> Result<String, String> {

@@ -4,11 +4,11 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use rustix::process::Signal;
-use rustix::termios::{isatty, tcgetpgrp};
+use rustix::termios::isatty;
 
 use super::output::{rewrite, say_soon};
-use super::screen::{columns, cut};
-use crate::host::signals::{Came, Signals, asks_to_end, job_of};
+use super::screen::{columns, cut, in_foreground};
+use crate::host::signals::{Came, Signals, asks_to_end};
 use crate::protocol::{Name, Refusal};
 use crate::wait::{Nod, Onlooker, Progress};
 use crate::words;
@@ -54,11 +54,7 @@ impl<'a> Watcher<'a> {
 
     /// Whether there is a line of the screen that is ours: not in the background, where it is somebody else's.
     fn may_draw(&self) -> bool {
-        let Ok(foreground) = tcgetpgrp(rustix::stdio::stderr()) else {
-            // It is not the terminal that jobs are controlled from.
-            return self.on_terminal;
-        };
-        job_of(0).is_some_and(|(group, _)| group == foreground.as_raw_nonzero().get())
+        in_foreground(rustix::stdio::stderr()).unwrap_or(self.on_terminal)
     }
 }
 

@@ -84,6 +84,11 @@ pub(crate) struct HeldBack(SigSet);
 impl Signals {
     /// Begins to catch signals. Call it before there are other threads.
     pub(crate) fn catch() -> io::Result<Self> {
+        Self::catch_also(&[])
+    }
+
+    /// Begins to catch signals, and these beside.
+    pub(crate) fn catch_also(more: &[Signal]) -> io::Result<Self> {
         let (readable, writable) = platform::pipe()?;
         // A word to a terminal (stty tostop), and the care for it, from the background: it must not stop us.
         let mut background = SigSet::empty();
@@ -91,7 +96,7 @@ impl Signals {
         let mask = background.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
         let ignored = ignored();
         let mut caught = Vec::new();
-        for signal in CAUGHT {
+        for signal in CAUGHT.iter().chain(more).copied() {
             if ignored & (1 << (signal.as_raw() - 1)) == 0 || NEWS.contains(&signal) {
                 caught.push(catch(signal, &writable)?);
             }
@@ -129,9 +134,19 @@ impl Signals {
 
     /// Sleeps until a signal comes, somebody wakes us, or the monotonic clock reaches `until`.
     pub(crate) fn wait(&self, until: Option<Duration>) {
+        self.wait_or(until, &[]);
+    }
+
+    /// As [`wait`](Self::wait), or until something comes of `others`: what came of each of them.
+    pub(crate) fn wait_or(&self, until: Option<Duration>, others: &[PollFd<'_>]) -> Vec<PollFlags> {
         let timeout = until.map(time_left);
-        // Interrupted is as good as woken.
-        let _ = poll(&mut [PollFd::new(&self.readable, PollFlags::IN)], timeout.as_ref());
+        let mut all = vec![PollFd::new(&self.readable, PollFlags::IN)];
+        all.extend(others.iter().cloned());
+        match poll(&mut all, timeout.as_ref()) {
+            Ok(_) => all[1..].iter().map(PollFd::revents).collect(),
+            // Interrupted is as good as woken.
+            Err(_) => vec![PollFlags::empty(); others.len()],
+        }
     }
 
     /// Stops this process until somebody continues it; returns false at once where nobody could.
@@ -211,7 +226,7 @@ impl Drop for HeldBack {
 
 /// Whether this signal asks a program to end.
 pub(crate) fn asks_to_end(signal: Signal) -> bool {
-    ![Signal::CHILD, Signal::CONT, Signal::TSTP].contains(&signal)
+    ![Signal::CHILD, Signal::CONT, Signal::TSTP, Signal::WINCH].contains(&signal)
 }
 
 #[expect(unsafe_code, reason = "who sent a signal is told to no safe handler")]

@@ -1,0 +1,140 @@
+//! A view that is drawn again and again in the same place, until a key or a signal ends it.
+//!
+//! On a terminal it has the alternate screen, so that what stood there before stands there afterwards, however the view
+//! ends. Elsewhere it is one text after the other.
+
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::process::Signal;
+use rustix::stdio::{stdin, stdout};
+use rustix::termios::{LocalModes, OptionalActions, Termios, isatty, tcgetattr, tcsetattr};
+
+use super::exit::Exit;
+use super::output::draw;
+use super::screen::{in_foreground, is_able};
+use crate::host::clock::monotonic;
+use crate::host::signals::{Signals, asks_to_end};
+
+/// The alternate screen, empty, without a cursor, and nothing wraps.
+const ENTER: &str = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[H\x1b[2J";
+const LEAVE: &str = "\x1b[?7h\x1b[?25h\x1b[?1049l";
+
+/// The view, and what it has to put back.
+pub(super) struct Live<'a> {
+    signals: &'a Signals,
+    /// It is drawn in place.
+    pub(super) in_place: bool,
+    /// The terminal is ours.
+    entered: bool,
+    /// How keys were read before.
+    keys: Option<Termios>,
+}
+
+impl<'a> Live<'a> {
+    pub(super) fn new(signals: &'a Signals) -> Self {
+        Self { signals, in_place: is_able(stdout()), entered: false, keys: None }
+    }
+
+    /// Draws the lines in place of what was drawn before; not in the background, where the screen is somebody else's.
+    pub(super) fn draw(&mut self, lines: &str) -> Result<(), Exit> {
+        if in_foreground(stdout()) == Some(false) {
+            self.leave();
+            return Ok(());
+        }
+        self.enter()?;
+        let lines: Vec<String> = lines.lines().map(|line| format!("{line}\x1b[K")).collect();
+        draw(&format!("\x1b[H{}\x1b[J", lines.join("\r\n")))
+    }
+
+    /// Sleeps until it is time to draw again.
+    ///
+    /// # Errors
+    ///
+    /// How the view ends: by `q`, by a signal, or because nobody sees it any more.
+    pub(super) fn pause(&mut self, interval: Duration) -> Result<(), Exit> {
+        let until = monotonic().saturating_add(interval);
+        while monotonic() < until {
+            let (out, keys) = (stdout(), stdin());
+            // An error of the other end comes unasked.
+            let mut others = vec![PollFd::new(&out, PollFlags::empty())];
+            others.extend(self.keys.as_ref().map(|_| PollFd::new(&keys, PollFlags::IN)));
+            let came = self.signals.wait_or(Some(until), &others);
+            if self.obey_signals()? {
+                break;
+            }
+            if came[0].intersects(PollFlags::ERR | PollFlags::HUP) {
+                return Err(Exit::Ok);
+            }
+            if came.get(1).is_some_and(|came| !came.is_empty()) {
+                self.obey_key()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it is to be drawn anew at once.
+    fn obey_signals(&mut self) -> Result<bool, Exit> {
+        let came = self.signals.take();
+        if let Some(end) = came.iter().find(|came| asks_to_end(came.signal)) {
+            return Err(Exit::Signal(end.signal.as_raw()));
+        }
+        let has = |signal| came.iter().any(|came| came.signal == signal);
+        if has(Signal::TSTP) {
+            self.leave();
+            self.signals.stop();
+        }
+        Ok(has(Signal::TSTP) || has(Signal::CONT) || has(Signal::WINCH))
+    }
+
+    fn obey_key(&mut self) -> Result<(), Exit> {
+        // One at a time: what was typed beyond the end is for the shell.
+        let mut key = [0];
+        match rustix::io::read(stdin(), &mut key) {
+            Ok(1..) if b"qQ".contains(&key[0]) => Err(Exit::Ok),
+            Ok(1..) | Err(rustix::io::Errno::INTR) => Ok(()),
+            // No keys will come from there any more.
+            _ => {
+                self.keys = None;
+                Ok(())
+            }
+        }
+    }
+
+    fn enter(&mut self) -> Result<(), Exit> {
+        if self.entered {
+            return Ok(());
+        }
+        self.entered = true;
+        if isatty(stdin()) && in_foreground(stdin()) != Some(false) {
+            self.keys = key_by_key();
+        }
+        draw(ENTER)
+    }
+
+    fn leave(&mut self) {
+        if !std::mem::take(&mut self.entered) {
+            return;
+        }
+        if let Some(modes) = self.keys.take() {
+            let _ = tcsetattr(stdin(), OptionalActions::Now, &modes);
+        }
+        // Whoever took the terminal away does not need it put back.
+        let _ = draw(LEAVE);
+    }
+}
+
+impl Drop for Live<'_> {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+/// Lets keys be read as they are typed, and not shown; returns how it was before.
+fn key_by_key() -> Option<Termios> {
+    let before = tcgetattr(stdin()).ok()?;
+    let mut modes = before.clone();
+    modes.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO);
+    tcsetattr(stdin(), OptionalActions::Now, &modes).ok()?;
+    Some(before)
+}

@@ -1,0 +1,120 @@
+//! The list as a table for people.
+
+use anstyle::Style;
+
+use crate::cli::screen::{BAD, DIM, FROZEN, GOOD, HELD, STRONG, Screen};
+use crate::cli::table::{Cell, Column, Table};
+use crate::locks::Status;
+use crate::protocol::{Freeze, Record, Slot, Standing};
+use crate::words;
+
+/// A column that is never cut.
+const WHOLE: usize = usize::MAX;
+
+const COLUMNS: [Column; 9] = [
+    Column { title: "NAME", least: 8 },
+    Column { title: "STATE", least: WHOLE },
+    Column { title: "HOLDER", least: 8 },
+    Column { title: "AGENT", least: 8 },
+    Column { title: "PID", least: WHOLE },
+    Column { title: "AGE", least: WHOLE },
+    Column { title: "LEFT", least: WHOLE },
+    Column { title: "WAITING", least: WHOLE },
+    Column { title: "NOTE", least: 12 },
+];
+
+/// What a narrow terminal can do without.
+const EXPENDABLE: [&str; 6] = ["PID", "AGENT", "NOTE", "LEFT", "WAITING", "AGE"];
+
+/// A row: a lock, or a freeze.
+pub(super) struct Row {
+    state: &'static str,
+    cells: [Cell; 9],
+}
+
+/// The rows, in the order of the names.
+pub(super) fn rows(statuses: &[Status]) -> Vec<Row> {
+    statuses.iter().flat_map(rows_of).collect()
+}
+
+/// The rows below their headings.
+pub(super) fn render<'a>(rows: impl IntoIterator<Item = &'a Row>, screen: Screen) -> String {
+    let mut table = Table::new(&COLUMNS).expendable(&EXPENDABLE);
+    rows.into_iter().for_each(|row| table.row(row.cells.clone()));
+    table.render(screen)
+}
+
+/// How many there are of each state: `3 held, 1 frozen`.
+pub(super) fn counts(rows: &[Row], screen: Screen) -> String {
+    let mut counts: Vec<(&str, usize)> = Vec::new();
+    for row in rows {
+        match counts.iter_mut().find(|(state, _)| *state == row.state) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((row.state, 1)),
+        }
+    }
+    let said: Vec<String> =
+        counts.iter().map(|(state, count)| screen.paint(style(state), &format!("{count} {state}"))).collect();
+    if said.is_empty() { "no locks".to_owned() } else { said.join(", ") }
+}
+
+/// The colour of a state.
+pub(super) fn style(state: &str) -> Style {
+    match state {
+        "held" => HELD,
+        "frozen" => FROZEN,
+        "free" | "starting" => GOOD,
+        _ => BAD,
+    }
+}
+
+/// A name's rows: its lock, its freeze.
+fn rows_of(status: &Status) -> Vec<Row> {
+    let view = &status.view;
+    let mut rows = Vec::new();
+    match &view.slot {
+        Slot::Empty => {}
+        Slot::Record(record) => rows.push(lock(status, record)),
+        _ => rows.push(row(status, words::state(&view.standing, false), None, String::new())),
+    }
+    rows.extend(view.freeze.as_ref().map(|freeze| frozen(status, freeze)));
+    rows
+}
+
+fn lock(status: &Status, record: &Record) -> Row {
+    let left = match &status.view.standing {
+        Standing::Held { lapse, .. } => lapse.left().map(words::short),
+        _ => None,
+    };
+    row(status, words::state(&status.view.standing, false), Some(record), left.unwrap_or_default())
+}
+
+fn frozen(status: &Status, freeze: &Freeze) -> Row {
+    let left = freeze.left.map(words::short).unwrap_or_default();
+    row(status, words::state(&Standing::Free, true), Some(&freeze.record), left)
+}
+
+fn row(status: &Status, state: &'static str, record: Option<&Record>, left: String) -> Row {
+    let text = |of: &dyn Fn(&Record) -> String| record.map(of).unwrap_or_default();
+    let holder = text(&|record| words::owner_at_host(&record.owner, &record.host));
+    let agent = text(&|record| words::agent(record).unwrap_or_default());
+    let pid = text(&|record| if record.pid == 0 { String::new() } else { record.pid.to_string() });
+    let age = text(&|record| words::short(record.age(&status.view.now)));
+    let note = text(&|record| words::printable(record.note.as_deref().unwrap_or_default()));
+    let waiting = match status.waiters.len() {
+        count @ 1.. if state != "frozen" => count.to_string(),
+        _ => String::new(),
+    };
+    let cells = [
+        Cell::new(status.name.as_str(), STRONG),
+        Cell::new(state, style(state)),
+        Cell::from(holder),
+        Cell::from(agent),
+        Cell::new(pid, DIM),
+        Cell::from(age),
+        Cell::from(left),
+        Cell::from(waiting),
+        Cell::new(note, DIM),
+    ];
+    Row { state, cells }
+}

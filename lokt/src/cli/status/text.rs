@@ -1,0 +1,156 @@
+//! A status as text for files and programs: one lock in full, and the list in the lines of the Go tool, which scripts
+//! take apart.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use unicode_width::UnicodeWidthStr;
+
+use super::table::style;
+use crate::cli::output::{is_expired, pid_status, whole_seconds};
+use crate::cli::screen::{DIM, FROZEN, PLAIN, STRONG, Screen, padded};
+use crate::locks::Status;
+use crate::protocol::{Kind, Now, Record, Slot, Standing, format_duration};
+use crate::words;
+
+/// One lock in full.
+pub(super) fn details(record: &Record, status: &Status, screen: Screen) -> String {
+    let view = &status.view;
+    let mut text = String::new();
+    let mut put = |label: &str, value: String, look| {
+        let label = if label.is_empty() { String::new() } else { format!("{label}:") };
+        let value = screen.paint(look, &value);
+        text.push_str(&format!("{}{value}\n", screen.paint(DIM, &format!("{label:<10}"))));
+    };
+    put("name", status.name.to_string(), STRONG);
+    let state = words::state(&view.standing, view.freeze.is_some());
+    put("state", state.to_owned(), style(state));
+    put("owner", words::printable(&record.owner), PLAIN);
+    if !record.agent_id.is_empty() {
+        put("agent", words::printable(&record.agent_id), PLAIN);
+    }
+    put("host", words::printable(&record.host), PLAIN);
+    put("pid", process(record, &view.standing), PLAIN);
+    put("age", format_duration(record.age(&view.now)), PLAIN);
+    if let Some(note) = &record.note {
+        put("note", words::printable(note), PLAIN);
+    }
+    if let Some(ttl) = record.ttl() {
+        put("ttl", format_duration(ttl), PLAIN);
+    }
+    if let Some(expiry) = &record.expires_at {
+        let look = if is_expired(&view.standing) { style("expired") } else { PLAIN };
+        put("expires", expires(expiry, &view.standing), look);
+    }
+    if let Some(token) = record.token {
+        put("token", token.to_string(), PLAIN);
+    }
+    if !record.lock_id.is_empty() {
+        put("lock-id", words::printable(&record.lock_id), PLAIN);
+    }
+    if let Some(freeze) = &view.freeze {
+        put("frozen", words::frozen(freeze, &view.now), FROZEN);
+    }
+    for (place, waiter) in waiters(status).into_iter().enumerate() {
+        put(if place == 0 { "waiting" } else { "" }, waiter, PLAIN);
+    }
+    text
+}
+
+fn process(record: &Record, standing: &Standing) -> String {
+    match (record.pid, record.kind) {
+        (0, Some(Kind::Manual)) => "none (locked by hand)".to_owned(),
+        (pid, _) => format!("{pid} ({})", pid_status(standing)),
+    }
+}
+
+fn expires(expiry: &str, standing: &Standing) -> String {
+    let left = match standing {
+        Standing::Held { lapse, .. } => lapse.left().unwrap_or_default(),
+        _ => Duration::ZERO,
+    };
+    let when = if is_expired(standing) {
+        "EXPIRED".to_owned()
+    } else {
+        format!("in {}", format_duration(left))
+    };
+    format!("{} ({when})", words::printable(&whole_seconds(expiry)))
+}
+
+/// Those in line, by their places.
+fn waiters(status: &Status) -> Vec<String> {
+    let one = |(place, waiter): (usize, &crate::store::Waiter)| {
+        let person = words::owner_at_host(&waiter.owner, &waiter.host);
+        let waited = waited(&waiter.since_ts, &status.view.now);
+        format!("{}. {person}, pid {}, for {waited}", place + 1, waiter.pid)
+    };
+    status.waiters.iter().enumerate().map(one).collect()
+}
+
+fn waited(since: &str, now: &Now) -> String {
+    let waited = since.parse::<jiff::Timestamp>().ok().map(|since| now.wall.duration_since(since));
+    format_duration(waited.and_then(|waited| Duration::try_from(waited).ok()).unwrap_or_default())
+}
+
+/// A line of the list: a lock, or a freeze.
+struct Line {
+    name: String,
+    person: String,
+    rest: String,
+}
+
+/// The list; empty without locks.
+pub(super) fn lines(statuses: &[Status]) -> String {
+    let lines: Vec<Line> = statuses.iter().flat_map(lines_of).collect();
+    // As wide as the Go tool has it, if that will do.
+    let name = lines.iter().map(|line| line.name.width()).fold(20, usize::max);
+    let person = lines.iter().map(|line| line.person.width()).fold(0, usize::max);
+    let mut text = String::new();
+    for line in lines {
+        let row = format!("{}  {}  {}", padded(&line.name, name), padded(&line.person, person), line.rest);
+        let _ = writeln!(text, "{}", row.trim_end());
+    }
+    text
+}
+
+/// A name's lines in the list: its lock, its freeze.
+fn lines_of(status: &Status) -> Vec<Line> {
+    let view = &status.view;
+    let mut lines = Vec::new();
+    match &view.slot {
+        Slot::Record(record) => {
+            let mark = match &view.standing {
+                standing if is_expired(standing) => " [EXPIRED]",
+                Standing::Abandoned(_) => " [DEAD]",
+                _ => "",
+            };
+            let mut line = line(status, record, mark);
+            if !status.waiters.is_empty() {
+                let _ = write!(line.rest, " ({} waiting)", status.waiters.len());
+            }
+            if let Some(note) = &record.note {
+                let _ = write!(line.rest, "  {}", words::printable(note));
+            }
+            lines.push(line);
+        }
+        Slot::Empty => {}
+        _ => lines.push(Line {
+            name: status.name.to_string(),
+            person: "-".to_owned(),
+            rest: format!("[{}]", words::state(&view.standing, false).to_uppercase()),
+        }),
+    }
+    if let Some(freeze) = &view.freeze {
+        lines.push(line(status, &freeze.record, " [FROZEN]"));
+    }
+    lines
+}
+
+fn line(status: &Status, record: &Record, mark: &str) -> Line {
+    let age = format_duration(record.age(&status.view.now));
+    Line {
+        name: status.name.to_string(),
+        person: words::owner_at_host(&record.owner, &record.host),
+        rest: format!("{age}{mark}"),
+    }
+}

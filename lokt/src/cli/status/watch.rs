@@ -1,0 +1,129 @@
+//! `lokt status --watch`: in place on a terminal; elsewhere, what has changed, whenever something has.
+
+use rustix::process::Signal;
+use rustix::stdio::stdout;
+use serde_json::Value;
+
+use super::{Args, array, json, list, table, text};
+use crate::cli::live::Live;
+use crate::cli::output::{Output, Report, show};
+use crate::cli::screen::{DIM, Screen, rows};
+use crate::host::Root;
+use crate::host::signals::Signals;
+use crate::locks::Status;
+use crate::protocol::{Now, Refusal, Slot};
+use crate::{Error, Locks, words};
+
+/// Above the rows: what this is, an empty line, the headings.
+const ABOVE: usize = 3;
+
+/// What differs at each look, though nothing has happened.
+const PASSING: [&str; 2] = ["age_sec", "remaining_sec"];
+
+pub(super) fn run(locks: &Locks, args: &Args) -> Result<Report, Error> {
+    let signals = Signals::catch_also(&[Signal::WINCH]).map_err(Error::root)?;
+    let root = Root::discover().map_err(Error::root)?.path.display().to_string();
+    let mut live = Live::new(&signals);
+    let in_place = live.in_place && !args.json;
+    let mut last = None;
+    loop {
+        let seen = look(locks, args)?;
+        let shown = if in_place {
+            live.draw(&frame(&seen, &root, &locks.now(), args))
+        } else {
+            changed(&seen, args, &mut last).map_or(Ok(()), |change| show(&change))
+        };
+        crate::cli::tidy(locks);
+        if let Err(exit) = shown.and_then(|()| live.pause(args.interval)) {
+            return Ok(Report::silent(exit));
+        }
+    }
+}
+
+fn look(locks: &Locks, args: &Args) -> Result<Vec<Status>, Error> {
+    match &args.name {
+        Some(name) => Ok(vec![locks.status(name)?]),
+        None => locks.list(),
+    }
+}
+
+/// What is to be said, unless it has been said already.
+fn changed(seen: &[Status], args: &Args, last: &mut Option<Value>) -> Option<Output> {
+    let value = match (&args.name, seen) {
+        (Some(_), [status]) => json::one(status),
+        _ => array(seen),
+    };
+    let lasting = Some(without(PASSING, &value));
+    if *last == lasting {
+        return None;
+    }
+    let first = std::mem::replace(last, lasting).is_none();
+    if args.json {
+        return Some(Output::JsonLine(value));
+    }
+    let gap = if first { "" } else { "\n" };
+    let text = match (&args.name, seen) {
+        (Some(_), [status]) => in_full(status, Screen::stdout()),
+        _ => list(seen, Screen::stdout()),
+    };
+    Some(Output::Text(format!("{gap}{}", if text.is_empty() { "no locks" } else { &text })))
+}
+
+fn without(keys: [&str; 2], value: &Value) -> Value {
+    match value {
+        Value::Array(all) => all.iter().map(|one| without(keys, one)).collect(),
+        Value::Object(fields) => {
+            let mut fields = fields.clone();
+            fields.retain(|key, _| !keys.contains(&key.as_str()));
+            Value::Object(fields)
+        }
+        other => other.clone(),
+    }
+}
+
+/// The lines that fill the terminal.
+fn frame(seen: &[Status], root: &str, now: &Now, args: &Args) -> String {
+    let screen = Screen::stdout();
+    let height = rows(stdout());
+    let all = table::rows(seen);
+    let mut lines = vec![heading(seen, &all, root, now, screen), String::new()];
+    match (&args.name, seen) {
+        (Some(_), [status]) => lines.extend(in_full(status, screen).lines().map(str::to_owned)),
+        _ if all.is_empty() => {}
+        _ => {
+            let room = height.saturating_sub(ABOVE).max(2);
+            let shown = if all.len() > room { room - 1 } else { all.len() };
+            lines.extend(table::render(&all[..shown], screen).lines().map(str::to_owned));
+            if shown < all.len() {
+                lines.push(screen.paint(DIM, &format!("… and {} more", all.len() - shown)));
+            }
+        }
+    }
+    lines.truncate(height);
+    lines.join("\n")
+}
+
+/// How many locks there are, of which root, and when.
+fn heading(seen: &[Status], all: &[table::Row], root: &str, now: &Now, screen: Screen) -> String {
+    let waiting: usize = seen.iter().map(|status| status.waiters.len()).sum();
+    let waiting = if waiting > 0 { format!(", {waiting} waiting") } else { String::new() };
+    let time = now.wall.to_string();
+    let time = time.get(11..19).unwrap_or_default();
+    let beside = format!("{time} UTC  {}  q ends", words::printable(root));
+    format!("{}{waiting}  {}", table::counts(all, screen), screen.paint(DIM, &beside))
+}
+
+/// One lock in full, whatever stands in its place.
+fn in_full(status: &Status, screen: Screen) -> String {
+    let (name, view) = (&status.name, &status.view);
+    match &view.slot {
+        Slot::Record(record) => text::details(record, status, screen),
+        _ => {
+            let mut text = words::refusal(name, &Refusal::Unusable(view.standing.clone()), &view.now);
+            if let Some(freeze) = &view.freeze {
+                text.push_str(&format!("\nlock \"{name}\" is {}", words::frozen(freeze, &view.now)));
+            }
+            text
+        }
+    }
+}
