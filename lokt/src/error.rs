@@ -20,7 +20,7 @@ enum Kind {
     Busy { name: Name, busy: MutexBusy },
     Interrupted { name: Name },
     Io { verb: &'static str, name: Option<Name>, error: io::Error },
-    Invalid(String),
+    Invalid { message: String, hint: Option<String> },
 }
 
 impl Error {
@@ -49,7 +49,14 @@ impl Error {
     }
 
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
-        Self(Box::new(Kind::Invalid(message.into())))
+        Self(Box::new(Kind::Invalid { message: message.into(), hint: None }))
+    }
+
+    pub(crate) fn with_hint(mut self, advice: impl Into<String>) -> Self {
+        if let Kind::Invalid { hint, .. } = &mut *self.0 {
+            *hint = Some(advice.into());
+        }
+        self
     }
 
     /// Why the protocol refused, if it did.
@@ -105,7 +112,7 @@ impl Error {
 
     /// What was asked makes no sense.
     pub fn is_invalid(&self) -> bool {
-        matches!(*self.0, Kind::Invalid(_))
+        matches!(*self.0, Kind::Invalid { .. })
     }
 
     /// The lock directory, or a part of it, is not there.
@@ -130,6 +137,7 @@ impl Error {
                 vec!["let that process go on (kill -CONT) or end it".to_owned()]
             }
             Kind::Io { error, .. } => io_hint(error).into_iter().collect(),
+            Kind::Invalid { hint, .. } => hint.iter().cloned().collect(),
             _ => Vec::new(),
         }
     }
@@ -145,7 +153,8 @@ fn io_hint(error: &io::Error) -> Option<String> {
         io::ErrorKind::ReadOnlyFilesystem => {
             "everybody who shares these locks needs the same LOKT_ROOT, on a file system that can be written"
         }
-        io::ErrorKind::PermissionDenied | io::ErrorKind::NotADirectory => {
+        io::ErrorKind::InvalidData => "see what stands there; lokt removes nothing that is not its own",
+        io::ErrorKind::PermissionDenied | io::ErrorKind::NotADirectory | io::ErrorKind::NotFound => {
             "LOKT_ROOT chooses another lock directory; everybody who shares these locks needs the same"
         }
         _ => return None,
@@ -169,7 +178,7 @@ impl fmt::Display for Error {
                 write!(f, "failed to {verb} \"{name}\": {}", words::cause(error))
             }
             Kind::Io { verb, name: None, error } => write!(f, "failed to {verb}: {}", words::cause(error)),
-            Kind::Invalid(message) => f.write_str(message),
+            Kind::Invalid { message, .. } => f.write_str(message),
         }
     }
 }

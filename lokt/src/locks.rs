@@ -157,7 +157,8 @@ impl Locks {
     fn start_of(&self, pid: i64) -> Result<Option<i64>, Error> {
         match self.host.process(pid, None) {
             crate::host::ProcessState::Running => Ok(crate::host::process::start_of(pid)),
-            _ => Err(Error::invalid(format!("there is no process {pid} to tie the lock to"))),
+            _ => Err(Error::invalid(format!("there is no process {pid} to tie the lock to"))
+                .with_hint("give the id of one that runs, as in --pid $$ for this shell")),
         }
     }
 

@@ -102,7 +102,15 @@ fn not_started(command: &[OsString], error: &io::Error) -> Report {
         }
         _ => (Exit::NotExecutable, words::cause(error)),
     };
-    Report { messages: vec![format!("failed to run {program}: {why}")], ..Report::silent(exit) }
+    let mut messages = vec![format!("failed to run {program}: {why}")];
+    match exit {
+        Exit::NoCommand => messages.push("hint: is it installed, and in the PATH?".to_owned()),
+        _ if error.kind() == io::ErrorKind::PermissionDenied => {
+            messages.push(format!("hint: is it a program? make it one: chmod +x {program}"));
+        }
+        _ => {}
+    }
+    Report { messages, ..Report::silent(exit) }
 }
 
 /// Whether there is a file of the command's name where it names one, or anywhere in the search path.

@@ -77,14 +77,13 @@ pub fn command() -> clap::Command {
 /// Runs the program with this process's arguments.
 pub fn main() -> ExitCode {
     let arguments = usage::go_style(std::env::args_os().collect());
-    let Some(command) = arguments.get(1) else {
-        output::out(&Cli::command().render_help().to_string());
+    if arguments.len() < 2 {
+        output::page(&Cli::command().render_help());
         return Exit::Usage.into();
-    };
-    let command = command.to_string_lossy().into_owned();
-    match Cli::try_parse_from(arguments) {
+    }
+    match Cli::try_parse_from(&arguments) {
         Ok(cli) => run(cli.command).into(),
-        Err(error) => usage::explain(&error, &command).into(),
+        Err(error) => usage::explain(&error, &arguments).into(),
     }
 }
 

@@ -5,11 +5,14 @@
 use std::io::Write;
 use std::time::Duration;
 
+use anstyle::Style;
+use clap::builder::StyledStr;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use serde_json::{Map, Value, json};
 
 use super::exit::Exit;
+use super::screen::{BAD, DIM, FROZEN, HELD, STRONG, Screen};
 use crate::protocol::{Abandoned, Freeze, Lapse, Liveness, Name, Now, Record, Refusal, Standing};
 use crate::{Error, words};
 
@@ -60,7 +63,8 @@ fn messages(error: &Error) -> Vec<String> {
 
 /// Prints a report. A reader that has gone away is no error of ours.
 pub(super) fn print(report: &Report) -> Exit {
-    report.messages.iter().for_each(|message| say(message));
+    let tone = if report.exit == Exit::Ok { STRONG } else { BAD.bold() };
+    report.messages.iter().for_each(|message| write_line(message, tone));
     match report.result.as_ref().map_or(Ok(()), show) {
         Err(Exit::Failed) => Exit::Failed,
         _ => report.exit,
@@ -134,19 +138,37 @@ pub(super) fn out(text: &str) {
     let _ = writeln(text);
 }
 
-/// Prints a message to stderr: one line, whatever is in it.
+/// Prints clap's own text, coloured on a terminal.
+pub(super) fn page(text: &StyledStr) {
+    out(&if Screen::stdout().colour { text.ansi().to_string() } else { text.to_string() });
+}
+
+/// Prints what is wrong to stderr: one line, whatever is in it.
 pub(super) fn say(message: &str) {
-    // With stderr gone there is nowhere to complain.
-    let line = format!("lokt: {}\n", words::printable(message));
-    // In one write: others may share the terminal, or the log.
+    write_line(message, BAD.bold());
+}
+
+fn write_line(message: &str, tone: Style) {
+    let line = format!("{}\n", painted(&words::printable(message), tone, Screen::stderr()));
+    // In one write: others may share the terminal, or the log. With stderr gone there is nowhere to complain.
     let _ = std::io::stderr().write_all(line.as_bytes());
+}
+
+/// `lokt: ` and the message; a hint steps back behind what it is about.
+fn painted(message: &str, tone: Style, screen: Screen) -> String {
+    let by = |style| screen.paint(style, "lokt:");
+    match message.split_once(": ") {
+        Some(("hint", hint)) => format!("{} {} {hint}", by(DIM), screen.paint(FROZEN, "hint:")),
+        Some(("warning", what)) => format!("{} {} {what}", by(STRONG), screen.paint(HELD, "warning:")),
+        _ => format!("{} {message}", by(tone)),
+    }
 }
 
 /// Says it, if that can be done soon: whoever has something to attend to must not wait for a full pipe, or for a
 /// terminal that was told to hold (Ctrl-S).
 pub(super) fn say_soon(message: &str) {
     if has_room(PATIENCE) {
-        say(message);
+        write_line(message, STRONG);
     }
 }
 

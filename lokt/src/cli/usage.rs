@@ -15,6 +15,23 @@ const LONGEST_LINE: usize = 400;
 /// Options of the Go tool that are either there or not.
 const SWITCHES: [&str; 6] = ["--wait", "--json", "--force", "--break-stale", "--all", "--prune-expired"];
 
+/// What other tools call our commands.
+const OTHER_WORDS: [(&str, &[&str]); 13] = [
+    ("guard", &["run", "exec", "with", "do", "hold"]),
+    ("lock", &["acquire", "take", "get", "claim", "grab"]),
+    ("unlock", &["release", "rm", "remove", "delete", "del", "free", "drop", "break", "steal"]),
+    ("renew", &["refresh", "extend", "heartbeat", "touch", "keepalive"]),
+    ("status", &["list", "ls", "ps", "show", "info", "locks", "top", "watch", "holders"]),
+    ("why", &["explain", "who", "blame", "describe", "inspect"]),
+    ("exists", &["check", "test", "is-locked", "held"]),
+    ("freeze", &["pause", "block", "disable", "suspend"]),
+    ("unfreeze", &["thaw", "resume", "unblock", "enable"]),
+    ("audit", &["log", "logs", "history", "events", "tail"]),
+    ("doctor", &["diagnose", "verify", "validate", "health", "fsck"]),
+    ("completions", &["completion", "complete"]),
+    ("prime", &["init", "setup", "agents", "instructions"]),
+];
+
 /// What the Go tool takes too: `-ttl` for `--ttl`, `--json=true` for `--json`, `version` for `--version`.
 pub(super) fn go_style(arguments: Vec<OsString>) -> Vec<OsString> {
     let mut own = true;
@@ -52,12 +69,14 @@ fn switch(argument: &str) -> Option<(&str, bool)> {
 }
 
 /// One clear line for bad usage, and one with what to do; help and version as they are.
-pub(super) fn explain(error: &clap::Error, command: &str) -> Exit {
+pub(super) fn explain(error: &clap::Error, arguments: &[OsString]) -> Exit {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        output::out(&error.render().to_string());
+        output::page(&error.render());
         return Exit::Ok;
     }
-    let complaint = Complaint { error, command };
+    let command = arguments.get(1).map(|command| command.to_string_lossy()).unwrap_or_default();
+    let runs = arguments.iter().any(|argument| argument == "--");
+    let complaint = Complaint { error, command: &command, runs };
     output::say(&shortened(&complaint.message()));
     output::say(&shortened(&format!("hint: {}", complaint.hint())));
     Exit::Usage
@@ -77,6 +96,8 @@ struct Complaint<'a> {
     error: &'a clap::Error,
     /// The command that was asked for, as it was written.
     command: &'a str,
+    /// There is a `--`, as before the command of a guard.
+    runs: bool,
 }
 
 impl Complaint<'_> {
@@ -97,6 +118,7 @@ impl Complaint<'_> {
                 let prior: Vec<&str> = prior.iter().map(|prior| plain(prior)).collect();
                 format!("{} cannot be combined with {}", plain(&argument()), prior.join(", "))
             }
+            ErrorKind::TooManyValues => format!("{} takes no value", plain(&argument())),
             ErrorKind::ValueValidation => self.bad_value(),
             ErrorKind::InvalidValue => self.no_such_value(),
             ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
@@ -161,7 +183,13 @@ impl Complaint<'_> {
                 .into_iter()
                 .find_map(|kind| self.all(kind).pop());
         match (self.error.kind(), similar) {
+            _ if self.meant().is_some() => {
+                format!("did you mean {}?", self.meant().unwrap_or_default())
+            }
             (_, Some(similar)) => format!("did you mean {}?", plain(&similar)),
+            (ErrorKind::InvalidSubcommand, None) if self.runs => {
+                format!("to run a command under a lock: lokt guard {} -- CMD", self.command)
+            }
             (ErrorKind::InvalidSubcommand, None) => "lokt --help lists the commands".to_owned(),
             _ if missing && self.command == "unlock" => "give a NAME, --owner OWNER or --all".to_owned(),
             (ErrorKind::UnknownArgument, None) if self.is_misplaced_command() => {
@@ -173,9 +201,19 @@ impl Complaint<'_> {
             _ if missing && !self.all(ContextKind::InvalidArg).concat().contains("--") => {
                 format!("lokt {} NAME", self.command)
             }
-            _ if self.command.starts_with('-') => "see lokt --help".to_owned(),
+            _ if self.command.starts_with('-') => {
+                "options come after their command: see lokt --help".to_owned()
+            }
             _ => format!("see lokt {} --help", self.command),
         }
+    }
+
+    /// Our command for what another tool calls it.
+    fn meant(&self) -> Option<&'static str> {
+        let asked = self.first(ContextKind::InvalidSubcommand).to_ascii_lowercase();
+        let ours = super::command();
+        let mut known = OTHER_WORDS.iter().filter(|(command, _)| ours.find_subcommand(command).is_some());
+        known.find(|(_, words)| words.contains(&asked.as_str())).map(|(command, _)| *command)
     }
 
     fn is_misplaced_command(&self) -> bool {

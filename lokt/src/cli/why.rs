@@ -2,10 +2,12 @@
 
 use std::fmt::Write as _;
 
+use anstyle::Style;
 use serde_json::{Map, Value, json};
 
 use super::exit::Exit;
 use super::output::{Output, Report, freeze_fields, holder_fields, own_fields};
+use super::screen::{BAD, DIM, FROZEN, GOOD, HELD, STRONG, Screen};
 use super::values::name;
 use crate::locks::Status;
 use crate::protocol::{
@@ -36,6 +38,16 @@ struct Reason {
     suggestions: Vec<String>,
 }
 
+impl Reason {
+    fn look(&self) -> Style {
+        match self.kind {
+            "held" => HELD,
+            "frozen" => FROZEN,
+            _ => BAD,
+        }
+    }
+}
+
 pub(super) fn run(locks: &Locks, args: &Args) -> Result<Report, Error> {
     let status = locks.status(&args.name)?;
     let view = &status.view;
@@ -50,7 +62,7 @@ pub(super) fn run(locks: &Locks, args: &Args) -> Result<Report, Error> {
     let result = if args.json {
         Output::Json(object(&status, &reasons))
     } else {
-        Output::Text(text(&reasons, &status))
+        Output::Text(text(&reasons, &status, Screen::stdout()))
     };
     Ok(Report { exit, ..Report::ok(result) })
 }
@@ -196,20 +208,21 @@ fn object(how: &Status, reasons: &[Reason]) -> Value {
     })
 }
 
-fn text(reasons: &[Reason], status: &Status) -> String {
+fn text(reasons: &[Reason], status: &Status, screen: Screen) -> String {
     let mut text = String::new();
-    let heading = match (reasons, status.waiters.len()) {
-        ([], 0) => "FREE — acquisition would succeed.",
-        ([], _) => "FREE — those in line come first.",
-        ([_], _) if matches!(status.view.standing, Standing::Abandoned(_)) => {
-            "left behind — the next one who wants it gets it:"
-        }
-        _ => "BLOCKED:",
+    let left_behind = matches!(status.view.standing, Standing::Abandoned(_));
+    let (heading, look) = match (reasons, status.waiters.len()) {
+        ([], 0) => ("FREE — acquisition would succeed.", GOOD),
+        ([], _) => ("FREE — those in line come first.", GOOD),
+        ([_], _) if left_behind => ("left behind — the next one who wants it gets it:", GOOD),
+        _ => ("BLOCKED:", BAD),
     };
-    let _ = writeln!(text, "Lock \"{}\" is {heading}", status.name);
+    let name = screen.paint(STRONG, &format!("\"{}\"", status.name));
+    let _ = writeln!(text, "Lock {name} is {}", screen.paint(look, heading));
     for reason in reasons {
         text.push('\n');
-        for line in &reason.detail {
+        for (at, line) in reason.detail.iter().enumerate() {
+            let line = if at == 0 { screen.paint(reason.look(), line) } else { line.clone() };
             let _ = writeln!(text, "  {line}");
         }
     }
@@ -219,8 +232,19 @@ fn text(reasons: &[Reason], status: &Status) -> String {
     if !reasons.is_empty() {
         text.push_str("\nSuggestions:\n");
         for suggestion in reasons.iter().flat_map(|reason| &reason.suggestions) {
-            let _ = writeln!(text, "  - {suggestion}");
+            let _ = writeln!(text, "  - {}", advice(suggestion, screen));
         }
     }
     text
+}
+
+/// A suggestion: what is to be typed stands out from what it means.
+fn advice(suggestion: &str, screen: Screen) -> String {
+    match suggestion.split_once("  (") {
+        Some((command, meaning)) => {
+            format!("{}{}", screen.paint(STRONG, command), screen.paint(DIM, &format!("  ({meaning}")))
+        }
+        None if suggestion.starts_with("lokt ") => screen.paint(STRONG, suggestion),
+        None => suggestion.to_owned(),
+    }
 }

@@ -26,7 +26,7 @@ use crate::{Error, Locks, words};
     lokt status\n  \
     lokt status deploy\n  \
     lokt status --watch\n  \
-    lokt status --json | jq -r '.[] | select(.expired) | .name'\n  \
+    lokt status --json\n  \
     lokt status --prune-expired")]
 pub(super) struct Args {
     /// Only this lock, in full

@@ -69,11 +69,8 @@ fn expires(expiry: &str, standing: &Standing) -> String {
         Standing::Held { lapse, .. } => lapse.left().unwrap_or_default(),
         _ => Duration::ZERO,
     };
-    let when = if is_expired(standing) {
-        "EXPIRED".to_owned()
-    } else {
-        format!("in {}", format_duration(left))
-    };
+    let when =
+        if is_expired(standing) { "EXPIRED".to_owned() } else { format!("in {}", format_duration(left)) };
     format!("{} ({when})", words::printable(&whole_seconds(expiry)))
 }
 
