@@ -16,10 +16,12 @@ mod cli {
     mod lock;
     mod renew;
     mod roots;
+    mod schemas;
     mod status;
     mod streams;
     mod transcript;
     mod unlock;
     mod usage;
+    mod watch;
     mod why;
 }

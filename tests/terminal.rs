@@ -18,6 +18,8 @@ mod modes;
 mod pty;
 #[path = "terminal/shared.rs"]
 mod shared;
+#[path = "terminal/status.rs"]
+mod status;
 #[path = "terminal/unwatched.rs"]
 mod unwatched;
 #[path = "terminal/waiting.rs"]

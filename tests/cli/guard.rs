@@ -32,12 +32,14 @@ fn a_command_that_cannot_be_started_has_the_codes_of_a_shell_and_leaves_no_lock(
         = 127
         $ PATH=/usr/bin:/bin lokt guard build -- "$(printf 'no\033[31msuch')"
         ! lokt: failed to run no\u{1b}[31msuch: command not found
+        ! lokt: hint: is it installed, and in the PATH?
         = 127
         $ lokt guard build -- /
         ! lokt: failed to run /: Permission denied
         = 126
         $ echo 'echo no' > plain; lokt guard build -- ./plain
         ! lokt: failed to run ./plain: Permission denied
+        ! lokt: hint: if it is a program, make it one: chmod +x ./plain
         = 126
         $ lokt status
         no locks

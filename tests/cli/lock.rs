@@ -146,9 +146,11 @@ fn a_process_that_does_not_exist_is_refused() {
         r#"
         $ lokt lock deploy --pid 2147483647
         ! lokt: there is no process PID to tie the lock to
+        ! lokt: hint: give the id of one that runs, as in --pid $$ for this shell
         = 64
         $ lokt lock deploy --pid 99999999999999
         ! lokt: there is no process PID to tie the lock to
+        ! lokt: hint: give the id of one that runs, as in --pid $$ for this shell
         = 64
         $ lokt lock deploy --pid 0
         ! lokt: --pid: "0" is not a process id: give a number, as in --pid $$

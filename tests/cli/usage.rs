@@ -55,6 +55,67 @@ fn what_is_wrong_is_said_in_a_line_and_what_to_do_in_another() {
 }
 
 #[test]
+fn typing_mistakes_and_the_words_of_other_tools_suggest_the_right_one() {
+    let sandbox = sandbox();
+    for (typed, meant) in [
+        ("statsu", "status"),
+        ("unlok x", "unlock"),
+        ("gaurd x -- true", "guard"),
+        ("guard x --tll 5m -- true", "--ttl"),
+        ("guard x --timout 5m -- true", "--timeout"),
+        ("status --wacth", "--watch"),
+        ("unlock x --forec", "--force"),
+        ("release x", "unlock"),
+        ("rm x", "unlock"),
+        ("acquire x", "lock"),
+        ("run x -- true", "guard"),
+        ("list", "status"),
+        ("ls", "status"),
+        ("LS", "status"),
+        ("explain x", "why"),
+        ("extend x", "renew"),
+    ] {
+        let said = sh(&sandbox, &format!("lokt {typed}"));
+        assert_eq!(said.code, 64, "{typed}: {said:?}");
+        let hint = said.stderr.lines().nth(1).unwrap_or_default();
+        assert_eq!(hint, format!("lokt: hint: did you mean {meant}?"), "{typed}");
+    }
+}
+
+#[test]
+fn what_is_in_the_wrong_place_is_told_its_place() {
+    check(
+        &sandbox(),
+        r#"
+        $ lokt deploy -- make
+        ! lokt: unknown command "deploy"
+        ! lokt: hint: to run a command under a lock: lokt guard deploy -- CMD
+        = 64
+        $ lokt --json status
+        ! lokt: unknown option "--json"
+        ! lokt: hint: options come after their command: lokt COMMAND --json
+        = 64
+        $ lokt status --watch=x
+        ! lokt: --watch takes no value
+        ! lokt: hint: see lokt status --help
+        = 64
+        $ lokt status --interval 5s
+        ! lokt: --interval requires --watch
+        ! lokt: hint: see lokt status --help
+        = 64
+        $ lokt status --watch --interval 5ms
+        ! lokt: --interval: "5ms" is too short: give 100ms or more
+        ! lokt: hint: see lokt status --help
+        = 64
+        $ lokt status --watch --prune-expired
+        ! lokt: --watch cannot be combined with --prune-expired
+        ! lokt: hint: see lokt status --help
+        = 64
+        "#,
+    );
+}
+
+#[test]
 fn arguments_on_a_terminal_are_escaped() {
     check(
         &sandbox(),

@@ -118,6 +118,51 @@ fn crowd_of_20_000_other_locks_costs_a_guard_nothing() {
     assert!(after <= HANDFUL, "{after} more or fewer files were opened afterwards");
 }
 
+/// The system calls of a look at all locks that name what `of` says.
+fn looks(sandbox: &Sandbox, of: &str) -> (usize, usize) {
+    let trace = sandbox.path().join("trace");
+    let mut strace = sandbox.command("strace");
+    strace.args(["-f", "-qq", "-o"]).arg(&trace).arg(env!("CARGO_BIN_EXE_lokt-under-test"));
+    let ran = output(strace.args(["status", "--json"]).env("LOKT_NO_SWEEP", "1"));
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let trace = fs::read_to_string(trace).unwrap();
+    (trace.lines().count(), trace.lines().filter(|call| call.contains(of)).count())
+}
+
+/// open, fstat, read, close; and one more of a debug build, which looks whether what it closes was open.
+const A_RECORD: usize = 5;
+
+#[test]
+fn crowd_of_2_000_locks_is_listed_with_a_few_calls_for_each() {
+    if !can_trace() {
+        return;
+    }
+    let [few, many] = [1_000, 2_000].map(|locks| {
+        let sandbox = sandbox();
+        fill(&sandbox, locks);
+        looks(&sandbox, "freezes")
+    });
+    let more = many.0 - few.0;
+    // Memory for the names comes on top, now and then.
+    assert!((4_000..=1_000 * A_RECORD + 100).contains(&more), "{more} calls for 1,000 more locks");
+    assert_eq!(many.1, few.1, "freezes are not looked for one by one");
+}
+
+#[test]
+fn crowd_of_corrupt_records_is_listed_with_one_look_at_the_sessions() {
+    if !can_trace() {
+        return;
+    }
+    let sandbox = sandbox();
+    let _holder = sandbox.hold(["guard", "held"]);
+    for i in 0..100 {
+        sandbox.plant(&format!("corrupt-{i}"), "nonsense");
+    }
+    assert_eq!(looks(&sandbox, "\"sessions\"").1, 1);
+    let (calls, _) = looks(&sandbox, "sessions");
+    assert!(calls < 100 * 12, "{calls} calls for 100 corrupt records");
+}
+
 #[test]
 fn crowd_of_other_locks_is_swept_only_after_the_command_has_run() {
     if !can_trace() {

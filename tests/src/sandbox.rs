@@ -191,6 +191,26 @@ impl Running {
         }
     }
 
+    /// Reads its stdout up to and including a line that contains `text`, and returns that line.
+    pub fn await_stdout(&mut self, text: &str) -> String {
+        let out = self.child.stdout.as_mut().expect("stdout is captured");
+        let mut line = Vec::new();
+        let mut byte = [0];
+        loop {
+            if out.read(&mut byte).expect("stdout can be read") == 0 {
+                panic!("it ended without {text:?} on stdout: {:?}", String::from_utf8_lossy(&line));
+            }
+            line.push(byte[0]);
+            if byte == *b"\n" {
+                let said = String::from_utf8_lossy(&line).trim_end().to_owned();
+                if said.contains(text) {
+                    return said;
+                }
+                line.clear();
+            }
+        }
+    }
+
     /// Reads its stderr up to and including a line that contains `text`, and returns that line.
     pub fn await_stderr(&mut self, text: &str) -> String {
         let err = self.child.stderr.as_mut().expect("stderr is captured");

@@ -198,6 +198,12 @@ impl Pty {
         read > 0
     }
 
+    /// Makes the terminal another size.
+    pub fn resize(&mut self, columns: u16, rows: u16) {
+        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(self.master.as_ref().unwrap(), size).unwrap();
+    }
+
     /// Hangs up: the terminal is gone.
     pub fn hang_up(&mut self) {
         self.master = None;
@@ -230,6 +236,16 @@ impl Pty {
         self.expect("^C");
         kill_process(self.pid("guard.pid"), Signal::USR1).unwrap();
         self.expect("total-1.");
+    }
+
+    /// Sends SIGTERM to the one of this terminal that has `argument` among its arguments.
+    pub fn terminate(&self, argument: &str) {
+        let has = |pid: &Pid| {
+            let arguments = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default();
+            arguments.split(|byte| *byte == 0).any(|one| one == argument.as_bytes())
+        };
+        let pid = self.session().into_iter().find(has).expect("it runs");
+        kill_process(pid, Signal::TERM).unwrap();
     }
 
     /// The process whose id a script has written to `file`.

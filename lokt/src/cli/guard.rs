@@ -103,13 +103,15 @@ fn not_started(command: &[OsString], error: &io::Error) -> Report {
         _ => (Exit::NotExecutable, words::cause(error)),
     };
     let mut messages = vec![format!("failed to run {program}: {why}")];
-    match exit {
-        Exit::NoCommand => messages.push("hint: is it installed, and in the PATH?".to_owned()),
-        _ if error.kind() == io::ErrorKind::PermissionDenied => {
-            messages.push(format!("hint: is it a program? make it one: chmod +x {program}"));
+    messages.extend(match exit {
+        Exit::NoCommand if !program.contains('/') => {
+            Some("hint: is it installed, and in the PATH?".to_owned())
         }
-        _ => {}
-    }
+        Exit::NotExecutable if Path::new(&*program).is_file() => {
+            Some(format!("hint: if it is a program, make it one: chmod +x {program}"))
+        }
+        _ => None,
+    });
     Report { messages, ..Report::silent(exit) }
 }
 

@@ -201,9 +201,10 @@ impl Complaint<'_> {
             _ if missing && !self.all(ContextKind::InvalidArg).concat().contains("--") => {
                 format!("lokt {} NAME", self.command)
             }
-            _ if self.command.starts_with('-') => {
-                "options come after their command: see lokt --help".to_owned()
+            _ if self.is_of_a_command() => {
+                format!("options come after their command: lokt COMMAND {}", self.command)
             }
+            _ if self.command.starts_with('-') => "see lokt --help".to_owned(),
             _ => format!("see lokt {} --help", self.command),
         }
     }
@@ -214,6 +215,17 @@ impl Complaint<'_> {
         let ours = super::command();
         let mut known = OTHER_WORDS.iter().filter(|(command, _)| ours.find_subcommand(command).is_some());
         known.find(|(_, words)| words.contains(&asked.as_str())).map(|(command, _)| *command)
+    }
+
+    /// Whether an option stands in the command's place that some command has.
+    fn is_of_a_command(&self) -> bool {
+        let has = |command: &clap::Command| {
+            command
+                .get_arguments()
+                .filter_map(clap::Arg::get_long)
+                .any(|long| self.command == format!("--{long}"))
+        };
+        super::command().get_subcommands().any(has)
     }
 
     fn is_misplaced_command(&self) -> bool {
