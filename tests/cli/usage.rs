@@ -104,7 +104,7 @@ fn what_is_in_the_wrong_place_is_told_its_place() {
         ! lokt: hint: see lokt status --help
         = 64
         $ lokt status --watch --interval 5ms
-        ! lokt: --interval: "5ms" is too short: give 100ms or more
+        ! lokt: --interval: under 100ms there is time for nothing else: use 100ms or more
         ! lokt: hint: see lokt status --help
         = 64
         $ lokt status --watch --prune-expired

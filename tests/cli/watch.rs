@@ -70,6 +70,7 @@ fn a_result_that_cannot_be_written_ends_it() {
 }
 
 #[test]
+#[expect(clippy::print_stderr, reason = "what was not tested is told")]
 fn it_sleeps_between_its_looks() {
     // The reader dawdles, and whoever does not sleep has time to show it.
     let script = "strace -qq -e trace=poll,ppoll -o trace $LOKT status --watch --interval 1h |

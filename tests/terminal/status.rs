@@ -46,12 +46,12 @@ fn the_list_is_a_table_with_colour() {
     let words: Vec<&str> = lines[0].split_whitespace().collect();
     assert_eq!(
         words,
-        ["NAME", "STATE", "HOLDER", "AGE", "LEFT", "NOTE"],
+        ["NAME", "STATE", "HOLDER", "AGENT", "AGE", "LEFT", "NOTE"],
         "columns without content are left out"
     );
     let held: Vec<&str> = lines[1].split_whitespace().collect();
     assert_eq!(held[..2], ["deploy", "held"]);
-    assert!(held[2].starts_with("tester@") && held[4].starts_with("59m"), "{held:?}");
+    assert!(held[2].starts_with("tester@") && held[5].starts_with("59m"), "{held:?}");
     assert!(raw.contains("\x1b[33mheld\x1b[0m"), "{raw:?}");
 }
 

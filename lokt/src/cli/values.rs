@@ -23,7 +23,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 pub(super) fn interval(text: &str) -> Result<Duration, String> {
     match duration(text)? {
         interval if interval < SHORTEST_INTERVAL => {
-            Err(format!("\"{}\" is too short: give 100ms or more", words::printable(text)))
+            Err("under 100ms there is time for nothing else: use 100ms or more".to_owned())
         }
         interval => Ok(interval),
     }
