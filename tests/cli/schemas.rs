@@ -105,7 +105,7 @@ fn zoo(sandbox: &Sandbox) -> Vec<lokt_tests::sandbox::Running> {
     lapsing.signal(Signal::STOP);
     let made = sh(
         sandbox,
-        r"lokt lock by-hand --ttl 1h --note 'ask <Ada> & co' && LOKT_AGENT_ID=claude-7 lokt lock forever
+        r"export LOKT_NO_SWEEP=1; lokt lock by-hand --ttl 1h --note 'ask <Ada> & co' && LOKT_AGENT_ID=claude-7 lokt lock forever
         sleep 100 & lokt lock tied --ttl 1h --pid $!; kill $!; wait
         lokt lock alive --pid $PPID; lokt lock past --ttl 1ns
         mkdir $LOKT_ROOT/locks/unreadable.json",

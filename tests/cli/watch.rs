@@ -1,7 +1,10 @@
 //! `lokt status --watch`, for files and programs. On a terminal: see `terminal/status.rs`.
 
+use std::fs;
+use std::time::Duration;
+
 use super::transcript::{sandbox, sh, steady};
-use lokt_tests::sandbox::{Running, Sandbox};
+use lokt_tests::sandbox::{Running, Sandbox, eventually, start};
 use rustix::process::Signal;
 
 /// Watches, and looks often.
@@ -22,19 +25,22 @@ fn end(watch: Running, signal: Signal) -> (String, i32) {
 #[test]
 fn a_block_is_printed_whenever_something_has_changed_and_only_then() {
     let sandbox = sandbox();
-    let mut seen = watch(&sandbox, &[]);
-    seen.await_line("no locks");
+    let mut to_file = sandbox.command("sh");
+    let watching = start(to_file.args(["-c", "exec $LOKT status --watch --interval 100ms > seen"]));
+    let seen = || fs::read_to_string(sandbox.work().join("seen")).unwrap_or_default();
+    eventually("the first look", || seen() == "no locks\n");
     assert_eq!(sandbox.run(["lock", "x", "--ttl", "1h", "--note", "one"]).code, 0);
-    // It ages, and its lease runs down; neither is a change.
-    seen.await_line("");
-    let looked =
-        sandbox.sh("while [ $(( $(date +%s) - $(stat -c %Y $LOKT_ROOT/locks/x.json) )) -lt 2 ]; do :; done");
-    assert_eq!(looked.code, 0);
+    eventually("the lock is seen", || seen().ends_with("one\n"));
+    // It grows older, and its lease runs down; neither is a change.
+    let age = || fs::metadata(sandbox.record("x")).unwrap().modified().unwrap().elapsed().unwrap_or_default();
+    eventually("it has an age", || age() > Duration::from_secs(2));
     assert_eq!(sandbox.run(["unlock", "x"]).code, 0);
-    seen.await_line("");
-    seen.await_line("no locks");
-    let (rest, code) = end(seen, Signal::INT);
-    assert_eq!((rest.as_str(), code), ("", 130));
+    eventually("the end is seen", || seen().ends_with("no locks\n") && seen().len() > 10);
+    assert_eq!(end(watching, Signal::INT), (String::new(), 130));
+    let said = steady(&seen());
+    let blocks: Vec<&str> = said.trim_end().split("\n\n").collect();
+    assert_eq!(blocks.len(), 3, "{said}");
+    assert!(blocks[1].starts_with("x                     tester@"), "{said}");
 }
 
 #[test]
@@ -81,7 +87,7 @@ fn it_sleeps_between_its_looks() {
         eprintln!("SKIPPED: strace does not work here");
         return;
     }
-    let trace = std::fs::read_to_string(sandbox.work().join("trace")).unwrap();
+    let trace = fs::read_to_string(sandbox.work().join("trace")).unwrap();
     let slept = trace.lines().filter(|call| call.contains("POLLIN")).count();
     assert!((1..=2).contains(&slept), "{slept} times:\n{trace}");
 }
