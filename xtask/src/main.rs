@@ -11,6 +11,7 @@
 //! | `faults` | a fault at every system call of the real program |
 //! | `fuzz` | libFuzzer on records, names and durations |
 //! | `mutants` | broken versions of lokt, and which test notices each |
+//! | `film` | the moving picture of the README, played by the real program |
 //! | `proof` | `race`, `sim`, `faults`, `soak`, `fuzz` and `mutants`, on one page |
 //! | `ci` | any job of `ci/matrix.json`, as the CI runs it |
 //!
@@ -26,6 +27,7 @@ mod alone;
 mod ci;
 mod console;
 mod faults;
+mod film;
 mod fuzz;
 mod machine;
 mod mutants;
@@ -67,6 +69,8 @@ enum Task {
     Fuzz(fuzz::Fuzz),
     /// Break lokt on purpose, in a copy, and see each mistake noticed
     Mutants(mutants::Mutants),
+    /// Play the scene of the README's picture, and draw it
+    Film(film::Film),
     /// Run every part of the proof at the size of CI, and put what was seen on one page
     Proof(proof::Prove),
     /// Run jobs of the CI matrix on this machine
@@ -83,6 +87,7 @@ impl Task {
             Self::Faults(faults) => faults.run(sh),
             Self::Fuzz(fuzz) => fuzz.run(sh),
             Self::Mutants(mutants) => mutants.run(sh),
+            Self::Film(film) => film.run(sh),
             Self::Proof(proof) => proof.run(sh),
             Self::Ci(ci) => ci.run(sh),
         }

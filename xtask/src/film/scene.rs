@@ -1,0 +1,55 @@
+//! Who types what, and when.
+//!
+//! Times are milliseconds from the start. What the program says of ages and leases depends on them: they are chosen
+//! so that each falls into the middle of a second.
+
+use std::path::Path;
+
+use super::reel::Reel;
+use super::stage::Stage;
+
+const ADA: usize = 0;
+const BOB: usize = 1;
+
+/// What both of them deploy with: it says so, and ends when it is told to.
+const DEPLOY: &str = "#!/bin/sh
+echo \"deploying, with token $LOKT_TOKEN\"
+read line < \"$LOKT_OWNER.done\"
+echo deployed
+";
+
+/// Plays it.
+pub fn play(lokt: &Path) -> anyhow::Result<Reel> {
+    let mut stage = Stage::new(lokt, DEPLOY)?;
+    let ada = stage.terminal("ada", 8)?;
+    let bob = stage.terminal("bob", 15)?;
+    debug_assert_eq!((ada, bob), (ADA, BOB));
+
+    stage.types(ADA, 800, "lokt guard deploy --ttl 5m -- ./deploy.sh");
+    stage.enters(ADA, 2_600, 4711)?;
+    stage.sees(ADA, "token 1")?;
+
+    stage.types(BOB, 4_200, "lokt guard deploy --ttl 5m -- ./deploy.sh");
+    stage.enters(BOB, 6_100, 4802)?;
+    stage.is_back(BOB)?;
+
+    stage.types(BOB, 9_000, "lokt why deploy");
+    stage.enters(BOB, 10_100, 4809)?;
+    stage.is_back(BOB)?;
+
+    stage.types(BOB, 14_500, "lokt guard deploy --wait -- ./deploy.sh");
+    stage.enters(BOB, 16_100, 4817)?;
+    stage.sees(BOB, "place 1 in line")?;
+    stage.watches(16_600, 20_600, 1_000)?;
+
+    stage.lets_go(ADA, 21_100)?;
+    stage.is_back(ADA)?;
+    stage.sees(BOB, "token 2")?;
+    stage.types(ADA, 23_000, "lokt status");
+    stage.enters(ADA, 24_100, 4836)?;
+    stage.is_back(ADA)?;
+
+    stage.lets_go(BOB, 28_000)?;
+    stage.is_back(BOB)?;
+    stage.ends(31_000, 19_900)
+}
