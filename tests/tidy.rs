@@ -8,10 +8,7 @@
 )]
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-
-use lokt_tests::sandbox::{Sandbox, output};
 
 /// Where to ask whether a file is two rooms.
 const LONG_FILE: usize = 460;
@@ -113,29 +110,4 @@ fn the_changelog_has_something_to_say_of_this_version() {
     let version = env!("CARGO_PKG_VERSION");
     let text = read("CHANGELOG.md");
     assert!(text.contains("## Unreleased") || text.contains(&format!("## {version}")));
-}
-
-/// The commands of the README's first blocks do what they say, in an empty directory.
-#[test]
-fn the_commands_of_the_readme_work() {
-    let sandbox = Sandbox::new(env!("CARGO_BIN_EXE_lokt-under-test"));
-    let bin = sandbox.path().join("bin");
-    fs::create_dir(&bin).unwrap();
-    symlink(env!("CARGO_BIN_EXE_lokt-under-test"), bin.join("lokt")).unwrap();
-    for stub in [bin.join("make"), sandbox.work().join("deploy.sh")] {
-        fs::write(&stub, "#!/bin/sh\nexit 0\n").unwrap();
-        fs::set_permissions(&stub, fs::Permissions::from_mode(0o755)).unwrap();
-    }
-    let page = read("README.md");
-    let blocks = page.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap());
-    let lines: Vec<&str> = blocks.flat_map(str::lines).filter(|line| line.starts_with("lokt ")).collect();
-    assert!(lines.len() >= 6, "the README shows commands");
-    for line in lines {
-        let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
-        let ran = output(sandbox.command("sh").args(["-c", line]).env("PATH", path));
-        // `why` says with its code that something is in the way, as it is there.
-        let expected = if line.starts_with("lokt why") { 2 } else { 0 };
-        assert_eq!(ran.code, expected, "{line}: {ran:?}");
-    }
-    assert!(sandbox.leftovers().is_empty(), "{:?}", sandbox.leftovers());
 }

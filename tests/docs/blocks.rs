@@ -143,7 +143,7 @@ fn the_commands_of_the_quick_start_work() {
 fn the_commands_of_the_other_pages_work() {
     let others = pages();
     let others = others.iter().filter(|page| !["README.md", "docs/quick-start.md"].contains(&&*page.name));
-    assert!(others.map(read).sum::<usize>() >= 5, "they show commands");
+    assert!(others.map(read).sum::<usize>() >= 3, "they show commands");
 }
 
 #[test]
