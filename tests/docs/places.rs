@@ -7,11 +7,11 @@ use std::process::Command;
 
 use lokt_tests::sandbox::{Output, Running, Sandbox, eventually, output, start};
 
-/// What the stubs of risky commands do: they say when they begin and end, and whether they are alone, in `log`; and
-/// they end when there is a file `gate`.
+/// What the stubs of risky commands do: they say in `log` when they begin and end, and end when there is a file `gate`;
+/// but at once, with 99, if they are not alone.
 pub const STUB: &str = r#"#!/bin/sh
 me=$(basename "$0") log=$PLACE/log
-mkdir "$PLACE/at-work" || echo "overlap $me" >>"$log"
+mkdir "$PLACE/at-work" || { echo "overlap $me" >>"$log"; exit 99; }
 echo "begin $me${SHARD:+ $SHARD}" >>"$log"
 while [ ! -e "$PLACE/gate" ]; do /bin/sleep 0.02; done
 echo "end $me" >>"$log"
