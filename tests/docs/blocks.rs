@@ -9,8 +9,7 @@ use super::places::Place;
 use super::transcript::steady;
 
 /// Commands that this program does not have yet. DELETE this, and its two uses, when it has them.
-const NOT_YET: &[&str] =
-    &["freeze ", "unfreeze ", "audit ", "doctor", "prime ", "demo ", "completions ", "status --watch"];
+const NOT_YET: &[&str] = &["audit ", "doctor", "prime ", "demo ", "completions ", "status --watch"];
 
 fn is_for_later(block: &Block) -> bool {
     let commands = || block.text.split("lokt ").skip(1);
@@ -31,7 +30,7 @@ const PROGRAMS: [(&str, &str); 2] = [
 ];
 
 /// Scripts that the pages run, unless they make them themselves.
-const SCRIPTS: [&str; 3] = ["deploy.sh", "migrate.sh", "backup.sh"];
+const SCRIPTS: [&str; 3] = ["deploy.sh", "migrate.sh", "train.sh"];
 
 /// A page as it is read, from top to bottom.
 struct Reader<'a> {
@@ -63,6 +62,7 @@ impl<'a> Reader<'a> {
         }
         match (&*block.language, block.test()) {
             ("sh", "background") => self.put_in_background(block),
+            ("sh", "elsewhere") => {}
             ("sh", "waits") => {
                 let waiter = self.start(block);
                 self.await_a_waiter(block);

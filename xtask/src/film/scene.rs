@@ -21,35 +21,35 @@ echo deployed
 /// Plays it.
 pub fn play(lokt: &Path) -> anyhow::Result<Reel> {
     let mut stage = Stage::new(lokt, DEPLOY)?;
-    let ada = stage.terminal("ada", 8)?;
-    let bob = stage.terminal("bob", 15)?;
+    let ada = stage.terminal("ada", 7)?;
+    let bob = stage.terminal("bob", 14)?;
     debug_assert_eq!((ada, bob), (ADA, BOB));
 
-    stage.types(ADA, 800, "lokt guard deploy --ttl 5m -- ./deploy.sh");
-    stage.enters(ADA, 2_600, 4711)?;
+    stage.types(ADA, 600, "lokt guard deploy --ttl 5m -- ./deploy.sh");
+    stage.enters(ADA, 2_300, 4711)?;
     stage.sees(ADA, "token 1")?;
 
-    stage.types(BOB, 4_200, "lokt guard deploy --ttl 5m -- ./deploy.sh");
-    stage.enters(BOB, 6_100, 4802)?;
+    stage.types(BOB, 3_900, "lokt guard deploy --ttl 5m -- ./deploy.sh");
+    stage.enters(BOB, 5_800, 4802)?;
     stage.is_back(BOB)?;
 
-    stage.types(BOB, 9_000, "lokt why deploy");
-    stage.enters(BOB, 10_100, 4809)?;
+    stage.types(BOB, 8_700, "lokt why deploy");
+    stage.enters(BOB, 9_800, 4809)?;
     stage.is_back(BOB)?;
 
-    stage.types(BOB, 14_500, "lokt guard deploy --wait -- ./deploy.sh");
-    stage.enters(BOB, 16_100, 4817)?;
+    stage.types(BOB, 13_700, "lokt guard deploy --wait -- ./deploy.sh");
+    stage.enters(BOB, 15_300, 4817)?;
     stage.sees(BOB, "place 1 in line")?;
-    stage.watches(16_600, 20_600, 1_000)?;
+    stage.watches(15_800, 18_800, 1_000)?;
 
-    stage.lets_go(ADA, 21_100)?;
+    stage.lets_go(ADA, 19_300)?;
     stage.is_back(ADA)?;
     stage.sees(BOB, "token 2")?;
-    stage.types(ADA, 23_000, "lokt status");
-    stage.enters(ADA, 24_100, 4836)?;
+    stage.types(ADA, 21_000, "lokt status");
+    stage.enters(ADA, 21_800, 4836)?;
     stage.is_back(ADA)?;
 
-    stage.lets_go(BOB, 28_000)?;
+    stage.lets_go(BOB, 25_800)?;
     stage.is_back(BOB)?;
-    stage.ends(31_000, 19_900)
+    stage.ends(29_000, 18_300)
 }
