@@ -103,3 +103,16 @@ fn a_link_that_leads_nowhere_is_noticed() {
     assert!(follow("<img src=\"images/none.svg\">").is_err());
     assert_eq!(follow("```text\n[a](nowhere.md)\n```"), Ok(()));
 }
+
+/// The README's picture: `cargo xtask film` draws it.
+#[test]
+fn the_picture_is_small_moves_by_itself_and_needs_nothing_else() {
+    let picture = fs::read_to_string(repository().join("docs/images/guard.svg")).unwrap();
+    assert!(picture.len() < 200_000, "{} bytes", picture.len());
+    assert!(picture.contains("@keyframes"), "it moves");
+    for outside in ["<script", "href", "url(", "@import"] {
+        assert!(!picture.contains(outside), "it has {outside}");
+    }
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    assert!(picture.contains("ada@build-1") && !picture.contains(&format!("ada@{host},")), "whose machine?");
+}
