@@ -37,19 +37,19 @@ pub fn play(lokt: &Path) -> anyhow::Result<Reel> {
     stage.enters(BOB, 9_800, 4809)?;
     stage.is_back(BOB)?;
 
-    stage.types(BOB, 13_700, "lokt guard deploy --wait -- ./deploy.sh");
-    stage.enters(BOB, 15_300, 4817)?;
+    stage.types(BOB, 14_000, "lokt guard deploy --wait -- ./deploy.sh");
+    stage.enters(BOB, 15_700, 4817)?;
     stage.sees(BOB, "place 1 in line")?;
-    stage.watches(15_800, 18_800, 1_000)?;
+    stage.watches(16_200, 19_200, 1_000)?;
 
-    stage.lets_go(ADA, 19_300)?;
+    stage.lets_go(ADA, 19_600)?;
     stage.is_back(ADA)?;
     stage.sees(BOB, "token 2")?;
-    stage.types(ADA, 21_000, "lokt status");
-    stage.enters(ADA, 21_800, 4836)?;
+    stage.types(ADA, 21_300, "lokt status");
+    stage.enters(ADA, 22_100, 4836)?;
     stage.is_back(ADA)?;
 
-    stage.lets_go(BOB, 25_800)?;
+    stage.lets_go(BOB, 26_000)?;
     stage.is_back(BOB)?;
-    stage.ends(29_000, 18_300)
+    stage.ends(29_000, 18_700)
 }
