@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use lokt::Locks;
 use lokt::host::{
-    Content, Dir, Host, Identity, ProcessState, Publish, Running, SessionFile, SessionState, Stripe,
+    Content, Dir, Host, Identity, LogFile, ProcessState, Publish, Running, SessionFile, SessionState, Stripe,
     StripeError, UnixHost, Wake,
 };
 use lokt::protocol::{ClockId, Name, Now};
@@ -309,6 +309,10 @@ impl Host for Machine {
 
     fn append(&self, file: &str, line: &[u8]) -> io::Result<()> {
         self.real.append(file, line)
+    }
+
+    fn open_log(&self, file: &str, age: usize) -> io::Result<Option<Box<dyn LogFile>>> {
+        self.real.open_log(file, age)
     }
 
     fn lock_stripe(&self, stripe: usize, patience: Duration) -> Result<Box<dyn Stripe>, StripeError> {

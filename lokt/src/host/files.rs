@@ -48,7 +48,7 @@ impl RootDir {
     }
 
     /// Opens a file that must be regular and of the root's users.
-    fn open_regular(&self, dir: Dir<'_>, file: &str, flags: OFlags) -> io::Result<(File, Stat)> {
+    pub(super) fn open_regular(&self, dir: Dir<'_>, file: &str, flags: OFlags) -> io::Result<(File, Stat)> {
         let path = || self.path_of(dir, file);
         let handle = self.open_dir(dir)?;
         let fd = match openat(&handle, file, flags | FILE, self.file_mode()?) {
@@ -184,31 +184,22 @@ impl RootDir {
         Ok(names)
     }
 
-    pub(super) fn append(&self, file: &str, line: &[u8]) -> io::Result<()> {
-        let mut opened = self.open_lasting(Dir::Root, file, OFlags::WRONLY | OFlags::APPEND)?;
-        // One write: with O_APPEND no other line gets between its bytes.
-        let written =
-            opened.write(line).map_err(|error| named(&error, "write", &self.path_of(Dir::Root, file)))?;
-        if written < line.len() {
-            return Err(io::Error::other("no room for the whole line"));
-        }
-        Ok(())
-    }
-
     /// Opens (creating it first, if need be) the file of a mutex.
     pub(super) fn open_stripe(&self, file: &str) -> io::Result<File> {
-        self.open_lasting(Dir::Stripes, file, OFlags::RDWR)
+        Ok(self.open_lasting(Dir::Stripes, file, OFlags::RDWR)?.0)
     }
 
-    /// Opens a file that is never removed, creating it the first time.
-    fn open_lasting(&self, dir: Dir<'_>, file: &str, flags: OFlags) -> io::Result<File> {
-        match self.open_regular(dir, file, flags) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.make_file(dir, file)?;
-                Ok(self.open_regular(dir, file, flags)?.0)
+    /// Opens a file that is there for good, creating it the first time. The log's may be renamed just then.
+    pub(super) fn open_lasting(&self, dir: Dir<'_>, file: &str, flags: OFlags) -> io::Result<(File, Stat)> {
+        let mut opened = self.open_regular(dir, file, flags);
+        for _ in 0..16 {
+            match opened {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => self.make_file(dir, file)?,
+                other => return other,
             }
-            other => Ok(other?.0),
+            opened = self.open_regular(dir, file, flags);
         }
+        opened
     }
 }
 

@@ -9,6 +9,7 @@ mod dirs;
 mod files;
 mod flock;
 mod identity;
+mod log;
 pub(crate) mod platform;
 pub(crate) mod process;
 mod root;
@@ -23,6 +24,7 @@ use std::time::Duration;
 
 pub use identity::Identity;
 pub(crate) use identity::environment;
+pub(crate) use log::ROTATED;
 pub use root::{Root, RootSource};
 pub use unix::UnixHost;
 
@@ -166,6 +168,26 @@ pub trait SessionFile: Send + Sync {
     fn descriptor(&self) -> Option<BorrowedFd<'_>>;
 }
 
+/// A file of the log, open to be read at any place: it stays this one, whatever it is renamed to.
+pub trait LogFile: Send {
+    /// What tells this file from any other that exists meanwhile (an inode number).
+    fn identity(&self) -> u64;
+
+    /// How many bytes it has now.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the file system says.
+    fn size(&self) -> io::Result<u64>;
+
+    /// Reads what there is at `offset`, as far as it fits.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the file system says.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+}
+
 /// A thread that [`Host::spawn`] started.
 pub trait Running: Send + Sync {
     /// Waits for its end, however it comes.
@@ -238,12 +260,20 @@ pub trait Host: Send + Sync + 'static {
     /// Removes the directory of a line, if it is empty.
     fn remove_line(&self, name: &Name);
 
-    /// Appends one line to a file of the root, in one write.
+    /// Appends one line to a log in the root, in one write; and rotates the log when it has become too large.
     ///
     /// # Errors
     ///
-    /// Whatever the file system says.
+    /// Whatever the file system says; then the line is not in the log, or not all of it.
     fn append(&self, file: &str, line: &[u8]) -> io::Result<()>;
+
+    /// Opens a file of a log: the one that is appended to, or the one that was rotated `age` times; `None` if there
+    /// is none.
+    ///
+    /// # Errors
+    ///
+    /// Something other than a regular file of the root's users, or whatever the file system says.
+    fn open_log(&self, file: &str, age: usize) -> io::Result<Option<Box<dyn LogFile>>>;
 
     /// Takes a mutex, waiting at most `patience`.
     ///

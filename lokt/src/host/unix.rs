@@ -16,9 +16,10 @@ use rustix::io::Errno;
 use super::clock::{boottime, clock_id, monotonic};
 use super::dirs::{Handle, RootDir};
 use super::files::named;
+use super::log::{ROTATOR, Rotation};
 use super::session_file::Fifo;
 use super::{
-    Content, Dir, Host, MutexBusy, ProcessState, Publish, Running, SessionFile, SessionState, Stripe,
+    Content, Dir, Host, LogFile, MutexBusy, ProcessState, Publish, Running, SessionFile, SessionState, Stripe,
     StripeError, flock, platform, process,
 };
 use crate::protocol::{ClockId, Name, Now};
@@ -29,6 +30,7 @@ const SESSION: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::C
 /// This machine, with one directory as root.
 pub struct UnixHost {
     files: RootDir,
+    rotation: Rotation,
     clock: OnceLock<ClockId>,
     local: OnceLock<bool>,
     watched: Arc<Watched>,
@@ -49,10 +51,16 @@ impl UnixHost {
     pub fn new(root: PathBuf) -> Self {
         Self {
             files: RootDir::new(root),
+            rotation: Rotation::from_environment(),
             clock: OnceLock::new(),
             local: OnceLock::new(),
             watched: Arc::default(),
         }
+    }
+
+    /// The same, with an audit log of at most `bytes` or so, whatever `LOKT_AUDIT_MAX_BYTES` says; 0 lets it grow.
+    pub fn with_log_limit(self, bytes: u64) -> Self {
+        Self { rotation: Rotation::within(bytes), ..self }
     }
 
     /// The lock directory.
@@ -76,6 +84,21 @@ impl UnixHost {
         match flock::try_exclusive(&fifo.0)? {
             true => Ok(fifo),
             false => Err(io::Error::other("a file that was just made is locked")),
+        }
+    }
+
+    fn lock_mutex(&self, name: &str, patience: Duration) -> Result<UnixStripe, StripeError> {
+        loop {
+            let file = self.files.open_stripe(name).map_err(StripeError::Io)?;
+            let inode = fstat(&file).map_err(|error| StripeError::Io(error.into()))?.st_ino;
+            let Some(file) = flock::exclusive_within(file, patience).map_err(StripeError::Io)? else {
+                let holder = process::flock_holder(inode);
+                return Err(StripeError::Busy(MutexBusy { holder }));
+            };
+            // Nobody removes it but a user who clears the root away; then this lock excludes nobody.
+            if fstat(&file).is_ok_and(|stat| stat.st_nlink > 0) {
+                return Ok(UnixStripe { file, path: self.files.path_of(Dir::Stripes, name) });
+            }
         }
     }
 
@@ -138,23 +161,20 @@ impl Host for UnixHost {
     }
 
     fn append(&self, file: &str, line: &[u8]) -> io::Result<()> {
-        self.files.append(file, line)
+        let is_full = self.files.append(file, line, self.rotation)?;
+        if is_full && let Ok(_turn) = self.lock_mutex(ROTATOR, Duration::ZERO) {
+            // The line is in the log. Where it can't be rotated, the next one tries again.
+            let _ = self.files.rotate(file, self.rotation);
+        }
+        Ok(())
+    }
+
+    fn open_log(&self, file: &str, age: usize) -> io::Result<Option<Box<dyn LogFile>>> {
+        self.files.open_log(file, age)
     }
 
     fn lock_stripe(&self, stripe: usize, patience: Duration) -> Result<Box<dyn Stripe>, StripeError> {
-        let name = format!("{stripe:02x}");
-        loop {
-            let file = self.files.open_stripe(&name).map_err(StripeError::Io)?;
-            let inode = fstat(&file).map_err(|error| StripeError::Io(error.into()))?.st_ino;
-            let Some(file) = flock::exclusive_within(file, patience).map_err(StripeError::Io)? else {
-                let holder = process::flock_holder(inode);
-                return Err(StripeError::Busy(MutexBusy { holder }));
-            };
-            // Nobody removes it but a user who clears the root away; then this lock excludes nobody.
-            if fstat(&file).is_ok_and(|stat| stat.st_nlink > 0) {
-                return Ok(Box::new(UnixStripe { file, path: self.files.path_of(Dir::Stripes, &name) }));
-            }
-        }
+        Ok(Box::new(self.lock_mutex(&format!("{stripe:02x}"), patience)?))
     }
 
     fn create_session(&self, file: &str, stripe: usize) -> io::Result<Box<dyn SessionFile>> {

@@ -6,7 +6,8 @@
 //! <root>/sessions/NAME.LOCK_ID    liveness and doorbell of one session
 //! <root>/lines/NAME/NUMBER.LOCK_ID   a waiter's ticket
 //! <root>/stripes/NN               mutex and token counter of the names that hash to NN; never removed
-//! <root>/audit.log                what happened
+//! <root>/stripes/log              the mutex of those who rotate the log; only ever tried
+//! <root>/audit.log                what happened; before that, audit.log.1 and so on
 //! ```
 //!
 //! # The mutex rules
