@@ -48,6 +48,10 @@ impl Error {
         Self(Box::new(Kind::Io { verb: "use the lock directory", name: None, error }))
     }
 
+    pub(crate) fn log(error: io::Error) -> Self {
+        Self(Box::new(Kind::Io { verb: "read the audit log", name: None, error }))
+    }
+
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
         Self(Box::new(Kind::Invalid { message: message.into(), hint: None }))
     }

@@ -40,12 +40,12 @@
 //! admission with its heartbeat, and waiting is one loop for whoever stands in line. The command line is in
 //! [`cli`] and holds no rule.
 
+pub mod audit;
 pub mod cli;
 pub mod host;
 pub mod protocol;
 pub mod store;
 
-mod audit;
 mod error;
 mod guard;
 mod inside;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::Error;
+use crate::audit::{Query, Reading};
 use crate::host::{Host, Identity, Root, UnixHost};
 use crate::protocol::{
     Authority, Claim, Decision, Displaced, FreezeDecision, FreezeRequest, Kind, LiftBy, LockId,
@@ -308,6 +309,16 @@ impl Locks {
     /// The root can't be read.
     pub fn list(&self) -> Result<Vec<Status>, Error> {
         self.store.list()
+    }
+
+    /// What happened, as far as `query` wants to know, in the order of the log; and, with
+    /// [`Reading::look_again`](crate::audit::Reading::look_again), what happens from now on.
+    ///
+    /// # Errors
+    ///
+    /// The log can't be read. One that is not there is an empty one.
+    pub fn audit(&self, query: Query) -> Result<Reading, Error> {
+        Reading::begin(Arc::clone(&self.host), query)
     }
 
     /// Sweeps if it is time for it: what everybody does who is done with its own work.

@@ -3,6 +3,8 @@
 //! A file per command: its arguments, whose doc comments are its `--help`, and what it does with [`Locks`]. A
 //! command returns a [`Report`]; text and JSON are made from it, and printed, in [`output`].
 
+mod audit;
+mod events;
 mod exists;
 mod exit;
 mod freeze;
@@ -67,6 +69,7 @@ enum Command {
     Exists(exists::Args),
     Freeze(freeze::Args),
     Unfreeze(unfreeze::Args),
+    Audit(audit::Args),
 }
 
 /// The arguments of the program, for whoever describes them: man pages, completions.
@@ -104,6 +107,7 @@ fn run(command: Command) -> Exit {
         Command::Exists(args) => exists::run(&locks, &args),
         Command::Freeze(args) => freeze::run(&locks, &args),
         Command::Unfreeze(args) => unfreeze::run(&locks, &args),
+        Command::Audit(args) => audit::run(&locks, &args),
     };
     let exit = match outcome {
         Ok(report) => output::print(&report),

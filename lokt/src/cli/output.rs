@@ -2,7 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "this is the door")]
 
-use std::io::Write;
+use std::io::{BufWriter, StdoutLock, Write};
 use std::time::Duration;
 
 use anstyle::Style;
@@ -61,7 +61,7 @@ fn messages(error: &Error) -> Vec<String> {
     messages
 }
 
-/// Prints a report. A reader that has gone away is no error of ours.
+/// Prints a report.
 pub(super) fn print(report: &Report) -> Exit {
     let tone = if report.exit == Exit::Ok { STRONG } else { BAD.bold() };
     report.messages.iter().for_each(|message| write_line(message, tone));
@@ -102,6 +102,46 @@ fn ended(written: std::io::Result<()>) -> Result<(), Exit> {
             Exit::Failed
         }
     })
+}
+
+/// What is to be said when a result could not be written. A reader that has gone away is no error of ours.
+pub(super) fn unwritten(error: &std::io::Error, exit: Exit) -> Report {
+    if error.kind() == std::io::ErrorKind::BrokenPipe {
+        return Report::silent(exit);
+    }
+    let message = format!("failed to write the result: {}", words::cause(error));
+    Report { messages: vec![message], ..Report::silent(Exit::Failed) }
+}
+
+/// Stdout, for a result that is printed piece by piece.
+pub(super) struct Stream(BufWriter<StdoutLock<'static>>);
+
+impl Stream {
+    pub(super) fn stdout() -> Self {
+        Self(BufWriter::new(std::io::stdout().lock()))
+    }
+
+    /// Prints a line as it is.
+    pub(super) fn line(&mut self, line: &str) -> std::io::Result<()> {
+        self.text(line)?;
+        self.text("\n")
+    }
+
+    /// Prints text as it is.
+    pub(super) fn text(&mut self, text: &str) -> std::io::Result<()> {
+        self.0.write_all(text.as_bytes())
+    }
+
+    /// Sees to it that all is printed.
+    pub(super) fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()?;
+        self.0.get_mut().flush()
+    }
+}
+
+/// A value as an element of an array that is printed piece by piece.
+pub(super) fn element(value: &Value) -> String {
+    format!("  {}", inert(&format!("{value:#}")).replace('\n', "\n  "))
 }
 
 /// JSON whose strings have the same value, but show a terminal nothing to obey: what JSON itself need not escape.

@@ -47,6 +47,11 @@ impl Screen {
         Self::of(rustix::stdio::stderr())
     }
 
+    /// Whether it is a terminal.
+    pub(super) fn is_terminal(self) -> bool {
+        self.columns.is_some()
+    }
+
     /// Colour on a terminal only, and not where `NO_COLOR` asks for none (<https://no-color.org>).
     fn of(stream: impl AsFd) -> Self {
         if !isatty(&stream) {

@@ -13,7 +13,8 @@ use crate::words;
 const LONGEST_LINE: usize = 400;
 
 /// Options of the Go tool that are either there or not.
-const SWITCHES: [&str; 6] = ["--wait", "--json", "--force", "--break-stale", "--all", "--prune-expired"];
+const SWITCHES: [&str; 7] =
+    ["--wait", "--json", "--force", "--break-stale", "--all", "--prune-expired", "--tail"];
 
 /// What other tools call our commands.
 const OTHER_WORDS: [(&str, &[&str]); 13] = [
@@ -163,7 +164,11 @@ impl Complaint<'_> {
         match self.first(ContextKind::InvalidValue) {
             value if value.is_empty() => format!("{option} needs a value"),
             value => {
-                let known = self.all(ContextKind::ValidValue).join(" or ");
+                let known = self.all(ContextKind::ValidValue);
+                let known = match known.split_last() {
+                    Some((last, others)) if !others.is_empty() => format!("{} or {last}", others.join(", ")),
+                    _ => known.concat(),
+                };
                 format!("{option} can be {known}, not \"{value}\"")
             }
         }

@@ -69,9 +69,12 @@ impl RootDir {
 
     /// Makes way for a new file, if this one is still too large. The caller has the mutex [`ROTATOR`].
     pub(super) fn rotate(&self, file: &str, rotation: Rotation) -> io::Result<()> {
-        let (_, stat) = self.open_regular(Dir::Root, file, OFlags::RDONLY)?;
-        if (stat.st_size.max(0) as u64) < rotation.size {
-            return Ok(());
+        // Another may just have done it.
+        match self.open_regular(Dir::Root, file, OFlags::RDONLY) {
+            Ok((_, stat)) if stat.st_size.max(0) as u64 >= rotation.size => {}
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
         }
         let root = self.open_dir(Dir::Root)?;
         let is_free = |age: &usize| {
@@ -184,7 +187,7 @@ mod tests {
     fn no_line_is_lost_or_torn_by_many_rotations_under_many_writers() {
         let (_temp, dir) = root();
         let rotation = Rotation { size: 300, kept: 10_000 };
-        std::thread::scope(|scope| {
+        thread::scope(|scope| {
             for writer in 0..8 {
                 // A root of its own each, as another process has it.
                 let path = dir.path().to_owned();
@@ -198,7 +201,9 @@ mod tests {
         });
         let mut found = BTreeSet::new();
         let mut files = 0;
-        for text in (0..).map_while(|age| if age == 0 { Some(read(&dir, 0).unwrap_or_default()) } else { read(&dir, age) }) {
+        for text in (0..)
+            .map_while(|age| if age == 0 { Some(read(&dir, 0).unwrap_or_default()) } else { read(&dir, age) })
+        {
             files += 1;
             assert!(text.is_empty() || text.ends_with('\n'), "{text:?}");
             for line in text.lines() {

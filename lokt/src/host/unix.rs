@@ -19,8 +19,8 @@ use super::files::named;
 use super::log::{ROTATOR, Rotation};
 use super::session_file::Fifo;
 use super::{
-    Content, Dir, Host, LogFile, MutexBusy, ProcessState, Publish, Running, SessionFile, SessionState, Stripe,
-    StripeError, flock, platform, process,
+    Content, Dir, Host, LogFile, MutexBusy, ProcessState, Publish, Running, SessionFile, SessionState,
+    Stripe, StripeError, flock, platform, process,
 };
 use crate::protocol::{ClockId, Name, Now};
 

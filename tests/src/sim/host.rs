@@ -10,8 +10,8 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lokt::host::{
-    Content, Dir, Host, Identity, LogFile, MutexBusy, ProcessState, Publish, Running, SessionFile, SessionState,
-    Stripe, StripeError, Wake,
+    Content, Dir, Host, Identity, LogFile, MutexBusy, ProcessState, Publish, Running, SessionFile,
+    SessionState, Stripe, StripeError, Wake,
 };
 use lokt::protocol::{Name, Now, Record, Slot};
 

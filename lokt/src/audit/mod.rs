@@ -1,11 +1,23 @@
 //! The audit log: one JSON line for each thing that happened, in the order in which it happened.
 //!
 //! The Go tool's events and fields come first, then ours. `lock_id` and `token` join the lines of one admission.
+//!
+//! [`Event`] is a line as it is written, [`Entry`] one as it is read; a [`Query`] says which are wanted, a [`Reading`]
+//! finds and follows them, and a [`Summary`] adds them up, name by name.
+
+mod back;
+mod entry;
+mod read;
+mod summary;
 
 use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+
+pub use entry::{Entry, Fields, Query};
+pub use read::Reading;
+pub use summary::{Breaks, Summary, summarize};
 
 use crate::host::Identity;
 use crate::protocol::{Abandoned, Authority, Displaced, LockId, Name, Now, Record, Refusal, Standing};
@@ -41,6 +53,29 @@ pub(crate) const FORCE_UNFREEZE: &str = "force-unfreeze";
 pub(crate) const WAIT: &str = "wait";
 /// A guard found its lock lost.
 pub(crate) const LOST: &str = "lost";
+
+/// All events that there are.
+pub const EVENTS: [&str; 14] = [
+    ACQUIRE,
+    DENY,
+    FREEZE_DENY,
+    WAIT,
+    RENEW,
+    RELEASE,
+    LOST,
+    FORCE_BREAK,
+    STALE_BREAK,
+    CORRUPT_BREAK,
+    AUTO_PRUNE,
+    FREEZE,
+    UNFREEZE,
+    FORCE_UNFREEZE,
+];
+
+/// Whether an event ends the admission that it names.
+fn ends_an_admission(event: &str) -> bool {
+    [RELEASE, FORCE_BREAK, STALE_BREAK, CORRUPT_BREAK, AUTO_PRUNE].contains(&event)
+}
 
 /// One line of the log.
 #[derive(Debug, Clone, Serialize)]

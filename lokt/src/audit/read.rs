@@ -1,0 +1,398 @@
+//! The log, read: what there is, and then what comes, across all rotations.
+//!
+//! Nothing is locked for it. Whoever writes may have opened a file before it was renamed, so each file is followed for
+//! as long as it is kept, by its identity, and never by its name alone.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+
+use super::FILE;
+use super::back::{LONGEST, begin, read_full};
+use super::entry::{Entry, Query};
+use crate::Error;
+use crate::host::{Host, LogFile, ROTATED};
+
+/// How much is read at a time.
+const CHUNK: u64 = 64 << 10;
+
+/// The events that a [`Query`] wants, in the order of the log: an iterator over what there is now; after
+/// [`look_again`](Self::look_again), over what has come since.
+///
+/// A line that is no event is left out, and counted.
+pub struct Reading {
+    host: Arc<dyn Host>,
+    query: Query,
+    /// The oldest first.
+    tails: Vec<Tail>,
+    ready: VecDeque<Entry>,
+    malformed: u64,
+}
+
+/// A file, and how far it has been read.
+struct Tail {
+    file: Box<dyn LogFile>,
+    offset: u64,
+    /// How far it is to be read.
+    upto: u64,
+    /// The beginning of a line whose end is not there yet; `None` if it is too long to be an event.
+    pending: Option<Vec<u8>>,
+    /// It has no name any more: what it had was for the last time.
+    is_gone: bool,
+}
+
+impl Reading {
+    pub(crate) fn begin(host: Arc<dyn Host>, query: Query) -> Result<Self, Error> {
+        let files = open_all(host.as_ref()).map_err(Error::log)?;
+        let ends: io::Result<Vec<u64>> = files.iter().map(|file| file.size()).collect();
+        let ends = ends.map_err(Error::log)?;
+        let begins = begin(&files, &ends, &query).map_err(Error::log)?;
+        let tails = files.into_iter().zip(begins).zip(ends);
+        let tails = tails.map(|((file, offset), upto)| Tail { upto, ..Tail::new(file, offset) }).collect();
+        Ok(Self { host, query, tails, ready: VecDeque::new(), malformed: 0 })
+    }
+
+    /// How many lines were read so far that are no events.
+    pub fn malformed(&self) -> u64 {
+        self.malformed
+    }
+
+    /// Looks what has come since the last look: the iterator goes on with it. A look costs a few system calls.
+    ///
+    /// # Errors
+    ///
+    /// The log can't be read.
+    pub fn look_again(&mut self) -> Result<(), Error> {
+        self.catch_up().map_err(Error::log)
+    }
+
+    fn catch_up(&mut self) -> io::Result<()> {
+        self.tails.retain(|tail| !tail.is_gone);
+        let current = self.host.open_log(FILE, 0)?;
+        let newest = self.tails.last().map(|tail| tail.file.identity());
+        if current.map(|file| file.identity()) != newest {
+            self.take_up(open_all(self.host.as_ref())?);
+        }
+        self.tails.iter_mut().try_for_each(Tail::catch_up)
+    }
+
+    /// Goes on with these files: known ones from where they were left, new ones from their beginning.
+    fn take_up(&mut self, files: Vec<Box<dyn LogFile>>) {
+        let mut known = std::mem::take(&mut self.tails);
+        let mut kept = Vec::new();
+        for file in files {
+            let at = known.iter().position(|tail| tail.file.identity() == file.identity());
+            kept.push(at.map_or_else(|| Tail::new(file, 0), |at| known.remove(at)));
+        }
+        known.iter_mut().for_each(|tail| tail.is_gone = true);
+        self.tails = known;
+        self.tails.append(&mut kept);
+    }
+
+    /// Reads on; `false` if there is nothing more.
+    fn fill(&mut self) -> io::Result<bool> {
+        let Some(tail) = self.tails.iter_mut().find(|tail| tail.offset < tail.upto) else {
+            return Ok(false);
+        };
+        let (query, ready, malformed) = (&self.query, &mut self.ready, &mut self.malformed);
+        tail.read_on(&mut |line| match line.map(Entry::parse) {
+            Some(Some(entry)) if query.wants(&entry) => ready.push_back(entry),
+            Some(Some(_)) => {}
+            Some(None) | None => *malformed += 1,
+        })?;
+        Ok(true)
+    }
+}
+
+impl Iterator for Reading {
+    type Item = Result<Entry, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(entry) = self.ready.pop_front() {
+                return Some(Ok(entry));
+            }
+            match self.fill() {
+                Ok(true) => {}
+                Ok(false) => return None,
+                Err(error) => {
+                    // Not for ever the same error.
+                    self.tails.clear();
+                    return Some(Err(Error::log(error)));
+                }
+            }
+        }
+    }
+}
+
+impl Tail {
+    fn new(file: Box<dyn LogFile>, offset: u64) -> Self {
+        Self { file, offset, upto: offset, pending: Some(Vec::new()), is_gone: false }
+    }
+
+    fn catch_up(&mut self) -> io::Result<()> {
+        self.upto = self.file.size()?;
+        if self.upto < self.offset {
+            // Somebody has emptied it.
+            self.offset = 0;
+            self.pending = Some(Vec::new());
+        }
+        Ok(())
+    }
+
+    /// Reads a chunk and shows its lines; `None` for one that is too long.
+    fn read_on(&mut self, show: &mut dyn FnMut(Option<&[u8]>)) -> io::Result<()> {
+        let mut chunk = vec![0; (self.upto - self.offset).min(CHUNK) as usize];
+        let read = read_full(self.file.as_ref(), &mut chunk, self.offset)?;
+        self.offset = if read == 0 { self.upto } else { self.offset + read as u64 };
+        for piece in chunk[..read].split_inclusive(|byte| *byte == b'\n') {
+            let is_whole = piece.ends_with(b"\n");
+            self.add(piece.strip_suffix(b"\n").unwrap_or(piece));
+            if is_whole {
+                self.show_pending(show);
+            }
+        }
+        // A last line that only lacks its end.
+        if self.offset >= self.upto && self.pending.as_ref().is_some_and(|line| Entry::parse(line).is_some())
+        {
+            self.show_pending(show);
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, piece: &[u8]) {
+        match &mut self.pending {
+            Some(line) if line.len() + piece.len() <= LONGEST => line.extend_from_slice(piece),
+            pending => *pending = None,
+        }
+    }
+
+    fn show_pending(&mut self, show: &mut dyn FnMut(Option<&[u8]>)) {
+        let line = self.pending.replace(Vec::new());
+        if line.as_ref().is_none_or(|line| !line.is_empty()) {
+            show(line.as_deref());
+        }
+    }
+}
+
+/// All files of the log, the oldest first.
+fn open_all(host: &dyn Host) -> io::Result<Vec<Box<dyn LogFile>>> {
+    let mut files = Vec::new();
+    for _ in 0..16 {
+        let before = host.open_log(FILE, 0)?;
+        files = open_from_the_newest(host)?;
+        let after = host.open_log(FILE, 0)?;
+        // Then nothing was rotated meanwhile, and the order is right. (Both are open: their numbers are their own.)
+        if before.as_ref().map(|file| file.identity()) == after.as_ref().map(|file| file.identity()) {
+            break;
+        }
+    }
+    files.reverse();
+    Ok(files)
+}
+
+/// Files only ever move towards higher numbers, so that none is missed; one may be met twice.
+fn open_from_the_newest(host: &dyn Host) -> io::Result<Vec<Box<dyn LogFile>>> {
+    let mut files: Vec<Box<dyn LogFile>> = Vec::new();
+    for age in 0..=ROTATED {
+        if let Some(file) = host.open_log(FILE, age)?
+            && files.iter().all(|other| other.identity() != file.identity())
+        {
+            files.push(file);
+        }
+    }
+    Ok(files)
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests write what stands in the log")]
+mod tests {
+    use super::*;
+    use crate::Locks;
+    use crate::host::{Identity, UnixHost};
+    use std::fs;
+    use std::path::PathBuf;
+
+    const NONE: [usize; 0] = [];
+
+    struct Root(tempfile::TempDir, Arc<UnixHost>);
+
+    impl Root {
+        /// A root whose log is rotated at `size` bytes.
+        fn new(size: u64) -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let host = UnixHost::new(dir.path().to_owned()).with_log_limit(size * (ROTATED as u64 + 1));
+            Self(dir, Arc::new(host))
+        }
+
+        fn file(&self, age: usize) -> PathBuf {
+            self.0.path().join(if age == 0 { FILE.to_owned() } else { format!("{FILE}.{age}") })
+        }
+
+        fn write(&self, numbers: impl IntoIterator<Item = usize>) {
+            numbers.into_iter().for_each(|number| self.1.append(FILE, line(number).as_bytes()).unwrap());
+        }
+
+        fn read(&self, query: Query) -> Reading {
+            let host = Arc::clone(&self.1) as Arc<dyn Host>;
+            Locks::with_host(host, Identity::current(), Arc::new(|_| {})).audit(query).unwrap()
+        }
+    }
+
+    /// An event of 64 bytes, its line break included.
+    fn line(number: usize) -> String {
+        format!("{{\"ts\":\"2026-11-24T12:00:00Z\",\"name\":\"{number:06}\",\"pad\":\"12345\"}}\n")
+    }
+
+    fn numbers(reading: &mut Reading) -> Vec<usize> {
+        reading.map(|entry| entry.unwrap().fields.name.parse().unwrap()).collect()
+    }
+
+    fn from_now_on() -> Query {
+        Query { last: Some(0), ..Query::default() }
+    }
+
+    #[test]
+    fn what_is_there_is_read_across_the_files_and_then_what_comes() {
+        let root = Root::new(4 * 64);
+        let mut reading = root.read(Query::default());
+        assert_eq!(numbers(&mut reading), NONE, "there is no log yet");
+        root.write(0..10);
+        assert_eq!(numbers(&mut root.read(Query::default())), (0..10).collect::<Vec<_>>());
+        assert_eq!(
+            numbers(&mut root.read(Query { last: Some(7), ..Query::default() })),
+            [3, 4, 5, 6, 7, 8, 9]
+        );
+        reading.look_again().unwrap();
+        assert_eq!(numbers(&mut reading), (0..10).collect::<Vec<_>>(), "and it was followed");
+        reading.look_again().unwrap();
+        assert_eq!(numbers(&mut reading), NONE, "nothing twice");
+    }
+
+    #[test]
+    fn several_rotations_between_two_looks_are_followed() {
+        let root = Root::new(4 * 64);
+        root.write(0..3);
+        let mut reading = root.read(from_now_on());
+        assert_eq!(numbers(&mut reading), NONE);
+        // 3, 4..8, 8..12, 12..14: three rotations.
+        root.write(3..14);
+        assert!(root.file(3).exists());
+        reading.look_again().unwrap();
+        assert_eq!(numbers(&mut reading), (3..14).collect::<Vec<_>>());
+        for next in 14..100 {
+            root.write([next]);
+            reading.look_again().unwrap();
+            assert_eq!(numbers(&mut reading), [next]);
+        }
+    }
+
+    #[test]
+    fn more_rotations_than_files_are_kept_leave_what_is_kept() {
+        let root = Root::new(4 * 64);
+        root.write(0..2);
+        let mut reading = root.read(from_now_on());
+        root.write(2..101);
+        reading.look_again().unwrap();
+        // The rest of the file that it had open, and the four that there are now.
+        let expected: Vec<usize> = (2..4).chain(88..101).collect();
+        assert_eq!(numbers(&mut reading), expected);
+        root.write([101]);
+        reading.look_again().unwrap();
+        assert_eq!(numbers(&mut reading), [101]);
+    }
+
+    #[test]
+    fn a_line_that_comes_late_into_a_rotated_file_is_not_missed() {
+        let root = Root::new(4 * 64);
+        let mut reading = root.read(from_now_on());
+        root.write(0..6);
+        reading.look_again().unwrap();
+        assert_eq!(numbers(&mut reading), [0, 1, 2, 3, 4, 5]);
+        let mut late = fs::OpenOptions::new().append(true).open(root.file(1)).unwrap();
+        io::Write::write_all(&mut late, line(77).as_bytes()).unwrap();
+        root.write([6]);
+        reading.look_again().unwrap();
+        assert_eq!(numbers(&mut reading), [77, 6]);
+    }
+
+    #[test]
+    fn a_line_is_read_once_it_is_whole() {
+        let root = Root::new(1 << 20);
+        root.write([0]);
+        let mut reading = root.read(from_now_on());
+        let text = line(1);
+        let mut file = fs::OpenOptions::new().append(true).open(root.file(0)).unwrap();
+        for (piece, read) in
+            [(&text[..30], vec![]), (&text[30..63], vec![1]), ("\n", vec![]), (&line(2), vec![2])]
+        {
+            io::Write::write_all(&mut file, piece.as_bytes()).unwrap();
+            reading.look_again().unwrap();
+            assert_eq!(numbers(&mut reading), read, "{piece:?}");
+        }
+        assert_eq!(reading.malformed(), 0);
+    }
+
+    #[test]
+    fn what_is_no_event_is_left_out_and_counted() {
+        let root = Root::new(u64::MAX / 8);
+        let long = "x".repeat(3 * LONGEST);
+        let text = [&line(0), "\n", "no event\n", &long, "\n", &line(1), "\0\0\n", &line(2), "half"].concat();
+        fs::write(root.file(0), text).unwrap();
+        let mut reading = root.read(Query::default());
+        assert_eq!(numbers(&mut reading), [0, 1, 2]);
+        assert_eq!(reading.malformed(), 3);
+    }
+
+    #[test]
+    fn a_log_that_was_emptied_or_removed_goes_on() {
+        let root = Root::new(1 << 20);
+        root.write(0..5);
+        let mut reading = root.read(from_now_on());
+        fs::write(root.file(0), "").unwrap();
+        root.write([5]);
+        reading.look_again().unwrap();
+        assert_eq!(numbers(&mut reading), [5]);
+        fs::remove_file(root.file(0)).unwrap();
+        reading.look_again().unwrap();
+        assert_eq!(numbers(&mut reading), NONE);
+        root.write([6, 7]);
+        reading.look_again().unwrap();
+        assert_eq!(numbers(&mut reading), [6, 7]);
+    }
+
+    #[test]
+    fn a_follower_of_many_writers_misses_nothing_and_has_nothing_twice() {
+        // Rotated often; but never so often between two looks that a file falls away unseen.
+        const WRITERS: usize = 4;
+        const EACH: usize = 500;
+        let root = Root::new(20 * 64);
+        let mut reading = root.read(from_now_on());
+        let mut found = Vec::new();
+        let (may, go) = std::sync::mpsc::sync_channel::<()>(0);
+        let go = std::sync::Mutex::new(go);
+        std::thread::scope(|scope| {
+            for writer in 0..WRITERS {
+                let (root, go) = (&root, &go);
+                scope.spawn(move || {
+                    for number in 0..EACH {
+                        go.lock().unwrap().recv().unwrap();
+                        root.write([writer * EACH + number]);
+                    }
+                });
+            }
+            for turn in 0..WRITERS * EACH {
+                may.send(()).unwrap();
+                if turn % 25 == 0 {
+                    reading.look_again().unwrap();
+                    found.extend(numbers(&mut reading));
+                }
+            }
+        });
+        reading.look_again().unwrap();
+        found.extend(numbers(&mut reading));
+        found.sort_unstable();
+        assert_eq!(found, (0..WRITERS * EACH).collect::<Vec<_>>());
+        assert!(root.file(3).exists(), "it was rotated");
+    }
+}
