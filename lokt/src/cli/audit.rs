@@ -9,7 +9,7 @@ use rustix::event::PollFlags;
 use rustix::process::Signal;
 use serde_json::{Map, Value, json};
 
-use super::events::Lines;
+use super::events::{Lines, length};
 use super::exit::Exit;
 use super::output::{Output, Report, Stream, element, say, unwritten};
 use super::screen::{BAD, PLAIN, Screen};
@@ -305,15 +305,6 @@ fn broken(summary: &Summary) -> String {
     let kinds: Vec<String> =
         kinds.iter().filter(|kind| kind.0 > 0).map(|kind| format!("{} {}", kind.0, kind.1)).collect();
     if kinds.is_empty() { String::new() } else { kinds.join(", ") }
-}
-
-/// A length of time for a glance, also a short one.
-fn length(time: Duration) -> String {
-    match time.as_millis() {
-        millis @ 0..1_000 => format!("{millis}ms"),
-        millis @ 1_000..10_000 => format!("{}.{}s", millis / 1_000, millis % 1_000 / 100),
-        _ => words::short(time),
-    }
 }
 
 /// A summary as JSON; times in seconds, left out where nothing was measured.

@@ -108,7 +108,7 @@ impl Lines {
     fn lasted(&mut self, entry: &Entry) -> Option<String> {
         let fields = &entry.fields;
         let id = fields.lock_id.clone().filter(|id| !id.is_empty())?;
-        let lasted = self.begun.get(&id).map(|begun| words::short(entry.since(*begun)));
+        let lasted = self.begun.get(&id).map(|begun| length(entry.since(*begun)));
         if entry.is_beginning() {
             if self.begun.len() < MOST_OPEN {
                 self.begun.insert(id, fields.ts);
@@ -138,6 +138,15 @@ impl Lines {
             room = room.saturating_sub(width + GAP);
         }
         line.trim_end().to_owned()
+    }
+}
+
+/// A length of time for a glance, also a short one.
+pub(super) fn length(time: Duration) -> String {
+    match time.as_millis() {
+        millis @ 0..1_000 => format!("{millis}ms"),
+        millis @ 1_000..10_000 => format!("{}.{}s", millis / 1_000, millis % 1_000 / 100),
+        _ => words::short(time),
     }
 }
 

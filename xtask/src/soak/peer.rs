@@ -65,6 +65,8 @@ impl Arena {
             .env("LOKT_ROOT", self.root())
             .env("LOKT_OWNER", "soak")
             .env("LOKT_AGENT_ID", "agent-soak")
+            // All of the log is checked afterwards.
+            .env("LOKT_AUDIT_MAX_BYTES", "0")
             .current_dir(self.dir.join("work"));
         command
     }
