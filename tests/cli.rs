@@ -10,6 +10,7 @@
 )]
 
 mod cli {
+    mod audit;
     mod exists;
     mod freeze;
     mod guard;

@@ -8,6 +8,8 @@
     reason = "tests start programs, read clocks, and end at the first surprise"
 )]
 
+#[path = "terminal/audit.rs"]
+mod audit;
 #[path = "terminal/jobs.rs"]
 mod jobs;
 #[path = "terminal/loss.rs"]

@@ -37,8 +37,8 @@
 //!
 //! [`protocol`] holds every rule, as data and one pure function; [`store`] carries its decisions out
 //! atomically; [`host`] is this machine, and the only room with effects. Between them, [`Session`] is an
-//! admission with its heartbeat, and waiting is one loop for whoever stands in line. The command line is in
-//! [`cli`] and holds no rule.
+//! admission with its heartbeat, and waiting is one loop for whoever stands in line; what has happened is in the
+//! [`audit`] log. The command line is in [`cli`] and holds no rule.
 
 pub mod audit;
 pub mod cli;

@@ -3,7 +3,7 @@
 use super::transcript::{check, sandbox, sh};
 use lokt_tests::sandbox::output;
 
-const COMMANDS: [&str; 7] = ["guard", "lock", "unlock", "renew", "status", "why", "exists"];
+const COMMANDS: [&str; 8] = ["guard", "lock", "unlock", "renew", "status", "why", "exists", "audit"];
 
 #[test]
 fn what_is_wrong_is_said_in_a_line_and_what_to_do_in_another() {

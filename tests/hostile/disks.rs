@@ -81,6 +81,27 @@ fn a_guard_on_a_disk_that_fills_up_still_ends_and_releases() {
 }
 
 #[test]
+fn what_a_full_disk_keeps_from_the_log_is_said_and_the_next_event_is_whole() {
+    let attack = Attack::new();
+    // A denial writes nothing but its event; after a page of them there is room for a part of one only.
+    let script = "lokt lock earlier >/dev/null; fill
+        for i in $(seq 40); do lokt lock earlier --ttl ${i}s 2>&1 | grep -c 'not in the audit log'; done | sort | uniq -c
+        rm $DISK/fill; lokt lock earlier --ttl 41s 2>/dev/null
+        tail -c 600 $LOKT_ROOT/audit.log | tail -n 1 | grep -c '^{.*\"ttl_sec\":41,.*}$'
+        lokt audit --since 1h --event deny | grep -c '^{.*}$'";
+    if let Some(output) = on_small_disk(&attack, script) {
+        let numbers: Vec<usize> =
+            output.stdout.split_whitespace().map(|word| word.parse().unwrap()).collect();
+        let [written, 0, lost, 1, 1, read] = numbers[..] else { panic!("{output:?}") };
+        assert_eq!(written + lost, 40, "each is in the log, or it is said: {output:?}");
+        assert_eq!(read, written + 1, "{output:?}");
+        assert!(lost > 20, "the disk was full: {output:?}");
+        let half = "lokt: left out a line of the audit log that is no event\n";
+        assert_eq!(output.stderr, half, "a part of an event stands on a line of its own");
+    }
+}
+
+#[test]
 fn on_a_read_only_disk_one_can_look_but_not_lock() {
     let attack = Attack::new();
     let script = "lokt lock earlier && mount -o remount,ro $DISK

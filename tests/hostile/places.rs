@@ -158,9 +158,37 @@ fn in_the_logs_place_it_is_said_and_the_lock_is_taken() {
         let output = attack.run("lock x");
         assert_eq!(output.code, 0, "{thing:?}: {output:?}");
         assert!(output.stderr.contains("not in the audit log"), "{thing:?}: {output:?}");
+        for command in ["audit", "audit --since 1h --json", "audit --tail", "audit --summary"] {
+            let output = attack.run(command);
+            assert_eq!(output.code, 1, "{thing:?}: {command}: {output:?}");
+            assert!(output.stderr.contains("root/audit.log is "), "{thing:?}: {command}: {output:?}");
+        }
         assert_eq!(attack.code("lock x"), 2, "{thing:?}");
         assert_eq!(attack.code("unlock x"), 0, "{thing:?}");
         assert!(thing.is_at(&log), "{thing:?}");
+        attack.expect_untouched();
+    }
+}
+
+#[test]
+fn in_a_rotated_logs_place_it_is_neither_read_nor_written_through() {
+    let attack = Attack::new();
+    for thing in THINGS {
+        attack.fresh_root();
+        let log = attack.sandbox.root().join("audit.log.1");
+        if !thing.put(&attack, &log) {
+            continue;
+        }
+        let output = attack.run("audit");
+        assert_eq!(output.code, 1, "{thing:?}: {output:?}");
+        assert!(output.stderr.contains("root/audit.log.1 is "), "{thing:?}: {output:?}");
+        // Rotated at every event: it is moved on, and falls away, but for a directory.
+        for _ in 0..4 {
+            let mut lock = attack.sandbox.lokt(["lock", "x"]);
+            let _ = lokt_tests::sandbox::output(lock.env("LOKT_AUDIT_MAX_BYTES", "1"));
+            assert_eq!(attack.code("unlock x"), 0, "{thing:?}");
+        }
+        assert_eq!(attack.code("audit"), i32::from(thing == Thing::Directory), "{thing:?}");
         attack.expect_untouched();
     }
 }

@@ -38,12 +38,12 @@ const MEASURED: usize = 500;
 /// size; 0 keeps everything).
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  \
-    lokt audit                                  the last 20 events\n  \
-    lokt audit --since 1h --name deploy         what happened to deploy in the last hour\n  \
-    lokt audit --since 2026-11-24T09:00:00Z --event deny --event freeze-deny\n  \
-    lokt audit --tail                           follow what happens, until Ctrl-C\n  \
-    lokt audit --since 24h --summary            how often and how long each lock was held\n  \
-    lokt audit --since 24h --json               one JSON array")]
+    lokt audit                               the last 20 events\n  \
+    lokt audit --since 1h --name deploy      the last hour of one lock\n  \
+    lokt audit --since 2026-11-24T09:00:00Z --event deny --event lost\n  \
+    lokt audit --tail                        follow what happens, until Ctrl-C\n  \
+    lokt audit --since 24h --summary         how often and how long each was held\n  \
+    lokt audit --since 24h --json            one JSON array")]
 pub(super) struct Args {
     /// Events since then: for so long (90s, 1h30m), or from a time on (2026-11-24T09:00:00Z)
     #[arg(long, value_name = "WHEN", value_parser = since, allow_hyphen_values = true)]
@@ -190,7 +190,7 @@ fn array(reading: &mut Reading) -> Result<(), Broken> {
     let mut out = Stream::stdout();
     let mut before = "[\n";
     for entry in reading {
-        let Ok(value) = serde_json::from_str(&entry?.line) else { continue };
+        let Ok(value) = serde_json::from_slice(entry?.line.as_bytes()) else { continue };
         out.text(before)?;
         out.text(&element(&value))?;
         before = ",\n";

@@ -229,6 +229,8 @@ mod tests {
         // A file is made again only by the next line.
         assert_eq!(sizes, [100, 100, 100]);
         append(&dir, "000001000\n", rotation);
+        // One who comes too late finds that another has done it.
+        dir.rotate(FILE, rotation).unwrap();
         assert_eq!(read(&dir, 0).unwrap(), "000001000\n");
         assert!(read(&dir, 1).unwrap().ends_with("000000999\n"), "the newest is the first");
         assert!(read(&dir, 3).unwrap().starts_with("000000970\n"), "the oldest is the last");

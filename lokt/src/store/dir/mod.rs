@@ -14,7 +14,8 @@
 //!
 //! 1. A record, a freeze, a ticket or a session's file is created or removed only under the mutex of its name; but a
 //!    session that has ended may remove its own file, whose name nobody will ever use again.
-//! 2. Under a mutex nothing waits: no other mutex is taken, no blocking flock. So there is no lock order.
+//! 2. Under a mutex nothing waits: no other mutex is taken (the log's is tried, once), no blocking flock. So there is
+//!    no lock order.
 //! 3. A session's flock is taken under the mutex and released without it, after its record is gone.
 //! 4. Records are read without it: they are replaced as a whole.
 
