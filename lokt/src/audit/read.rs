@@ -68,9 +68,10 @@ impl Reading {
 
     fn catch_up(&mut self) -> io::Result<()> {
         self.tails.retain(|tail| !tail.is_gone);
-        let current = self.host.open_log(FILE, 0)?;
+        let current = self.host.open_log(FILE, 0)?.map(|file| file.identity());
         let newest = self.tails.last().map(|tail| tail.file.identity());
-        if current.map(|file| file.identity()) != newest {
+        // Without a newest one there may still be others: it was just rotated.
+        if current.is_none() || current != newest {
             self.take_up(open_all(self.host.as_ref())?);
         }
         self.tails.iter_mut().try_for_each(Tail::catch_up)
@@ -241,7 +242,7 @@ mod tests {
 
     /// An event of 64 bytes, its line break included.
     fn line(number: usize) -> String {
-        format!("{{\"ts\":\"2026-11-24T12:00:00Z\",\"name\":\"{number:06}\",\"pad\":\"12345\"}}\n")
+        format!("{{\"ts\":\"2026-11-24T12:00:00Z\",\"name\":\"{number:06}\",\"pad\":\"123456789\"}}\n")
     }
 
     fn numbers(reading: &mut Reading) -> Vec<usize> {

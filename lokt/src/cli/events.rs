@@ -47,7 +47,10 @@ impl Lines {
 
     /// With the time of day, for what goes on.
     pub(super) fn clock(screen: Screen) -> Self {
-        Self { screen, now: None, widths: USUAL, titled: false, begun: HashMap::new() }
+        let mut lines = Self { screen, now: None, widths: USUAL, titled: false, begun: HashMap::new() };
+        let share = lines.share(5);
+        lines.widths[2..].iter_mut().for_each(|width| *width = share.min(*width));
+        lines
     }
 
     /// Makes the columns wide enough for an event.
@@ -224,6 +227,6 @@ WHEN               EVENT    LOCK    WHO                   DETAILS
         let mut lines = Lines::clock(Screen { columns: Some(60), colour: false });
         let text = shown(&mut lines, &EVENTS);
         assert!(text.lines().all(|line| line.width() <= 60), "{text}");
-        assert!(text.contains("\n11:59:40Z  deny          deploy        bob@h (agent c…"), "{text}");
+        assert!(text.contains("\n11:59:40Z  deny          deploy        bob@h (agent c"), "{text}");
     }
 }

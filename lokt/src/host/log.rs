@@ -215,7 +215,7 @@ mod tests {
             }
         }
         assert_eq!(found.len(), 8 * 250, "every line is in one of the files");
-        assert!(files > 100, "it was rotated often: {files}");
+        assert!(files > 10, "it was rotated often: {files}");
     }
 
     #[test]
