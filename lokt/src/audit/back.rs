@@ -39,10 +39,6 @@ pub(super) fn begin(files: &[Box<dyn LogFile>], ends: &[u64], query: &Query) -> 
             break;
         }
     }
-    // From the first that is wanted on, all is read.
-    if let Some(first) = begins.iter().zip(ends).position(|(begin, end)| begin < end) {
-        begins[first + 1..].fill(0);
-    }
     Ok(begins)
 }
 

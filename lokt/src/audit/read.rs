@@ -206,7 +206,6 @@ fn open_from_the_newest(host: &dyn Host) -> io::Result<Vec<Box<dyn LogFile>>> {
 }
 
 #[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "tests write what stands in the log")]
 mod tests {
     use super::*;
     use crate::Locks;

@@ -140,7 +140,7 @@ pub(super) fn run(locks: &Locks, args: &Args) -> Result<Report, Error> {
             Output::Text(table(&summaries))
         }))
     } else if args.tail {
-        follow(&mut reading).map(Report::silent)
+        follow(locks, &mut reading).map(Report::silent)
     } else if args.json {
         array(&mut reading).map(|()| Report::silent(Exit::Ok))
     } else {
@@ -200,10 +200,10 @@ fn array(reading: &mut Reading) -> Result<(), Broken> {
 }
 
 /// What there is, and what comes, until somebody ends it.
-fn follow(reading: &mut Reading) -> Result<Exit, Broken> {
+fn follow(locks: &Locks, reading: &mut Reading) -> Result<Exit, Broken> {
     let signals = Signals::catch().map_err(Error::root)?;
     let screen = Screen::stdout();
-    let mut lines = screen.is_terminal().then(|| Lines::clock(screen));
+    let mut lines = screen.is_terminal().then(|| Lines::clock(screen, locks.now().wall));
     if lines.is_some() {
         say("following the audit log until Ctrl-C");
     }

@@ -30,8 +30,9 @@ const LONG_AGO: Duration = Duration::from_secs(24 * 3600);
 /// Turns events into lines.
 pub(super) struct Lines {
     screen: Screen,
-    /// For "12s ago"; `None` for the time of day.
-    now: Option<Timestamp>,
+    now: Timestamp,
+    /// Whether times are ages, and not times of the day.
+    in_ages: bool,
     widths: [usize; 4],
     titled: bool,
     /// When what has not ended yet began, by its lock's id.
@@ -42,12 +43,13 @@ impl Lines {
     /// With times before `now`.
     pub(super) fn ago(screen: Screen, now: Timestamp) -> Self {
         let widths = [0, 1, 2, 3].map(|at| TITLES[at].len());
-        Self { screen, now: Some(now), widths, titled: false, begun: HashMap::new() }
+        Self { screen, now, in_ages: true, widths, titled: false, begun: HashMap::new() }
     }
 
-    /// With the time of day, for what goes on.
-    pub(super) fn clock(screen: Screen) -> Self {
-        let mut lines = Self { screen, now: None, widths: USUAL, titled: false, begun: HashMap::new() };
+    /// With the time of day, for what goes on from `now`.
+    pub(super) fn clock(screen: Screen, now: Timestamp) -> Self {
+        let mut lines =
+            Self { screen, now, in_ages: false, widths: USUAL, titled: false, begun: HashMap::new() };
         let share = lines.share(5);
         lines.widths[2..].iter_mut().for_each(|width| *width = share.min(*width));
         lines
@@ -98,12 +100,10 @@ impl Lines {
     fn when(&self, ts: Timestamp) -> String {
         let text = ts.to_string();
         let part = |from, to| text.get(from..to).unwrap_or_default();
-        let Some(now) = self.now else {
-            return format!("{}Z", part(11, 19));
-        };
-        match Duration::try_from(now.duration_since(ts)) {
-            Ok(age) if age < LONG_AGO => words::ago(age),
-            _ => format!("{} {}Z", part(0, 10), part(11, 16)),
+        match Duration::try_from(self.now.duration_since(ts)).unwrap_or_default() {
+            age if age >= LONG_AGO => format!("{} {}Z", part(0, 10), part(11, 16)),
+            age if self.in_ages => words::ago(age),
+            _ => format!("{}Z", part(11, 19)),
         }
     }
 
@@ -224,7 +224,10 @@ WHEN               EVENT    LOCK    WHO                   DETAILS
 
     #[test]
     fn a_line_fits_its_terminal() {
-        let mut lines = Lines::clock(Screen { columns: Some(60), colour: false });
+        let mut lines = Lines::clock(
+            Screen { columns: Some(60), colour: false },
+            "2026-11-24T11:59:30Z".parse().unwrap(),
+        );
         let text = shown(&mut lines, &EVENTS);
         assert!(text.lines().all(|line| line.width() <= 60), "{text}");
         assert!(text.contains("\n11:59:40Z  deny          deploy        bob@h (agent c"), "{text}");
