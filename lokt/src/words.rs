@@ -67,7 +67,7 @@ pub(crate) fn holder(record: &Record, standing: &Standing, now: &Now) -> String 
         (0, Some(Kind::Manual)) => text.push_str(", by hand"),
         (pid, _) => drop(write!(text, ", pid {pid}")),
     }
-    let _ = write!(text, ", for {}", format_duration(record.age(now)));
+    let _ = write!(text, ", for {}", span(record.age(now)));
     if let Some(lease) = lease(standing) {
         let _ = write!(text, ", {lease}");
     }
@@ -79,9 +79,7 @@ pub(crate) fn holder(record: &Record, standing: &Standing, now: &Now) -> String 
 
 fn lease(standing: &Standing) -> Option<String> {
     match standing {
-        Standing::Held { lapse, .. } => {
-            lapse.left().map(|left| format!("{} left of its lease", format_duration(left)))
-        }
+        Standing::Held { lapse, .. } => lapse.left().map(|left| format!("{} left of its lease", span(left))),
         Standing::Lapsed { liveness: Liveness::Alive } => Some("alive but its lease has lapsed".to_owned()),
         Standing::Lapsed { .. } => Some("its lease has lapsed".to_owned()),
         _ => None,
@@ -147,9 +145,9 @@ pub(crate) fn refusal(name: &Name, refusal: &Refusal, now: &Now) -> String {
 /// A freeze: by whom, for how long.
 pub(crate) fn frozen(freeze: &Freeze, now: &Now) -> String {
     let mut text = format!("frozen by {}", person(&freeze.record));
-    let _ = write!(text, ", for {}", format_duration(freeze.record.age(now)));
+    let _ = write!(text, ", for {}", span(freeze.record.age(now)));
     if let Some(left) = freeze.left {
-        let _ = write!(text, ", {} left", format_duration(left));
+        let _ = write!(text, ", {} left", span(left));
     }
     if let Some(note) = &freeze.record.note {
         let _ = write!(text, ", note: {}", printable(note));
@@ -226,6 +224,12 @@ pub(crate) fn elapsed(duration: Duration) -> String {
     format_duration(Duration::from_secs(duration.as_secs()))
 }
 
+/// A length of time in a sentence: exact, but nobody counts days in hours.
+pub(crate) fn span(duration: Duration) -> String {
+    const DAY: Duration = Duration::from_secs(86_400);
+    if duration < DAY { format_duration(duration) } else { short(duration) }
+}
+
 /// A length of time for a glance: its two largest units, `12s`, `4m10s`, `1h5m`, `3d4h`.
 pub(crate) fn short(duration: Duration) -> String {
     const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3_600, "h"), (60, "m"), (1, "s")];
@@ -290,6 +294,13 @@ mod tests {
             assert_eq!(short(Duration::from_secs(seconds)), text, "{seconds}");
         }
         assert_eq!(ago(Duration::from_millis(12_900)), "12s ago");
+    }
+
+    #[test]
+    fn a_sentence_is_exact_up_to_a_day() {
+        assert_eq!(span(Duration::from_millis(1_800_000)), "30m0s");
+        assert_eq!(span(Duration::from_secs(86_399)), "23h59m59s");
+        assert_eq!(span(Duration::from_secs(86_400 * 3 + 3_605)), "3d1h");
     }
 
     #[test]

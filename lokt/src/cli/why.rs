@@ -10,9 +10,7 @@ use super::output::{Output, Report, freeze_fields, holder_fields, own_fields};
 use super::screen::{BAD, DIM, FROZEN, GOOD, HELD, STRONG, Screen};
 use super::values::name;
 use crate::locks::Status;
-use crate::protocol::{
-    Abandoned, Freeze, Kind, Liveness, Name, Record, Refusal, Slot, Standing, format_duration,
-};
+use crate::protocol::{Abandoned, Freeze, Kind, Liveness, Name, Record, Refusal, Slot, Standing};
 use crate::{Error, Locks, words};
 
 /// Explain who holds a lock, and what to do next
@@ -69,8 +67,8 @@ pub(super) fn run(locks: &Locks, args: &Args) -> Result<Report, Error> {
 
 fn frozen(freeze: &Freeze, status: &Status) -> Reason {
     let (record, now, name) = (&freeze.record, &status.view.now, &status.name);
-    let age = format_duration(record.age(now));
-    let left = freeze.left.map(format_duration);
+    let age = words::span(record.age(now));
+    let left = freeze.left.map(words::span);
     let remaining = left.as_ref().map(|left| format!(" ({left} remaining)")).unwrap_or_default();
     let mut detail = vec![format!("FROZEN by {}", words::person(record)), format!("  Age:       {age}")];
     detail.extend(left.as_ref().map(|left| format!("  Remaining: {left}")));
@@ -141,17 +139,17 @@ fn held(record: &Record, standing: &Standing, status: &Status) -> Reason {
         fields.insert("holder_stale_reason".into(), json!(stale));
     }
     own_fields(&mut fields, record);
-    let age = format_duration(record.age(now));
+    let age = words::span(record.age(now));
     let pid = if record.pid == 0 { state.to_owned() } else { format!("PID {}, {state}", record.pid) };
     let mut detail = vec![format!("{head} by {} ({pid})", words::person(record)), format!("  Age:  {age}")];
     if let Some(ttl) = record.ttl() {
         let left = match standing {
             Standing::Held { lapse, .. } => {
-                lapse.left().map(|left| format!("{} remaining", format_duration(left)))
+                lapse.left().map(|left| format!("{} remaining", words::span(left)))
             }
             _ => Some("expired".to_owned()),
         };
-        detail.push(format!("  TTL:  {} ({})", format_duration(ttl), left.unwrap_or_default()));
+        detail.push(format!("  TTL:  {} ({})", words::span(ttl), left.unwrap_or_default()));
     }
     detail.extend(record.note.as_ref().map(|note| format!("  Note: {}", words::printable(note))));
     Reason {

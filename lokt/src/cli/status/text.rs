@@ -31,12 +31,12 @@ pub(super) fn details(record: &Record, status: &Status, screen: Screen) -> Strin
     }
     put("host", words::printable(&record.host), PLAIN);
     put("pid", process(record, &view.standing), PLAIN);
-    put("age", format_duration(record.age(&view.now)), PLAIN);
+    put("age", words::span(record.age(&view.now)), PLAIN);
     if let Some(note) = &record.note {
         put("note", words::printable(note), PLAIN);
     }
     if let Some(ttl) = record.ttl() {
-        put("ttl", format_duration(ttl), PLAIN);
+        put("ttl", words::span(ttl), PLAIN);
     }
     if let Some(expiry) = &record.expires_at {
         let look = if is_expired(&view.standing) { style("expired") } else { PLAIN };
@@ -69,8 +69,7 @@ fn expires(expiry: &str, standing: &Standing) -> String {
         Standing::Held { lapse, .. } => lapse.left().unwrap_or_default(),
         _ => Duration::ZERO,
     };
-    let when =
-        if is_expired(standing) { "EXPIRED".to_owned() } else { format!("in {}", format_duration(left)) };
+    let when = if is_expired(standing) { "EXPIRED".to_owned() } else { format!("in {}", words::span(left)) };
     format!("{} ({when})", words::printable(&whole_seconds(expiry)))
 }
 
@@ -86,7 +85,7 @@ fn waiters(status: &Status) -> Vec<String> {
 
 fn waited(since: &str, now: &Now) -> String {
     let waited = since.parse::<jiff::Timestamp>().ok().map(|since| now.wall.duration_since(since));
-    format_duration(waited.and_then(|waited| Duration::try_from(waited).ok()).unwrap_or_default())
+    words::span(waited.and_then(|waited| Duration::try_from(waited).ok()).unwrap_or_default())
 }
 
 /// A line of the list: a lock, or a freeze.
