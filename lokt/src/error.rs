@@ -124,6 +124,11 @@ impl Error {
         matches!(&*self.0, Kind::Io { error, .. } if error.kind() == io::ErrorKind::NotFound)
     }
 
+    /// Nobody can write there.
+    pub(crate) fn is_read_only(&self) -> bool {
+        matches!(&*self.0, Kind::Io { error, .. } if error.kind() == io::ErrorKind::ReadOnlyFilesystem)
+    }
+
     /// When the protocol refused.
     pub(crate) fn refused_at(&self) -> Option<&Now> {
         match &*self.0 {
@@ -140,7 +145,7 @@ impl Error {
             Kind::Busy { busy, .. } if busy.holder.is_some() => {
                 vec!["let that process go on (kill -CONT) or end it".to_owned()]
             }
-            Kind::Io { error, .. } => io_hint(error).into_iter().collect(),
+            Kind::Io { error, .. } => io_hints(error),
             Kind::Invalid { hint, .. } => hint.iter().cloned().collect(),
             _ => Vec::new(),
         }
@@ -148,11 +153,12 @@ impl Error {
 }
 
 /// What to do about a file system that would not.
-fn io_hint(error: &io::Error) -> Option<String> {
+fn io_hints(error: &io::Error) -> Vec<String> {
+    let look = "see what is wrong with the lock directory: lokt doctor";
     let hint = match error.kind() {
-        _ if error.to_string().contains("LOKT_ROOT") => return None,
+        _ if error.to_string().contains("LOKT_ROOT") => return Vec::new(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "make room there; what is held stays held, and can be released"
+            return vec!["make room there; what is held stays held, and can be released".to_owned()];
         }
         io::ErrorKind::ReadOnlyFilesystem => {
             "everybody who shares these locks needs the same LOKT_ROOT, on a file system that can be written"
@@ -161,9 +167,9 @@ fn io_hint(error: &io::Error) -> Option<String> {
         io::ErrorKind::PermissionDenied | io::ErrorKind::NotADirectory | io::ErrorKind::NotFound => {
             "LOKT_ROOT chooses another lock directory; everybody who shares these locks needs the same"
         }
-        _ => return None,
+        _ => return Vec::new(),
     };
-    Some(hint.to_owned())
+    vec![hint.to_owned(), look.to_owned()]
 }
 
 impl fmt::Display for Error {

@@ -46,6 +46,7 @@ pub mod host;
 pub mod protocol;
 pub mod store;
 
+mod doctor;
 mod error;
 mod guard;
 mod inside;

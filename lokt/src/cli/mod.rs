@@ -4,6 +4,7 @@
 //! command returns a [`Report`]; text and JSON are made from it, and printed, in [`output`].
 
 mod audit;
+mod doctor;
 mod events;
 mod exists;
 mod exit;
@@ -70,6 +71,7 @@ enum Command {
     Freeze(freeze::Args),
     Unfreeze(unfreeze::Args),
     Audit(audit::Args),
+    Doctor(doctor::Args),
 }
 
 /// The arguments of the program, for whoever describes them: man pages, completions.
@@ -91,6 +93,10 @@ pub fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Exit {
+    if let Command::Doctor(args) = &command {
+        // Before the root is opened: that may be what is wrong.
+        return output::print(&doctor::run(args));
+    }
     let locks = match open() {
         Ok(locks) => locks,
         Err(error) => return output::fail(&error),
@@ -108,6 +114,7 @@ fn run(command: Command) -> Exit {
         Command::Freeze(args) => freeze::run(&locks, &args),
         Command::Unfreeze(args) => unfreeze::run(&locks, &args),
         Command::Audit(args) => audit::run(&locks, &args),
+        Command::Doctor(args) => Ok(doctor::run(&args)),
     };
     let exit = match outcome {
         Ok(report) => output::print(&report),

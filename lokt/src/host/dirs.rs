@@ -15,8 +15,8 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::Dir;
 use super::files::{hidden, named, strange};
+use super::{Dir, filesystem};
 use crate::protocol::Name;
 
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
@@ -113,6 +113,11 @@ impl RootDir {
         Ok(self.root.get_or_init(|| opened))
     }
 
+    /// Who the root belongs to: its user, and the group that shares it, if one does.
+    pub(super) fn users(&self) -> io::Result<(u32, Option<u32>)> {
+        self.root().map(|root| (root.owner, root.group))
+    }
+
     /// The descriptor of a directory.
     pub(super) fn open_dir(&self, dir: Dir<'_>) -> io::Result<Handle<'_>> {
         let kept = match dir {
@@ -191,7 +196,7 @@ impl RootDir {
     }
 
     pub(super) fn is_local(&self) -> bool {
-        self.root().is_ok_and(|root| is_local(&root.fd))
+        self.root().is_ok_and(|root| filesystem::is_local(&root.fd))
     }
 
     pub(super) fn path_of(&self, dir: Dir<'_>, file: &str) -> PathBuf {
@@ -204,7 +209,7 @@ impl RootDir {
     }
 }
 
-fn basename(dir: Dir<'_>) -> &'static str {
+pub(super) fn basename(dir: Dir<'_>) -> &'static str {
     match dir {
         Dir::Root | Dir::Line(_) => ".",
         Dir::Locks => "locks",
@@ -238,28 +243,4 @@ fn admit(fd: OwnedFd, path: &Path) -> io::Result<Opened> {
 fn is_my_group(gid: u32) -> bool {
     rustix::process::getegid().as_raw() == gid
         || rustix::process::getgroups().is_ok_and(|all| all.iter().any(|one| one.as_raw() == gid))
-}
-
-/// File systems whose files no other machine can have open (statfs(2), `f_type`). Others may be, too; doubt
-/// falls on "network".
-#[cfg(target_os = "linux")]
-fn is_local(fd: &OwnedFd) -> bool {
-    const LOCAL: [u32; 10] = [
-        0xef53,      // ext2, ext3, ext4
-        0x5846_5342, // xfs
-        0x9123_683e, // btrfs
-        0x0102_1994, // tmpfs
-        0x8584_58f6, // ramfs
-        0x794c_7630, // overlayfs
-        0x2fc1_2fc1, // zfs
-        0xf2f5_2010, // f2fs
-        0xca45_1a4e, // bcachefs
-        0x3153_464a, // jfs
-    ];
-    rustix::fs::fstatfs(fd).is_ok_and(|stat| LOCAL.contains(&(stat.f_type as u32)))
-}
-
-#[cfg(not(target_os = "linux"))]
-fn is_local(_: &OwnedFd) -> bool {
-    false
 }

@@ -19,7 +19,7 @@ use super::clock::monotonic;
 use super::dirs::{Handle, RootDir};
 use super::{Content, Dir, Publish};
 
-const FILE: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
+pub(super) const FILE: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
 
 /// How far in the future a file's time may lie and still count as now: a clock that was just set back.
 const AHEAD: Duration = Duration::from_secs(2);
@@ -70,7 +70,7 @@ impl RootDir {
     }
 
     /// The mode of a new file; the mask of the process may take from it, see [`Self::share`].
-    fn file_mode(&self) -> io::Result<Mode> {
+    pub(super) fn file_mode(&self) -> io::Result<Mode> {
         Ok(Mode::from_raw_mode(if self.is_shared()? { 0o660 } else { 0o600 }))
     }
 
@@ -131,7 +131,7 @@ impl RootDir {
         Ok(())
     }
 
-    fn write_temporary(
+    pub(super) fn write_temporary(
         &self,
         stripes: &Handle<'_>,
         name: &str,
@@ -209,7 +209,7 @@ pub(super) fn hidden(name: &str) -> String {
 }
 
 /// Moves the temporary file into its place.
-fn place(
+pub(super) fn place(
     stripes: &Handle<'_>,
     temporary: &str,
     target: &Handle<'_>,
@@ -230,7 +230,7 @@ fn place(
 }
 
 /// Since when the file has its content, by the wall clock; far in the future counts as long ago.
-fn age(stat: &Stat) -> Duration {
+pub(super) fn age(stat: &Stat) -> Duration {
     let modified = Duration::new(stat.st_mtime as u64, stat.st_mtime_nsec as u32);
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
     let now = Duration::new(now.tv_sec as u64, now.tv_nsec as u32);

@@ -66,12 +66,34 @@ fn user_name() -> Option<String> {
         .or_else(|| Some(uid.to_string()))
 }
 
-fn name_of(uid: u32, passwd: &[u8]) -> Option<String> {
-    String::from_utf8_lossy(passwd).lines().find_map(|line| {
+/// The user that this process acts as, as people call it.
+pub(crate) fn me_called() -> String {
+    user_called(rustix::process::geteuid().as_raw())
+}
+
+/// A user as people call it: by name, if there is one for the number.
+pub(crate) fn user_called(uid: u32) -> String {
+    called("user", uid, "/etc/passwd")
+}
+
+/// A group as people call it.
+pub(crate) fn group_called(gid: u32) -> String {
+    called("group", gid, "/etc/group")
+}
+
+fn called(what: &str, id: u32, list: &str) -> String {
+    match fs::read(list).ok().and_then(|list| name_of(id, &list)) {
+        Some(name) => name,
+        None => format!("{what} {id}"),
+    }
+}
+
+/// The name that stands before `id` in a list like `/etc/passwd` or `/etc/group`.
+fn name_of(id: u32, list: &[u8]) -> Option<String> {
+    String::from_utf8_lossy(list).lines().find_map(|line| {
         let mut fields = line.split(':');
         let name = fields.next()?;
-        let id = fields.nth(1)?;
-        (id.parse() == Ok(uid)).then(|| name.to_owned())
+        (fields.nth(1)?.parse() == Ok(id)).then(|| name.to_owned())
     })
 }
 

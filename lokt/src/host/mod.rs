@@ -7,14 +7,18 @@
 pub(crate) mod clock;
 mod dirs;
 mod files;
+mod filesystem;
 mod flock;
 mod identity;
 mod log;
 pub(crate) mod platform;
+mod probe;
 pub(crate) mod process;
+pub(crate) mod rival;
 mod root;
 mod session_file;
 pub(crate) mod signals;
+mod survey;
 mod unix;
 
 use std::fmt;
@@ -22,10 +26,14 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
+pub(crate) use filesystem::{FileSystem, Reach};
 pub use identity::Identity;
-pub(crate) use identity::environment;
+pub(crate) use identity::{environment, group_called, me_called, user_called};
 pub(crate) use log::ROTATED;
+pub(crate) use probe::Scratch;
+pub(crate) use rival::Fault;
 pub use root::{Root, RootSource};
+pub(crate) use survey::{Entry, Place, Survey, What, basename};
 pub use unix::UnixHost;
 
 use crate::protocol::{Name, Now};

@@ -29,7 +29,7 @@ const SESSION: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::C
 
 /// This machine, with one directory as root.
 pub struct UnixHost {
-    files: RootDir,
+    pub(super) files: RootDir,
     rotation: Rotation,
     clock: OnceLock<ClockId>,
     local: OnceLock<bool>,

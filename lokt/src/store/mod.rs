@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use dir::DirStore;
+pub(crate) use dir::{Leftover, pid_of_hidden, split_session, stripe_of_file, stripe_of_temporary};
 
 use crate::Error;
 use crate::audit::Event;

@@ -141,7 +141,7 @@ fn boot_of(record: &Record) -> Option<String> {
 }
 
 /// The name and the `lock_id` in the name of a session's file.
-pub(super) fn split_session(file: &str) -> Option<(&str, LockId)> {
+pub(crate) fn split_session(file: &str) -> Option<(&str, LockId)> {
     let (name, id) = file.rsplit_once('.')?;
     Some((name, LockId::parse(id)?))
 }

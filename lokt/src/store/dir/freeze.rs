@@ -13,7 +13,7 @@ use crate::store::Store;
 
 /// Where the freeze of a name stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+pub(super) enum Place {
     Own,
     /// Of the Go tool; nothing is ever written there.
     Legacy,
@@ -52,7 +52,7 @@ impl DirStore {
         self.freeze_evidence(name, seen, now, all).1.in_force(now)
     }
 
-    fn freeze_evidence(
+    pub(super) fn freeze_evidence(
         &self,
         name: &Name,
         seen: Option<Seen<'_>>,

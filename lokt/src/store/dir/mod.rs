@@ -21,10 +21,14 @@
 
 mod evidence;
 mod freeze;
+mod inspect;
 mod line;
 mod list;
 mod sweep;
 mod token;
+
+pub(crate) use evidence::split_session;
+pub(crate) use inspect::{Leftover, pid_of_hidden, stripe_of_file, stripe_of_temporary};
 
 use std::io;
 use std::path::PathBuf;

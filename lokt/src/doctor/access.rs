@@ -1,0 +1,155 @@
+//! Who may use the root: its user alone, or a group; and whether all that stands in it is theirs.
+
+use super::check::count;
+use super::{ACCESS, Check, Patient, State, word};
+use crate::host::{Dir, Place, basename, group_called, user_called};
+
+/// The mode of a directory that a group shares: set-group-id, and all for user and group.
+const SHARED: u32 = 0o2770;
+
+pub(super) fn access(patient: &Patient) -> Check {
+    match &patient.state {
+        State::Unusable(ACCESS, why) => Check::fail(why.clone()).advise(
+            "LOKT_ROOT chooses another lock directory; everybody who shares these locks needs the same",
+        ),
+        State::Unusable(..) => Check::skipped(),
+        State::ToBeMade { .. } => {
+            Check::ok("it will be your own, mode 0700; make it yourself to share it with a group")
+        }
+        State::There => match (patient.host.place_of(Dir::Root), patient.host.place_of_parent()) {
+            (Ok(Some(root)), Ok(parent)) => judge(patient, root, parent),
+            (Err(error), _) | (_, Err(error)) => Check::warn(format!("it can't be told: {error}")),
+            (Ok(None), _) => Check::warn("it has just gone"),
+        },
+    }
+}
+
+/// The root itself: who may use it, and who else could get in.
+fn judge(patient: &Patient, root: Place, parent: Place) -> Check {
+    let (user, group) = (user_called(root.user), group_called(root.group));
+    let mode = root.mode;
+    let shared = mode & 0o2020 == 0o2020;
+    let mut wrong = of_the_root(&word(&patient.root.path), root, parent);
+    wrong.extend(of_its_directories(patient, shared.then_some(&group)));
+    let mut wrong = wrong.into_iter();
+    match wrong.next() {
+        None if shared => Check::ok(format!("shared by the group {group} (owner {user}, mode {mode:04o})")),
+        None => Check::ok(format!("for {user} alone (mode {mode:04o})")),
+        Some((message, advice)) => {
+            let check = Check::warn(message).advise(advice);
+            wrong.fold(check, |check, (message, advice)| check.naming([message]).advise(advice))
+        }
+    }
+}
+
+/// What is wrong, and what to do.
+type Wrong = (String, String);
+
+fn of_the_root(path: &str, root: Place, parent: Place) -> Vec<Wrong> {
+    let (user, group, mode) = (user_called(root.user), group_called(root.group), root.mode);
+    let mut wrong = Vec::new();
+    if mode & 0o002 != 0 {
+        wrong.push((
+            format!("every user of this machine may remove and replace what stands in it (mode {mode:04o})"),
+            format!("chmod o-w {path}"),
+        ));
+    }
+    if mode & 0o2020 == 0o0020 {
+        wrong.push((
+            format!("the group {group} may write, but without setgid it counts as {user}'s alone (mode {mode:04o})"),
+            format!("chmod 2770 {path} to share it with {group}, or chmod g-w {path} to keep it for {user}"),
+        ));
+    }
+    if parent.mode & 0o1002 == 0o0002 {
+        wrong.push((
+            "every user of this machine may put another in its place: the directory above is open to all"
+                .into(),
+            format!("chmod +t {path}/.., or set LOKT_ROOT to a directory in one that is yours"),
+        ));
+    }
+    wrong
+}
+
+fn of_its_directories(patient: &Patient, group: Option<&String>) -> Vec<Wrong> {
+    let mut wrong = Vec::new();
+    let users = patient.host.users().unwrap_or_default();
+    for dir in [Dir::Locks, Dir::Freezes, Dir::Sessions, Dir::Stripes, Dir::Lines] {
+        let Ok(Some(place)) = patient.host.place_of(dir) else { continue };
+        let (name, path, mode) = (basename(dir), word(&patient.host.path_of(dir)), place.mode);
+        match group {
+            Some(group) if mode & SHARED != SHARED => wrong.push((
+                format!("{name}/ is not for the whole group {group} (mode {mode:04o})"),
+                format!("chmod 2770 {path}"),
+            )),
+            None if mode & 0o022 != 0 => wrong.push((
+                format!("others may remove and replace what stands in {name}/ (mode {mode:04o})"),
+                format!("chmod go-w {path}"),
+            )),
+            // A directory's mode is judged above.
+            _ => wrong.extend(
+                foreign(&format!("{name}/"), Place { mode: SHARED, ..place }, users)
+                    .map(|why| (why, format!("see whose they are: ls -la {}", word(&patient.root.path)))),
+            ),
+        }
+    }
+    wrong
+}
+
+/// What is odd about whose something is, if anything.
+pub(super) fn foreign(what: &str, place: Place, (owner, group): (u32, Option<u32>)) -> Option<String> {
+    let user = user_called(place.user);
+    match group {
+        None if place.user != owner => {
+            Some(format!("{what}: it is of {user}, and the root of {}", user_called(owner)))
+        }
+        Some(group) if place.group != group => Some(format!(
+            "{what}: it is of the group {}, and the root of {}",
+            group_called(place.group),
+            group_called(group)
+        )),
+        Some(group) if place.mode & 0o060 != 0o060 => Some(format!(
+            "{what}: the group {} may not use it (mode {:04o})",
+            group_called(group),
+            place.mode
+        )),
+        _ => None,
+    }
+}
+
+pub(super) fn files(patient: &Patient) -> Check {
+    let contents = match patient.contents() {
+        Ok(contents) => contents,
+        Err(check) => return check,
+    };
+    let (foreign, strangers) = (&contents.foreign, &contents.strangers);
+    if foreign.is_empty() && strangers.is_empty() {
+        return Check::ok("all that stands in it is lokt's, and of the right users");
+    }
+    let path = word(&patient.root.path);
+    let check = match (foreign.len(), strangers.len()) {
+        (0, strange) => Check::warn(format!("{} that lokt did not put there", count(strange, "thing"))),
+        (others, 0) => Check::warn(format!("{} of users who are not the root's", count(others, "file"))),
+        (others, strange) => {
+            let others = count(others, "file");
+            Check::warn(format!(
+                "{others} of other users, and {} that lokt did not put there",
+                count(strange, "thing")
+            ))
+        }
+    };
+    let mut check = check.naming(foreign.iter().chain(strangers).cloned());
+    if let (false, Ok((owner, group))) = (foreign.is_empty(), patient.host.users()) {
+        let owner = word(std::path::Path::new(&user_called(owner)));
+        check = check.advise(match group {
+            None => format!("if they are from sudo lokt: sudo chown -hR {owner}: {path}"),
+            Some(group) => {
+                let group = group_called(group);
+                format!("sudo chgrp -hR {group} {path} && sudo chmod -R g+rwX {path}")
+            }
+        });
+    }
+    if !strangers.is_empty() {
+        check = check.advise("look at them; lokt follows, waits for and removes nothing that is not its own");
+    }
+    check
+}

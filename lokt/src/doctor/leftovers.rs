@@ -1,0 +1,173 @@
+//! What the dead have left behind, and what has lapsed: a check for each kind.
+
+use super::check::count;
+use super::contents::{Contents, said};
+use super::{Check, Patient, Status};
+use crate::protocol::{Abandoned, Freeze, Slot, Standing};
+use crate::words;
+
+pub(super) const STALE: &str = "stale_records";
+pub(super) const CORRUPT: &str = "corrupt_records";
+pub(super) const FREEZES: &str = "freezes";
+pub(super) const SESSIONS: &str = "sessions";
+pub(super) const LINES: &str = "lines";
+pub(super) const TEMPORARY: &str = "temporary_files";
+
+/// What was found for a check, in words.
+fn found<'a>(contents: &'a Contents, check: &str) -> Vec<&'a str> {
+    contents.found.iter().filter(|found| found.check == check).map(|found| found.what.as_str()).collect()
+}
+
+/// A check of which all that is found can be cleared away.
+fn plain(patient: &Patient, name: &'static str, fine: &str, what: &str, left: &str) -> Check {
+    let contents = match patient.contents() {
+        Ok(contents) => contents,
+        Err(check) => return check,
+    };
+    let found = found(contents, name);
+    if found.is_empty() {
+        return contents.fine(fine);
+    }
+    Check::warn(format!("{} {left}", count(found.len(), what)))
+        .naming(found.into_iter().map(str::to_owned))
+        .mendable(true)
+}
+
+pub(super) fn sessions(patient: &Patient) -> Check {
+    plain(patient, SESSIONS, "none is left of one that has ended", "file", "left by sessions that are dead")
+}
+
+pub(super) fn lines(patient: &Patient) -> Check {
+    plain(patient, LINES, "nobody in line is dead", "line", "with waiters that are dead")
+}
+
+pub(super) fn temporary_files(patient: &Patient) -> Check {
+    plain(patient, TEMPORARY, "none is left", "file", "left by processes that died while they wrote")
+}
+
+pub(super) fn stale_records(patient: &Patient) -> Check {
+    let contents = match patient.contents() {
+        Ok(contents) => contents,
+        Err(check) => return check,
+    };
+    let dead = found(contents, STALE);
+    let (mut spared, mut lapsed) = (Vec::new(), Vec::new());
+    for (name, view) in &contents.records {
+        match &view.standing {
+            Standing::Lapsed { .. } => lapsed.push(said(name, view)),
+            Standing::Abandoned(why) if *why != Abandoned::Corrupt => {
+                let text = said(name, view);
+                if !dead.contains(&text.as_str()) {
+                    spared.push(text);
+                }
+            }
+            _ => {}
+        }
+    }
+    if dead.is_empty() && spared.is_empty() && lapsed.is_empty() {
+        return contents.fine("none: every holder lives, as far as can be told");
+    }
+    let (removable, left) = (!dead.is_empty(), !spared.is_empty() || !lapsed.is_empty());
+    let behind = dead.len() + spared.len();
+    let mut parts = Vec::new();
+    parts.extend((behind > 0).then(|| format!("{behind} left behind")));
+    parts.extend((!lapsed.is_empty()).then(|| format!("{} held past the end of the lease", lapsed.len())));
+    let all = dead.into_iter().map(str::to_owned).chain(spared).chain(lapsed);
+    let check = Check::warn(parts.join(", ")).naming(all).mendable(removable);
+    match left {
+        true => check.advise(
+            "whoever wants a lapsed one takes it: --break-stale or --wait; or lokt unlock NAME --break-stale",
+        ),
+        false => check,
+    }
+}
+
+pub(super) fn corrupt_records(patient: &Patient) -> Check {
+    let contents = match patient.contents() {
+        Ok(contents) => contents,
+        Err(check) => return check,
+    };
+    let alive: Vec<String> = contents
+        .records
+        .iter()
+        .filter_map(|(name, view)| match &view.standing {
+            Standing::CorruptButAlive(why) => {
+                Some(format!("\"{name}\", of which a session still lives: {}", words::printable(why)))
+            }
+            _ => None,
+        })
+        .collect();
+    let dead = found(contents, CORRUPT);
+    if dead.is_empty() && alive.is_empty() {
+        return contents.fine("none");
+    }
+    let (removable, in_use) = (!dead.is_empty(), !alive.is_empty());
+    let check = Check::warn(count(dead.len() + alive.len(), "corrupt record"))
+        .naming(dead.into_iter().map(str::to_owned).chain(alive))
+        .mendable(removable);
+    match in_use {
+        true => check.advise("let the one that lives end; or, which ends it: lokt unlock NAME --force"),
+        false => check,
+    }
+}
+
+pub(super) fn freezes(patient: &Patient) -> Check {
+    let contents = match patient.contents() {
+        Ok(contents) => contents,
+        Err(check) => return check,
+    };
+    let odd: Vec<String> = contents
+        .freezes
+        .iter()
+        .filter_map(|(name, slot, _)| match slot {
+            Slot::Unreadable(why) => Some(format!("\"{name}\" can't be read, and so is frozen: {why}")),
+            Slot::Newer(version) => Some(format!("\"{name}\" is frozen by a newer version, {version}")),
+            _ => None,
+        })
+        .collect();
+    let lapsed = found(contents, FREEZES);
+    let in_force = contents.freezes.iter().filter(|(.., in_force)| in_force.is_some()).count();
+    if odd.is_empty() && lapsed.is_empty() {
+        return match in_force {
+            0 => contents.fine("nothing is frozen"),
+            number => contents.fine(&format!("{} in force", count(number, "freeze"))),
+        };
+    }
+    let (removable, strange) = (!lapsed.is_empty(), !odd.is_empty());
+    let mut parts = Vec::new();
+    parts.extend(removable.then(|| format!("{} lapsed or corrupt", lapsed.len())));
+    parts.extend(strange.then(|| format!("{} that can't be read, and so in force", odd.len())));
+    let check = Check::warn(parts.join(", "))
+        .naming(lapsed.into_iter().map(str::to_owned).chain(odd))
+        .mendable(removable);
+    match strange {
+        true => check.advise("see what stands in freezes/; lokt removes nothing that is not its own"),
+        false => check,
+    }
+}
+
+pub(super) fn legacy_freezes(patient: &Patient) -> Check {
+    let contents = match patient.contents() {
+        Ok(contents) => contents,
+        Err(check) => return check,
+    };
+    if contents.legacy.is_empty() {
+        return contents.fine("none");
+    }
+    let text = |(name, freeze): &(String, Option<Freeze>)| match freeze {
+        None => format!("\"{name}\": it has lapsed"),
+        Some(Freeze { left: Some(left), .. }) => format!("\"{name}\": {} left", words::short(*left)),
+        Some(_) => format!("\"{name}\": it does not end by itself"),
+    };
+    let lapsed = !found(contents, "legacy_freezes").is_empty();
+    let check = Check::warn(format!(
+        "{} in the Go tool's old place, locks/freeze-NAME.json",
+        count(contents.legacy.len(), "freeze")
+    ))
+    .naming(contents.legacy.iter().map(text))
+    .mendable(lapsed);
+    if check.status == Status::Warn && contents.legacy.iter().any(|(_, freeze)| freeze.is_some()) {
+        return check.advise("they are honoured until they lapse; new ones are in freezes/");
+    }
+    check
+}

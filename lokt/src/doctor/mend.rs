@@ -1,0 +1,88 @@
+//! Clears up what nobody alive uses: each thing under the mutex of its name, and only if it is still left over there.
+
+use std::iter;
+use std::sync::mpsc::{self, Sender};
+use std::thread;
+use std::time::Duration;
+
+use super::contents::{Contents, Found};
+use super::{Diagnosis, PATIENCE, Patient, State, examine};
+use crate::host::{Host, Identity};
+use crate::store::{DirStore, Leftover};
+
+/// How often a root is looked over, and how late one more round may begin.
+const ROUNDS: usize = 4;
+const BUDGET: Duration = Duration::from_secs(15);
+
+/// What was done about something, or why it was not.
+struct Done {
+    check: &'static str,
+    what: String,
+    failed: Option<String>,
+}
+
+/// Clears up, and examines the root again: the checks say what was done, and how things stand now.
+pub(crate) fn mend(identity: &Identity) -> Diagnosis {
+    let (sent, done) = mpsc::channel();
+    let patient = identity.clone();
+    // In a thread of its own, as an examination: what hangs is told by the one that follows.
+    let _ = thread::Builder::new().name("doctor".into()).spawn(move || clear_up(patient, &sent));
+    let done: Vec<Done> = iter::from_fn(|| done.recv_timeout(PATIENCE).ok()).collect();
+    let mut diagnosis = examine(identity);
+    for Done { check, what, failed } in done {
+        let Some(check) = diagnosis.checks.iter_mut().find(|one| one.name == check) else {
+            continue;
+        };
+        match failed {
+            None => check.fixed.push(format!("removed {what}")),
+            Some(why) => check.items.push(format!("not removed: {what}: {why}")),
+        }
+    }
+    diagnosis
+}
+
+/// Some of what is left over comes to light when something else is gone.
+fn clear_up(identity: Identity, done: &Sender<Done>) {
+    let patient = Patient::new(identity);
+    let until = patient.host.now().monotonic + BUDGET;
+    for _ in 0..ROUNDS {
+        let late = patient.host.now().monotonic > until;
+        if late || !matches!(patient.state, State::There) || !clear_once(&patient, done) {
+            return;
+        }
+    }
+}
+
+/// Whether anything was removed. What has come to life since it was looked at is left alone.
+fn clear_once(patient: &Patient, done: &Sender<Done>) -> bool {
+    let mut contents = Contents::of(&patient.host, &patient.store);
+    // A dead waiter's session goes with its ticket.
+    contents.found.sort_by_key(|found| order(&found.thing));
+    let cleared = contents.found.into_iter().filter_map(|found| clear(&patient.store, found));
+    let mut any = false;
+    for one in cleared {
+        any |= one.failed.is_none();
+        if done.send(one).is_err() {
+            return false;
+        }
+    }
+    any
+}
+
+fn order(thing: &Leftover) -> u8 {
+    match thing {
+        Leftover::Record(_) | Leftover::Corrupt(_) => 0,
+        Leftover::Line(_) => 1,
+        _ => 2,
+    }
+}
+
+fn clear(store: &DirStore, found: Found) -> Option<Done> {
+    let Found { check, thing, what } = found;
+    match store.clear(&thing) {
+        Ok(true) => Some(Done { check, what, failed: None }),
+        // It has come to life, or somebody else was quicker.
+        Ok(false) => None,
+        Err(error) => Some(Done { check, what, failed: Some(error.to_string()) }),
+    }
+}

@@ -1,0 +1,229 @@
+//! Examines a root and what stands in it, and clears up what nobody alive uses.
+//!
+//! An examination is a list of checks, always the same ones in the same order. It makes no root, and leaves nothing
+//! behind; it bounds its work, and waits for nothing for ever. What it says is for people: the words of a check are
+//! raw, and whoever shows them makes them printable.
+
+mod access;
+mod check;
+mod contents;
+mod leftovers;
+mod machine;
+mod mend;
+mod place;
+
+use std::cell::{Cell, OnceCell};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::Duration;
+
+pub(crate) use check::{Check, Status};
+pub(crate) use mend::mend;
+
+use self::contents::Contents;
+use crate::host::{Identity, Root, RootSource, Scratch, UnixHost};
+use crate::store::DirStore;
+use crate::words;
+
+/// How long one check may take: what takes longer hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What makes one check.
+type Examine = fn(&Patient) -> Check;
+
+/// The checks, in their order. `writable`, `clock` and `legacy_freezes` are named as in the Go tool.
+const CHECKS: [(&str, Examine); 19] = [
+    (ROOT, place::root),
+    (WRITABLE, place::writable),
+    ("filesystem", place::filesystem),
+    ("flock", place::flock),
+    (ACCESS, access::access),
+    ("files", access::files),
+    ("space", place::space),
+    ("audit_log", place::audit_log),
+    ("clock", machine::clock),
+    ("mutexes", machine::mutexes),
+    ("versions", machine::versions),
+    ("records", contents::records),
+    (leftovers::STALE, leftovers::stale_records),
+    (leftovers::CORRUPT, leftovers::corrupt_records),
+    (leftovers::FREEZES, leftovers::freezes),
+    ("legacy_freezes", leftovers::legacy_freezes),
+    (leftovers::SESSIONS, leftovers::sessions),
+    (leftovers::LINES, leftovers::lines),
+    (leftovers::TEMPORARY, leftovers::temporary_files),
+];
+
+const ROOT: &str = "root";
+const WRITABLE: &str = "writable";
+const ACCESS: &str = "access";
+
+/// What was found.
+pub(crate) struct Diagnosis {
+    /// The lock directory; empty if it can't be known.
+    pub(crate) path: std::path::PathBuf,
+    /// How it was found; `None` if it was not.
+    pub(crate) source: Option<RootSource>,
+    /// Every check, in order.
+    pub(crate) checks: Vec<Check>,
+}
+
+impl Diagnosis {
+    /// The worst of what was found.
+    pub(crate) fn overall(&self) -> Status {
+        self.checks.iter().map(|check| check.status).max().unwrap_or(Status::Ok)
+    }
+}
+
+/// A root under examination.
+struct Patient {
+    root: Root,
+    source: Option<RootSource>,
+    host: Arc<UnixHost>,
+    store: DirStore,
+    state: State,
+    contents: OnceCell<Contents>,
+    /// How far the file system's clock is from this machine's, once something was written there.
+    skew: Cell<Duration>,
+}
+
+/// What can be done with the root.
+enum State {
+    /// It is there.
+    There,
+    /// The first lock makes it; until then there is one for trials, which goes when this does.
+    ToBeMade { trial: Box<UnixHost>, _scratch: Scratch },
+    /// It can't be used; which check says so, and why.
+    Unusable(&'static str, String),
+}
+
+impl Patient {
+    fn new(identity: Identity) -> Self {
+        let (root, source, unknown) = match Root::discover() {
+            Ok(root) => (root.clone(), Some(root.source), None),
+            Err(error) => {
+                let root = Root { path: "".into(), source: RootSource::WorkingDirectory };
+                (root, None, Some(words::cause(&error)))
+            }
+        };
+        let host = Arc::new(UnixHost::new(root.path.clone()));
+        let state = match unknown {
+            Some(why) => State::Unusable(ROOT, why),
+            None => state_of(&host),
+        };
+        let store = DirStore::new(Arc::clone(&host) as Arc<_>, identity, Arc::new(|_| {}));
+        Self { root, source, host, store, state, contents: OnceCell::new(), skew: Cell::default() }
+    }
+
+    /// Where something can be tried: the root, or one like it.
+    fn ground(&self) -> Result<&UnixHost, Check> {
+        match &self.state {
+            State::There => Ok(&self.host),
+            State::ToBeMade { trial, .. } => Ok(trial),
+            State::Unusable(..) => Err(Check::skipped()),
+        }
+    }
+
+    /// What stands in the root, looked at once.
+    fn contents(&self) -> Result<&Contents, Check> {
+        match &self.state {
+            State::There => Ok(self.contents.get_or_init(|| Contents::of(&self.host, &self.store))),
+            State::ToBeMade { .. } => Err(Check::ok("nothing is there yet")),
+            State::Unusable(..) => Err(Check::skipped()),
+        }
+    }
+}
+
+fn state_of(host: &UnixHost) -> State {
+    match host.exists() {
+        Err(error) => State::Unusable(ROOT, words::cause(&error)),
+        Ok(true) => match host.users() {
+            Ok(_) => State::There,
+            Err(error) => State::Unusable(ACCESS, words::cause(&error)),
+        },
+        Ok(false) => match Scratch::above(host.root()) {
+            Ok(scratch) => {
+                let trial = Box::new(UnixHost::new(scratch.path().to_owned()));
+                State::ToBeMade { trial, _scratch: scratch }
+            }
+            Err(error) => State::Unusable(WRITABLE, words::cause(&error)),
+        },
+    }
+}
+
+/// Examines the root that the environment and the working directory name.
+pub(crate) fn examine(identity: &Identity) -> Diagnosis {
+    let identity = identity.clone();
+    let (found, answers) = mpsc::channel();
+    let (introduced, introduction) = mpsc::channel();
+    // In a thread of its own: a file system that does not answer holds up that, and not us.
+    let _ = thread::Builder::new().name("doctor".into()).spawn(move || {
+        let patient = Patient::new(identity);
+        let _ = introduced.send((patient.root.path.clone(), patient.source));
+        for (name, examine) in CHECKS {
+            if found.send(Check { name, ..examine(&patient) }).is_err() {
+                return;
+            }
+        }
+    });
+    let (path, source) = introduction.recv_timeout(PATIENCE).unwrap_or_default();
+    Diagnosis { path, source, checks: gather(&answers) }
+}
+
+/// The checks as they come; what does not answer fails, and what would come after it is left out.
+fn gather(answers: &Receiver<Check>) -> Vec<Check> {
+    let mut hangs = false;
+    let mut checks = Vec::with_capacity(CHECKS.len());
+    for (name, _) in CHECKS {
+        let check = match answers.recv_timeout(if hangs { Duration::ZERO } else { PATIENCE }) {
+            Ok(check) => check,
+            Err(_) if hangs => Check { name, ..Check::skipped() },
+            Err(_) => {
+                hangs = true;
+                Check { name, ..Check::fail("no answer within a minute: the file system hangs") }
+                    .advise("see whether its server can be reached, or set LOKT_ROOT to a local directory")
+            }
+        };
+        checks.push(check);
+    }
+    // The end of the other thread: by then all that it made is gone again.
+    let _ = answers.recv_timeout(if hangs { Duration::ZERO } else { PATIENCE });
+    checks
+}
+
+/// A path as a word of a shell command.
+fn word(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@:,".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_check_that_hangs_fails_and_those_after_it_are_left_out() {
+        let (found, answers) = mpsc::channel();
+        found.send(Check { name: ROOT, ..Check::ok("fine") }).unwrap();
+        // Gone without a word: as good as a hang, and sooner.
+        drop(found);
+        let checks = gather(&answers);
+        let stati: Vec<Status> = checks.iter().map(|check| check.status).collect();
+        assert_eq!(stati[..2], [Status::Ok, Status::Fail]);
+        assert!(checks[2..].iter().all(|check| check.skipped));
+        assert_eq!(checks.len(), CHECKS.len());
+    }
+
+    #[test]
+    fn a_path_is_one_word_to_a_shell() {
+        assert_eq!(word(Path::new("/srv/locks")), "/srv/locks");
+        assert_eq!(word(Path::new("/a b/it's")), "'/a b/it'\\''s'");
+    }
+}

@@ -1,0 +1,179 @@
+//! The place: where the root is, what it is on, and whether locks work there.
+
+use std::path::Path;
+
+use super::{Check, Patient, State, WRITABLE, word};
+use crate::host::{Dir, Fault, FileSystem, Reach, RootSource, me_called};
+use crate::{audit, words};
+
+/// Less room than this, and the next lock may fail.
+const LITTLE_ROOM: u64 = 1024 * 1024;
+
+/// Fewer files than this, and the next lock may fail.
+const FEW_FILES: u64 = 256;
+
+const CHOOSE: &str =
+    "LOKT_ROOT chooses another lock directory; everybody who shares these locks needs the same";
+
+pub(super) fn root(patient: &Patient) -> Check {
+    let path = &patient.root.path;
+    if let State::Unusable(super::ROOT, why) = &patient.state {
+        return Check::fail(why.clone()).advise(CHOOSE);
+    }
+    if path.is_relative()
+        && let Ok(now) = std::path::absolute(path)
+    {
+        return Check::warn("LOKT_ROOT is relative: it is another directory in each working directory")
+            .advise(format!("export LOKT_ROOT={}", word(&now)));
+    }
+    let found = match patient.source {
+        Some(RootSource::Environment) => "LOKT_ROOT names it",
+        Some(RootSource::Git) => "all worktrees of this git repository share it",
+        _ => "in the working directory, as there is no git repository around it",
+    };
+    Check::ok(match patient.state {
+        State::ToBeMade { .. } => format!("{found}; the first lock makes it"),
+        _ => found.to_owned(),
+    })
+}
+
+pub(super) fn writable(patient: &Patient) -> Check {
+    let path = &patient.root.path;
+    let tried = match &patient.state {
+        State::Unusable(WRITABLE, why) => return refused(why, path, true),
+        State::Unusable(..) => return Check::fail("nothing can be written: the root can't be used"),
+        State::There => patient.host.probe_writing(),
+        State::ToBeMade { trial, .. } => trial.probe_writing(),
+    };
+    match tried {
+        Ok(skew) => {
+            patient.skew.set(skew);
+            Check::ok(match patient.state {
+                State::ToBeMade { .. } => "it can be made: tried in the directory above",
+                _ => "a file was written, synced, moved into its place and removed",
+            })
+        }
+        Err(error) => refused(&words::cause(&error), path, false),
+    }
+}
+
+/// What could not be written, and what to do, by the reason that the system gives.
+fn refused(why: &str, path: &Path, to_be_made: bool) -> Check {
+    let check = Check::fail(why);
+    let (me, path) = (word(Path::new(&me_called())), word(path));
+    if why.contains("No space") || why.contains("quota") {
+        check.advise("make room there; what is held stays held, and can be released")
+    } else if why.contains("Permission denied") && to_be_made {
+        check.advise(format!("have it made: sudo install -d -o {me} -m 700 {path}")).advise(CHOOSE)
+    } else if why.contains("Permission denied") {
+        check.advise(format!("see whose it is: ls -la {path}")).advise(CHOOSE)
+    } else {
+        check.advise(CHOOSE)
+    }
+}
+
+pub(super) fn filesystem(patient: &Patient) -> Check {
+    let found = match patient.ground() {
+        Ok(host) => host.filesystem(),
+        Err(skipped) => return skipped,
+    };
+    match found {
+        Ok(FileSystem { kind, reach: Reach::Local }) => Check::ok(format!("{kind}, local")),
+        Ok(FileSystem { kind, reach: Reach::Network }) => {
+            careful(format!("{kind}, a network file system: other machines may have the locks open too"))
+        }
+        Ok(FileSystem { kind, reach: Reach::Unknown }) => {
+            careful(format!("{kind}: whether other machines have the locks open too can't be told"))
+        }
+        Err(error) => Check::warn(format!("it can't be told: {}", words::cause(&error))),
+    }
+}
+
+fn careful(message: String) -> Check {
+    Check::warn(message)
+        .advise("what can't be told from here counts as held, and waiters look now and then, as nothing wakes them")
+        .advise("if all who share these locks are on this machine, set LOKT_ROOT to a directory on a local disk")
+        .advise("if not, give every lock a --ttl, and see that this file system's flock reaches all machines")
+}
+
+pub(super) fn flock(patient: &Patient) -> Check {
+    let host = match patient.ground() {
+        Ok(host) => host,
+        Err(skipped) => return skipped,
+    };
+    match host.probe_flock() {
+        Ok(()) => Check::ok("two processes exclude each other, and a kill frees the lock"),
+        Err(Fault::Untried(why)) => Check::warn(format!("it could not be tried: {why}")),
+        Err(Fault::Broken(why)) => Check::fail(format!("locks do not exclude here: {why}"))
+            .advise("do not keep locks here: set LOKT_ROOT to a directory on a local disk"),
+    }
+}
+
+pub(super) fn space(patient: &Patient) -> Check {
+    let room = match patient.ground().map(crate::host::UnixHost::room) {
+        Ok(Ok(room)) => room,
+        Ok(Err(error)) => return Check::warn(format!("it can't be told: {}", words::cause(&error))),
+        Err(skipped) => return skipped,
+    };
+    let files = room.files.map(|files| format!(", and for {files} files")).unwrap_or_default();
+    let message = format!("room for {}{files}", size(room.bytes));
+    if room.bytes >= LITTLE_ROOM && room.files.is_none_or(|files| files >= FEW_FILES) {
+        return Check::ok(message);
+    }
+    Check::warn(format!("only {message}: the next lock may fail"))
+        .advise("make room there; what is held stays held, and can be released")
+}
+
+/// A size for a glance.
+fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if bytes < 1024 {
+        return format!("{bytes} bytes");
+    }
+    let mut size = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    while size >= 1024.0 && unit + 1 < UNITS.len() {
+        size /= 1024.0;
+        unit += 1;
+    }
+    let digits = usize::from(size < 10.0);
+    format!("{size:.digits$} {}", UNITS[unit])
+}
+
+pub(super) fn audit_log(patient: &Patient) -> Check {
+    if let Err(skipped) = patient.ground() {
+        return skipped;
+    }
+    if matches!(patient.state, State::ToBeMade { .. }) {
+        return Check::ok("nothing is logged yet");
+    }
+    match patient.host.appendable(audit::FILE) {
+        Ok(None) => Check::ok("nothing is logged yet"),
+        Ok(Some(bytes)) => Check::ok(format!("lines can be appended; it has {}", size(bytes))),
+        Err(error) => {
+            Check::warn(format!("what happens is not logged: {}", words::cause(&error))).advise(format!(
+                "see what stands there: ls -l {}",
+                word(&patient.host.path_of(Dir::Root).join(audit::FILE))
+            ))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_takes_a_glance() {
+        for (bytes, text) in [
+            (0, "0 bytes"),
+            (1023, "1023 bytes"),
+            (1024, "1.0 KiB"),
+            (64 * 1024, "64 KiB"),
+            (1_500_000, "1.4 MiB"),
+            (u64::MAX, "16384 PiB"),
+        ] {
+            assert_eq!(size(bytes), text);
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Tries out what the locks need of a place: that a file can be put there whole, and that flock(2) excludes.
+//!
+//! Each trial has files of its own, whose names nobody else uses, and leaves none behind.
+
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::{AtFlags, Mode, OFlags, fsync, openat, unlinkat};
+
+use super::dirs::Handle;
+use super::files::{FILE, hidden, named, place};
+use super::rival::{self, Fault};
+use super::survey::{What, at};
+use super::{Dir, Publish, UnixHost, platform};
+
+/// What stands in a probe's file.
+const CONTENT: &[u8] = b"lokt doctor\n";
+
+/// Something of ours that must go, whatever happens.
+struct Removed<'a>(&'a Handle<'a>, &'a str);
+
+impl Drop for Removed<'_> {
+    fn drop(&mut self) {
+        let _ = unlinkat(self.0, self.1, AtFlags::empty());
+    }
+}
+
+impl UnixHost {
+    /// Writes a file as records are written, reads it back and removes it. Returns by how much the time that the
+    /// file system gave it differs from this machine's wall clock.
+    pub(crate) fn probe_writing(&self) -> io::Result<Duration> {
+        let (made, moved) = (hidden("doctor-made"), hidden("doctor"));
+        let (stripes, locks) = (self.existing(Dir::Stripes)?, self.existing(Dir::Locks)?);
+        let (from, to) = (self.files.open_dir(stripes)?, self.files.open_dir(locks)?);
+        let path = self.files.path_of(locks, &moved);
+        let _removed = (Removed(&from, &made), Removed(&to, &moved));
+        self.files
+            .write_temporary(&from, &made, CONTENT, true)
+            .and_then(|()| place(&from, &made, &to, &moved, Publish::New))
+            .and_then(|()| Ok(fsync(&to)?))
+            .map_err(|error| named(&error, "write", &path))?;
+        let (_, stat) = self.files.open_regular(locks, &moved, OFlags::RDONLY)?;
+        let read = self.files.read(locks, &moved, 1024)?.map(|content| content.bytes);
+        if read.as_deref() != Some(CONTENT) {
+            return Err(named(&io::Error::other("what was written is not what is read"), "use", &path));
+        }
+        self.files.remove(locks, &moved, true)?;
+        Ok(skew(stat.st_mtime as u64))
+    }
+
+    /// Whether flock(2) excludes there, tried with another process: on a file as the mutexes are, and on a FIFO as
+    /// the sessions are.
+    pub(crate) fn probe_flock(&self) -> Result<(), Fault> {
+        for what in [What::File, What::Fifo] {
+            self.probe_flock_on(what)?;
+        }
+        Ok(())
+    }
+
+    fn probe_flock_on(&self, what: What) -> Result<(), Fault> {
+        let untried = |error: io::Error| Fault::Untried(error.to_string());
+        let name = hidden("doctor");
+        let dir = self.existing(Dir::Stripes).map_err(untried)?;
+        let handle = self.files.open_dir(dir).map_err(untried)?;
+        let path = self.files.path_of(dir, &name);
+        let _removed = Removed(&handle, &name);
+        let made = match what {
+            What::Fifo => platform::make_fifo(&handle, &name, &path),
+            _ => self.new_file(&handle, &name),
+        };
+        made.map_err(|error| untried(named(&error.into(), "create", &path)))?;
+        let open = || {
+            let opened = openat(&handle, name.as_str(), OFlags::RDWR | FILE, Mode::empty());
+            opened.map(File::from).map_err(|error| untried(named(&error.into(), "open", &path)))
+        };
+        rival::contend(&open()?, open()?, &path)
+    }
+
+    fn new_file(&self, dir: &Handle<'_>, name: &str) -> rustix::io::Result<()> {
+        openat(dir, name, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | FILE, Mode::from_raw_mode(0o600))?;
+        Ok(())
+    }
+
+    /// The directory, or the root, if it is still to be made: a trial makes none.
+    fn existing<'a>(&self, dir: Dir<'a>) -> io::Result<Dir<'a>> {
+        match self.files.open_dir(dir) {
+            Ok(_) => Ok(dir),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Dir::Root),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// A root for a moment, where one would be made: for trials. It goes when it is dropped.
+pub(crate) struct Scratch {
+    path: PathBuf,
+}
+
+impl Scratch {
+    /// One in the nearest directory above `root` that exists.
+    ///
+    /// # Errors
+    ///
+    /// Nothing can be made there, and so no root could.
+    pub(crate) fn above(root: &Path) -> io::Result<Self> {
+        let root = std::path::absolute(root)?;
+        for above in root.ancestors().skip(1) {
+            if at(above)?.is_some() {
+                let path = above.join(hidden("lokt-doctor"));
+                let made = DirBuilder::new().mode(0o700).create(&path);
+                return match made {
+                    Ok(()) => Ok(Self { path }),
+                    Err(error) => Err(named(&error, "create", &root)),
+                };
+            }
+        }
+        Err(io::Error::from(io::ErrorKind::NotFound))
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// How far a file's time is from the wall clock.
+fn skew(modified: u64) -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec as u64;
+    Duration::from_secs(now.abs_diff(modified))
+}

@@ -1,0 +1,256 @@
+//! What nobody alive uses any more, one thing at a time, for whoever looks a root over and clears it up.
+//!
+//! Whether something is left over is judged under the mutex of its name, and it is removed in the same step: what was
+//! seen before may have come to life since.
+
+use std::io;
+use std::time::Duration;
+
+use super::evidence::split_session;
+use super::{Asked, DirStore, Stripe, Turn, stripe_of};
+use crate::Error;
+use crate::audit;
+use crate::host::{Dir, ProcessState, SessionState, StripeError};
+use crate::protocol::{
+    Abandoned, Authority, Decision, Evidence, Freeze, FreezeDecision, FreezeEvidence, FreezeRequest, LiftBy,
+    Name, Now, Request, Slot, Standing, decide, decide_freeze, judge,
+};
+use crate::store::Store;
+
+/// How long a mutex is waited for. What is busy is not left over.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// A hidden file is in use for a moment only; after this it is left over, if its process is gone.
+const HIDDEN_FOR: Duration = Duration::from_secs(60);
+
+/// Something in the root that nobody alive uses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Leftover {
+    /// A record that binds nobody any more.
+    Record(Name),
+    /// Something in a record's place that is no record, with no session alive that could be its holder's.
+    Corrupt(Name),
+    /// A freeze that has lapsed, or is none.
+    Freeze(Name),
+    /// Tickets of waiters that are gone, or a line without any.
+    Line(Name),
+    /// A dead session's file, by its name.
+    Session(String),
+    /// What a process left that died while it wrote, by its name in `stripes/`.
+    Temporary(String),
+    /// A file that was never ready to be seen.
+    Hidden(Dir<'static>, String, Duration),
+}
+
+/// What is to be done about it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Act {
+    Look,
+    Remove,
+}
+
+impl DirStore {
+    /// Whether it is left over. What is busy, or can't be told, is not.
+    pub(crate) fn is_left(&self, thing: &Leftover) -> bool {
+        self.settle(thing, Act::Look).unwrap_or(false)
+    }
+
+    /// Removes it, if it is left over; `false` if it is not, or has gone.
+    pub(crate) fn clear(&self, thing: &Leftover) -> Result<bool, Error> {
+        self.settle(thing, Act::Remove)
+    }
+
+    /// What is known of a freeze: `None` if it binds nobody (any more).
+    pub(crate) fn freeze_at(&self, dir: Dir<'_>, file: &str) -> (Slot, Option<Freeze>) {
+        let slot = self.read_slot(dir, file);
+        let now = self.host.now();
+        let earlier_boot = matches!(&slot, Slot::Record(record) if self.is_of_earlier_boot(record, &now));
+        let evidence = FreezeEvidence { slot, earlier_boot, ..FreezeEvidence::NONE };
+        let in_force = evidence.in_force(&now);
+        (evidence.slot, in_force)
+    }
+
+    fn settle(&self, thing: &Leftover, act: Act) -> Result<bool, Error> {
+        match thing {
+            Leftover::Record(name) => self.settle_record(name, act),
+            Leftover::Corrupt(name) => self.settle_corrupt(name, act),
+            Leftover::Freeze(name) => self.settle_freeze(name, act),
+            Leftover::Line(name) => self.settle_line(name, act),
+            Leftover::Session(file) => self.settle_session(file, act),
+            Leftover::Temporary(file) => self.settle_temporary(file, act),
+            Leftover::Hidden(dir, file, age) => self.settle_hidden(*dir, file, *age, act),
+        }
+    }
+
+    fn settle_record(&self, name: &Name, act: Act) -> Result<bool, Error> {
+        let decision = match act {
+            Act::Remove => self.change(name, &Request::Sweep, Asked::now(PATIENCE))?,
+            Act::Look => {
+                let now = self.host.now();
+                decide(name.as_str(), &Request::Sweep, &self.gather(name, None, &now), &now)
+            }
+        };
+        Ok(matches!(decision, Decision::Remove(_)))
+    }
+
+    /// The mutex of a name. Who only looks makes none: where there is none yet, or none can be, nobody writes.
+    fn guarded(&self, name: &Name, act: Act) -> Result<Option<Box<dyn Stripe>>, Error> {
+        if act == Act::Look && self.is_unused(stripe_of(name.as_str())) {
+            return Ok(None);
+        }
+        match self.locked(name, PATIENCE) {
+            Err(error) if act == Act::Look && error.is_read_only() => Ok(None),
+            other => other.map(Some),
+        }
+    }
+
+    fn is_unused(&self, stripe: usize) -> bool {
+        matches!(self.host.read(Dir::Stripes, &format!("{stripe:02x}"), 0), Ok(None))
+    }
+
+    fn settle_corrupt(&self, name: &Name, act: Act) -> Result<bool, Error> {
+        let _stripe = self.guarded(name, act)?;
+        let now = self.host.now();
+        let evidence = self.gather(name, None, &now);
+        let corrupt = judge(&evidence, &now) == Standing::Abandoned(Abandoned::Corrupt);
+        if act == Act::Remove && corrupt {
+            return self.break_corrupt(name, &evidence, &now);
+        }
+        Ok(corrupt)
+    }
+
+    /// As a release of what is stale does, but of nothing else that has come to stand there.
+    fn break_corrupt(&self, name: &Name, evidence: &Evidence, now: &Now) -> Result<bool, Error> {
+        let request = Request::Release(Authority::Stale);
+        let Decision::Remove(gone) = decide(name.as_str(), &request, evidence, now) else {
+            return Ok(false);
+        };
+        self.remove_record(name, &gone)?;
+        self.log(&self.event(audit::displaced(&gone), name, now).removed(&gone));
+        let _ = self.ready_ahead(name, &Turn::Passing);
+        Ok(true)
+    }
+
+    fn settle_freeze(&self, name: &Name, act: Act) -> Result<bool, Error> {
+        let request = FreezeRequest::Lift(LiftBy::Sweep);
+        let decision = match act {
+            Act::Remove => self.change_freeze(name, &request, PATIENCE)?,
+            Act::Look => {
+                let now = self.host.now();
+                let (_, evidence) = self.freeze_evidence(name, None, &now, None);
+                decide_freeze(name.as_str(), &request, &evidence, &now)
+            }
+        };
+        Ok(matches!(decision, FreezeDecision::Lift(_)))
+    }
+
+    fn settle_line(&self, name: &Name, act: Act) -> Result<bool, Error> {
+        let _stripe = self.guarded(name, act)?;
+        let tickets = self.tickets(name).map_err(Error::root)?;
+        let dead: Vec<_> = tickets.iter().filter(|(_, id)| !self.lives(name, id)).collect();
+        if act == Act::Remove {
+            dead.iter().for_each(|(number, id)| self.put_out_of_line(name, *number, id));
+            self.host.remove_line(name);
+        }
+        Ok(!dead.is_empty() || tickets.is_empty())
+    }
+
+    fn settle_session(&self, file: &str, act: Act) -> Result<bool, Error> {
+        let Some((name, id)) = split_session(file) else {
+            return Ok(false);
+        };
+        let name: Name = name.parse()?;
+        // Most live, and a look costs less than a mutex. Another machine's flock can't be seen from here.
+        let dead = || self.host.probe_session(file, None) == SessionState::Unlocked;
+        if !self.host.is_local() || !dead() {
+            return Ok(false);
+        }
+        let _stripe = self.guarded(&name, act)?;
+        if !dead() || self.may_be_recorded(&name, &id) {
+            return Ok(false);
+        }
+        match act {
+            Act::Look => Ok(true),
+            Act::Remove => self.removed(Dir::Sessions, file),
+        }
+    }
+
+    /// Only who has the mutex writes such a file: if we have it, whoever wrote it is dead.
+    fn settle_temporary(&self, file: &str, act: Act) -> Result<bool, Error> {
+        let Some(stripe) = stripe_of_temporary(file) else {
+            return Ok(false);
+        };
+        if act == Act::Look && self.is_unused(stripe) {
+            return Ok(true);
+        }
+        let _stripe = match self.host.lock_stripe(stripe, PATIENCE) {
+            Ok(stripe) => stripe,
+            Err(StripeError::Busy(_)) => return Ok(false),
+            Err(StripeError::Io(error)) => return Err(Error::root(error)),
+        };
+        match act {
+            Act::Look => Ok(self.host.list(Dir::Stripes).is_ok_and(|all| all.iter().any(|one| one == file))),
+            Act::Remove => self.removed(Dir::Stripes, file),
+        }
+    }
+
+    fn settle_hidden(&self, dir: Dir<'_>, file: &str, age: Duration, act: Act) -> Result<bool, Error> {
+        let gone = pid_of_hidden(file).is_some_and(|pid| self.host.process(pid, None) == ProcessState::Gone);
+        if !gone || age < HIDDEN_FOR {
+            return Ok(false);
+        }
+        match act {
+            Act::Look => Ok(true),
+            Act::Remove => self.removed(dir, file),
+        }
+    }
+
+    fn removed(&self, dir: Dir<'_>, file: &str) -> Result<bool, Error> {
+        self.host.remove(dir, file, false).map_err(|error: io::Error| Error::root(error))
+    }
+}
+
+/// The mutex under which a temporary file is written: `NN.tmp`, `NN.new`.
+pub(crate) fn stripe_of_temporary(file: &str) -> Option<usize> {
+    let stripe = file.strip_suffix(".tmp").or_else(|| file.strip_suffix(".new"))?;
+    stripe_of_file(stripe)
+}
+
+/// The number of a mutex, by the name of its file.
+pub(crate) fn stripe_of_file(file: &str) -> Option<usize> {
+    let stripe = usize::from_str_radix(file, 16).ok()?;
+    (format!("{stripe:02x}") == file && stripe <= super::STRIPES).then_some(stripe)
+}
+
+/// The process that hid a file: `.NAME.PID.NANOSECONDS`.
+pub(crate) fn pid_of_hidden(file: &str) -> Option<i64> {
+    let mut parts = file.strip_prefix('.')?.rsplitn(3, '.');
+    let (nanoseconds, pid) = (parts.next()?, parts.next()?);
+    nanoseconds.parse::<u128>().ok()?;
+    parts.next().filter(|name| !name.is_empty())?;
+    pid.parse().ok().filter(|pid| *pid > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_lokt_names_so_is_a_temporary_file() {
+        assert_eq!(stripe_of_temporary("00.tmp"), Some(0));
+        assert_eq!(stripe_of_temporary("3f.new"), Some(63));
+        assert_eq!(stripe_of_temporary("40.tmp"), Some(64), "the sweep's own");
+        for other in ["41.tmp", "0.tmp", "3F.new", "+1.tmp", "00", "00.old", "x.tmp", ".tmp"] {
+            assert_eq!(stripe_of_temporary(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_hidden_file_says_whose_it_is() {
+        assert_eq!(pid_of_hidden(".audit.log.4711.123456789"), Some(4711));
+        for other in ["audit.log.4711.1", ".4711.1", "..4711.1", ".x.-1.1", ".x.0.1", ".x.1.y", ".gitignore"]
+        {
+            assert_eq!(pid_of_hidden(other), None, "{other}");
+        }
+    }
+}
