@@ -11,6 +11,8 @@
 
 mod cli {
     mod audit;
+    mod clearing;
+    mod doctor;
     mod exists;
     mod freeze;
     mod guard;

@@ -130,3 +130,31 @@ fn a_full_disk_is_named() {
     };
     assert!(output.stderr.contains("disk/root/"), "{output:?}");
 }
+
+#[test]
+fn the_doctor_tells_of_a_full_disk_and_of_one_that_is_read_only() {
+    let attack = Attack::new();
+    let script = "lokt lock earlier >/dev/null; mkdir $LOKT_ROOT/lines $LOKT_ROOT/lines/x
+        fill; lokt doctor --fix | cut -c1-70; rm $DISK/fill; mkdir $LOKT_ROOT/lines/y
+        mount -o remount,ro $DISK; lokt doctor --fix; echo $?; ls $LOKT_ROOT/stripes";
+    let Some(output) = on_small_disk(&attack, script) else {
+        return;
+    };
+    let (full, read_only) = output.stdout.split_once("Result: ").unwrap();
+    for line in ["[FAIL] writable", "[WARN] space            only room for 0 bytes"] {
+        assert!(full.contains(line), "{line}: {full}");
+    }
+    assert!(full.contains("No space left on device") || full.contains("-> make room there"), "{full}");
+    assert!(full.contains("fixed: removed lines/x"), "what takes no room is cleared away: {full}");
+    for line in [
+        "[FAIL] writable",
+        "Read-only file system",
+        "[WARN] flock            it could not be tried",
+        "[WARN] lines            1 line with waiters that are dead",
+        "Result: nothing to clear away, 1 failed",
+        "\n1\n",
+    ] {
+        assert!(read_only.contains(line), "{line}: {read_only}");
+    }
+    assert!(!read_only.contains(".tmp"), "{read_only}");
+}

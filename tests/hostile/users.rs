@@ -182,6 +182,61 @@ fn the_files_of_a_private_root_are_its_users_alone_whatever_the_mask() {
     }
 }
 
+#[test]
+fn the_doctor_tells_who_may_use_a_root_and_what_they_cannot_use() {
+    let Some(attack) = open_to_all() else { return };
+    let root = attack.sandbox.root();
+    fs::create_dir(&root).unwrap();
+    chown(&root, Some(ADA), Some(ADA)).unwrap();
+    mode(&root, 0o700);
+    assert_eq!(run_as(&attack, ADA, "lock x").code, 0);
+    let says = |output: &Output, line: &str| {
+        assert!(output.stdout.lines().any(|one| one.contains(line)), "{line}: {}", output.stdout);
+    };
+    let own = run_as(&attack, ADA, "doctor");
+    assert_eq!(own.code, 0, "{own:?}");
+    says(&own, "[OK]   access           for the user 64001 alone (mode 0700)");
+    let other = run_as(&attack, EVE, "doctor");
+    assert_eq!(other.code, 1, "{other:?}");
+    mode(&root, 0o755);
+    let other = run_as(&attack, EVE, "doctor");
+    says(&other, "[FAIL] access");
+    says(&other, "belongs to another user (uid 64001)");
+    mode(&root, 0o700);
+    // Root can do everything there, but what it makes is of no use to Ada.
+    fs::write(root.join("stripes/3f.tmp"), "").unwrap();
+    let by_root = attack.run("doctor --fix");
+    assert_eq!(by_root.code, 0, "{by_root:?}");
+    says(
+        &by_root,
+        "[WARN] access           it is for the user 64001 alone, who can't use what you (root) make",
+    );
+    assert!(root.join("stripes/3f.tmp").exists(), "it clears nothing away: {by_root:?}");
+    assert_eq!(attack.code("lock y"), 0);
+    let own = run_as(&attack, ADA, "doctor");
+    assert_eq!(own.code, 1, "{own:?}");
+    says(&own, "locks/y.json: its user is root, and the root's is 64001");
+    says(&own, &format!("sudo chown -hR 64001: {}", root.display()));
+    says(&own, "\"y\": failed to open");
+}
+
+#[test]
+fn the_doctor_knows_a_root_that_a_group_shares() {
+    let Some(attack) = open_to_all() else { return };
+    share_root(&attack);
+    assert_eq!(run_as(&attack, ADA, "lock x").code, 0);
+    let shared = run_as(&attack, BOB, "doctor");
+    assert_eq!(shared.code, 0, "{shared:?}");
+    assert!(shared.stdout.contains("[OK]   access           shared by the group 64100"), "{shared:?}");
+    assert!(shared.stdout.contains("Result: all is well"), "{shared:?}");
+    mode(&attack.sandbox.root().join("locks"), 0o2750);
+    mode(&attack.sandbox.record("x"), 0o640);
+    let shut = run_as(&attack, BOB, "doctor");
+    assert!(shut.stdout.contains("[WARN] access           locks/ is not for the whole group"), "{shut:?}");
+    assert!(shut.stdout.contains("locks/x.json: the group 64100 may not use it"), "{shut:?}");
+    assert_eq!(run_as(&attack, EVE, "doctor").code, 1);
+}
+
 fn expect_shared(dir: &Path, umask: &str) {
     for entry in fs::read_dir(dir).unwrap().flatten() {
         let (path, meta) = (entry.path(), entry.metadata().unwrap());

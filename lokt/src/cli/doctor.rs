@@ -233,6 +233,45 @@ fn wrapped(text: &str, room: usize) -> Vec<String> {
 mod tests {
     use super::*;
 
+    fn diagnosis() -> Diagnosis {
+        let fine = Check { name: "root", ..Check::ok("LOKT_ROOT names it") };
+        let wrong =
+            Check { name: "stale_records", ..Check::warn("2 left behind, as two of those who held it died") };
+        let wrong = wrong.naming(["\"x\": \u{1b}[31m".to_owned()]).advise("lokt doctor --fix");
+        let skipped = Check { name: "flock", ..Check::skipped() };
+        let source = Some(RootSource::Environment);
+        Diagnosis { path: "/srv/\u{7}locks".into(), source, checks: vec![fine, wrong, skipped] }
+    }
+
+    #[test]
+    fn a_terminal_gets_marks_in_colour_and_lines_that_fit() {
+        let screen = Screen { columns: Some(40), colour: true };
+        let text = text(&diagnosis(), false, screen);
+        assert!(text.contains("\u{1b}[32m✓\u{1b}[0m root"), "{text}");
+        assert!(text.contains("\u{1b}[33m!\u{1b}[0m stale records  2 left behind, as"), "{text}");
+        assert!(text.contains("\n                 two of those who held"), "{text}");
+        assert!(
+            text.contains("    \u{1b}[2m·\u{1b}[0m \"x\": \\u{1b}[31m\n"),
+            "what a file says is inert: {text}"
+        );
+        assert!(text.contains("/srv/\\u{7}locks"), "so is the path: {text}");
+        assert!(
+            text.ends_with("\u{1b}[33mResult: 1 warning\u{1b}[0m\n"),
+            "what was skipped is no warning: {text}"
+        );
+    }
+
+    #[test]
+    fn what_is_no_terminal_gets_words_in_whole_lines() {
+        let text = text(&diagnosis(), false, Screen::NONE);
+        assert!(
+            text.contains("\n[WARN] stale records  2 left behind, as two of those who held it died\n"),
+            "{text}"
+        );
+        assert!(text.contains("\n         -> lokt doctor --fix\n"), "{text}");
+        assert!(text.contains("\n[SKIP] flock          not looked at\n"), "{text}");
+    }
+
     #[test]
     fn text_is_broken_between_words() {
         assert_eq!(wrapped("a file was written", 10), ["a file was", "written"]);

@@ -1,11 +1,15 @@
 //! Who may use the root: its user alone, or a group; and whether all that stands in it is theirs.
 
+use std::path::Path;
+
+use rustix::fs::RawMode;
+
 use super::check::count;
 use super::{ACCESS, Check, Patient, State, word};
-use crate::host::{Dir, Place, basename, group_called, user_called};
+use crate::host::{Dir, Place, basename, group_called, me_called, user_called};
 
 /// The mode of a directory that a group shares: set-group-id, and all for user and group.
-const SHARED: u32 = 0o2770;
+const SHARED: RawMode = 0o2770;
 
 pub(super) fn access(patient: &Patient) -> Check {
     match &patient.state {
@@ -30,11 +34,20 @@ fn judge(patient: &Patient, root: Place, parent: Place) -> Check {
     let mode = root.mode;
     let shared = mode & 0o2020 == 0o2020;
     let mut wrong = of_the_root(&word(&patient.root.path), root, parent);
+    if !patient.host.is_ours() {
+        wrong.push((
+            format!("it is for the user {user} alone, who can't use what you ({}) make in it", me_called()),
+            format!(
+                "sudo -u {} lokt doctor --fix; as another user it clears nothing away",
+                word(Path::new(&user))
+            ),
+        ));
+    }
     wrong.extend(of_its_directories(patient, shared.then_some(&group)));
     let mut wrong = wrong.into_iter();
     match wrong.next() {
         None if shared => Check::ok(format!("shared by the group {group} (owner {user}, mode {mode:04o})")),
-        None => Check::ok(format!("for {user} alone (mode {mode:04o})")),
+        None => Check::ok(format!("for the user {user} alone (mode {mode:04o})")),
         Some((message, advice)) => {
             let check = Check::warn(message).advise(advice);
             wrong.fold(check, |check, (message, advice)| check.naming([message]).advise(advice))
@@ -56,7 +69,7 @@ fn of_the_root(path: &str, root: Place, parent: Place) -> Vec<Wrong> {
     }
     if mode & 0o2020 == 0o0020 {
         wrong.push((
-            format!("the group {group} may write, but without setgid it counts as {user}'s alone (mode {mode:04o})"),
+            format!("the group {group} may write, but without setgid it is for the user {user} alone (mode {mode:04o})"),
             format!("chmod 2770 {path} to share it with {group}, or chmod g-w {path} to keep it for {user}"),
         ));
     }
@@ -97,13 +110,13 @@ fn of_its_directories(patient: &Patient, group: Option<&String>) -> Vec<Wrong> {
 
 /// What is odd about whose something is, if anything.
 pub(super) fn foreign(what: &str, place: Place, (owner, group): (u32, Option<u32>)) -> Option<String> {
-    let user = user_called(place.user);
     match group {
         None if place.user != owner => {
-            Some(format!("{what}: it is of {user}, and the root of {}", user_called(owner)))
+            let (user, owner) = (user_called(place.user), user_called(owner));
+            Some(format!("{what}: its user is {user}, and the root's is {owner}"))
         }
         Some(group) if place.group != group => Some(format!(
-            "{what}: it is of the group {}, and the root of {}",
+            "{what}: its group is {}, and the root's is {}",
             group_called(place.group),
             group_called(group)
         )),
@@ -139,7 +152,7 @@ pub(super) fn files(patient: &Patient) -> Check {
     };
     let mut check = check.naming(foreign.iter().chain(strangers).cloned());
     if let (false, Ok((owner, group))) = (foreign.is_empty(), patient.host.users()) {
-        let owner = word(std::path::Path::new(&user_called(owner)));
+        let owner = word(Path::new(&user_called(owner)));
         check = check.advise(match group {
             None => format!("if they are from sudo lokt: sudo chown -hR {owner}: {path}"),
             Some(group) => {

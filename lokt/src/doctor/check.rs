@@ -60,31 +60,31 @@ impl Check {
         }
     }
 
-    pub(super) fn ok(message: impl Into<String>) -> Self {
+    pub(crate) fn ok(message: impl Into<String>) -> Self {
         Self::new(Status::Ok, message)
     }
 
-    pub(super) fn warn(message: impl Into<String>) -> Self {
+    pub(crate) fn warn(message: impl Into<String>) -> Self {
         Self::new(Status::Warn, message)
     }
 
-    pub(super) fn fail(message: impl Into<String>) -> Self {
+    pub(crate) fn fail(message: impl Into<String>) -> Self {
         Self::new(Status::Fail, message)
     }
 
     /// It could not be looked at, and another check says why.
-    pub(super) fn skipped() -> Self {
+    pub(crate) fn skipped() -> Self {
         Self { skipped: true, ..Self::warn("not looked at") }
     }
 
     /// Says what to do.
-    pub(super) fn advise(mut self, advice: impl Into<String>) -> Self {
+    pub(crate) fn advise(mut self, advice: impl Into<String>) -> Self {
         self.advice.push(advice.into());
         self
     }
 
     /// Names what was found: the first few of them, and how many more there are.
-    pub(super) fn naming(mut self, items: impl IntoIterator<Item = String>) -> Self {
+    pub(crate) fn naming(mut self, items: impl IntoIterator<Item = String>) -> Self {
         let mut items: Vec<String> = items.into_iter().collect();
         let more = items.len().saturating_sub(NAMED);
         if more > 1 {

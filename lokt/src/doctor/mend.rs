@@ -44,10 +44,12 @@ pub(crate) fn mend(identity: &Identity) -> Diagnosis {
 /// Some of what is left over comes to light when something else is gone.
 fn clear_up(identity: Identity, done: &Sender<Done>) {
     let patient = Patient::new(identity);
+    // What another user makes on the way, mutexes say, would shut the root's own users out.
+    let usable = matches!(patient.state, State::There) && patient.host.is_ours();
     let until = patient.host.now().monotonic + BUDGET;
     for _ in 0..ROUNDS {
         let late = patient.host.now().monotonic > until;
-        if late || !matches!(patient.state, State::There) || !clear_once(&patient, done) {
+        if late || !usable || !clear_once(&patient, done) {
             return;
         }
     }

@@ -1,5 +1,6 @@
 //! The place: where the root is, what it is on, and whether locks work there.
 
+use std::io;
 use std::path::Path;
 
 use super::{Check, Patient, State, WRITABLE, word};
@@ -73,10 +74,13 @@ fn refused(why: &str, path: &Path, to_be_made: bool) -> Check {
 }
 
 pub(super) fn filesystem(patient: &Patient) -> Check {
-    let found = match patient.ground() {
-        Ok(host) => host.filesystem(),
-        Err(skipped) => return skipped,
-    };
+    match patient.ground() {
+        Ok(host) => on(host.filesystem()),
+        Err(skipped) => skipped,
+    }
+}
+
+fn on(found: io::Result<FileSystem>) -> Check {
     match found {
         Ok(FileSystem { kind, reach: Reach::Local }) => Check::ok(format!("{kind}, local")),
         Ok(FileSystem { kind, reach: Reach::Network }) => {
@@ -162,6 +166,19 @@ pub(super) fn audit_log(patient: &Patient) -> Check {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::doctor::Status;
+
+    #[test]
+    fn a_network_file_system_is_warned_of_by_name() {
+        let on = |kind: &str, reach| on(Ok(FileSystem { kind: kind.to_owned(), reach }));
+        assert_eq!(on("ext4", Reach::Local).status, Status::Ok);
+        for (kind, reach) in [("nfs", Reach::Network), ("fuse.sshfs", Reach::Unknown)] {
+            let check = on(kind, reach);
+            assert_eq!(check.status, Status::Warn, "{kind}");
+            assert!(check.message.starts_with(kind), "{}", check.message);
+            assert!(check.advice.iter().any(|advice| advice.contains("LOKT_ROOT")), "{kind}");
+        }
+    }
 
     #[test]
     fn a_size_takes_a_glance() {

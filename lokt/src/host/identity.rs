@@ -71,21 +71,18 @@ pub(crate) fn me_called() -> String {
     user_called(rustix::process::geteuid().as_raw())
 }
 
-/// A user as people call it: by name, if there is one for the number.
+/// A user as people and commands call it: by name, if there is one for the number.
 pub(crate) fn user_called(uid: u32) -> String {
-    called("user", uid, "/etc/passwd")
+    called(uid, "/etc/passwd")
 }
 
-/// A group as people call it.
+/// A group as people and commands call it.
 pub(crate) fn group_called(gid: u32) -> String {
-    called("group", gid, "/etc/group")
+    called(gid, "/etc/group")
 }
 
-fn called(what: &str, id: u32, list: &str) -> String {
-    match fs::read(list).ok().and_then(|list| name_of(id, &list)) {
-        Some(name) => name,
-        None => format!("{what} {id}"),
-    }
+fn called(id: u32, list: &str) -> String {
+    fs::read(list).ok().and_then(|list| name_of(id, &list)).unwrap_or_else(|| id.to_string())
 }
 
 /// The name that stands before `id` in a list like `/etc/passwd` or `/etc/group`.

@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::fs::{AtFlags, CWD, FileType, OFlags, Stat, statat};
+use rustix::fs::{AtFlags, CWD, FileType, OFlags, RawMode, Stat, statat};
 use rustix::io::Errno;
 
 use super::filesystem::{self, FileSystem, Room};
@@ -48,7 +48,7 @@ pub(crate) struct Place {
     /// Its group.
     pub(crate) group: u32,
     /// Its mode, without its type.
-    pub(crate) mode: u32,
+    pub(crate) mode: RawMode,
 }
 
 /// What stands in a directory, as far as it was looked at.
@@ -83,6 +83,12 @@ impl UnixHost {
     /// Opens the root; who it belongs to: its user, and the group that shares it.
     pub(crate) fn users(&self) -> io::Result<(u32, Option<u32>)> {
         self.files.users()
+    }
+
+    /// Whether what this user makes in the root is of use to its users.
+    pub(crate) fn is_ours(&self) -> bool {
+        let me = rustix::process::geteuid().as_raw();
+        self.users().is_ok_and(|(owner, group)| owner == me || group.is_some())
     }
 
     /// At most `most` of what stands in a directory; nothing if there is none.
