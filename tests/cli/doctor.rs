@@ -272,16 +272,36 @@ fn it_says_how_the_root_was_found() {
     };
     let of = |method: &str, status: &str| (method.to_owned(), status.to_owned());
     assert_eq!(found(&|_| {}), of("env", "ok"));
-    assert_eq!(found(&|command| drop(command.env("LOKT_ROOT", "../root"))), of("env", "warn"));
-    assert_eq!(found(&|command| drop(command.env_remove("LOKT_ROOT"))), of("local", "ok"));
+    assert_eq!(
+        found(&|command| {
+            command.env("LOKT_ROOT", "../root");
+        }),
+        of("env", "warn")
+    );
+    assert_eq!(
+        found(&|command| {
+            command.env_remove("LOKT_ROOT");
+        }),
+        of("local", "ok")
+    );
     fs::write(sandbox.work().join(".git"), "junk").unwrap();
-    assert_eq!(found(&|command| drop(command.env_remove("LOKT_ROOT"))), of("unknown", "fail"));
+    assert_eq!(
+        found(&|command| {
+            command.env_remove("LOKT_ROOT");
+        }),
+        of("unknown", "fail")
+    );
     fs::remove_file(sandbox.work().join(".git")).unwrap();
     for part in ["objects", "refs"] {
         fs::create_dir_all(sandbox.work().join(".git").join(part)).unwrap();
     }
     fs::write(sandbox.work().join(".git/HEAD"), "ref: refs/heads/main\n").unwrap();
-    assert_eq!(found(&|command| drop(command.env_remove("LOKT_ROOT"))), of("git", "ok"));
+    assert_eq!(
+        found(&|command| {
+            command.env_remove("LOKT_ROOT");
+        }),
+        of("git", "ok")
+    );
 }
 
 #[test]

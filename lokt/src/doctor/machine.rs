@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::check::count;
+use super::place::is_read_only;
 use super::{Check, Patient};
 use crate::host::{Dir, Host, StripeError, What};
 use crate::protocol::{Now, VERSION};
@@ -72,6 +73,7 @@ pub(super) fn mutexes(patient: &Patient) -> Check {
         match patient.host.lock_stripe(*stripe, Duration::ZERO) {
             Ok(_) => {}
             Err(StripeError::Busy(_)) => busy.push(*stripe),
+            Err(StripeError::Io(error)) if is_read_only(&error) => return Check::skipped(),
             Err(StripeError::Io(error)) => failed.push(words::cause(&error)),
         }
     }

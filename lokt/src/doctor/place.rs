@@ -107,10 +107,15 @@ pub(super) fn flock(patient: &Patient) -> Check {
     };
     match host.probe_flock() {
         Ok(()) => Check::ok("two processes exclude each other, and a kill frees the lock"),
-        Err(Fault::Untried(why)) => Check::warn(format!("it could not be tried: {why}")),
-        Err(Fault::Broken(why)) => Check::fail(format!("locks do not exclude here: {why}"))
+        Err(Fault::Untried(why)) => Check::warn(format!("it could not be tried: {}", plain(why))),
+        Err(Fault::Broken(why)) => Check::fail(format!("locks do not exclude here: {}", plain(why)))
             .advise("do not keep locks here: set LOKT_ROOT to a directory on a local disk"),
     }
+}
+
+/// Without the number that means nothing to people.
+fn plain(why: String) -> String {
+    words::cause(&io::Error::other(why))
 }
 
 pub(super) fn space(patient: &Patient) -> Check {
@@ -126,6 +131,11 @@ pub(super) fn space(patient: &Patient) -> Check {
     }
     Check::warn(format!("only {message}: the next lock may fail"))
         .advise("make room there; what is held stays held, and can be released")
+}
+
+/// Nothing can be written, which `writable` says.
+pub(super) fn is_read_only(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::ReadOnlyFilesystem
 }
 
 /// A size for a glance.
@@ -154,6 +164,7 @@ pub(super) fn audit_log(patient: &Patient) -> Check {
     match patient.host.appendable(audit::FILE) {
         Ok(None) => Check::ok("nothing is logged yet"),
         Ok(Some(bytes)) => Check::ok(format!("lines can be appended; it has {}", size(bytes))),
+        Err(error) if is_read_only(&error) => Check::skipped(),
         Err(error) => {
             Check::warn(format!("what happens is not logged: {}", words::cause(&error))).advise(format!(
                 "see what stands there: ls -l {}",

@@ -148,11 +148,20 @@ impl DirStore {
         let _stripe = self.guarded(name, act)?;
         let tickets = self.tickets(name).map_err(Error::root)?;
         let dead: Vec<_> = tickets.iter().filter(|(_, id)| !self.lives(name, id)).collect();
+        if dead.is_empty() && !(tickets.is_empty() && self.is_empty_line(name)?) {
+            return Ok(false);
+        }
         if act == Act::Remove {
             dead.iter().for_each(|(number, id)| self.put_out_of_line(name, *number, id));
             self.host.remove_line(name);
         }
-        Ok(!dead.is_empty() || tickets.is_empty())
+        Ok(true)
+    }
+
+    /// Whether the line is there, with nothing in it: not another's file either.
+    fn is_empty_line(&self, name: &Name) -> Result<bool, Error> {
+        let empty = self.host.list(Dir::Line(name)).map_err(Error::root)?.is_empty();
+        Ok(empty && self.host.list(Dir::Lines).map_err(Error::root)?.iter().any(|line| line == name.as_str()))
     }
 
     fn settle_session(&self, file: &str, act: Act) -> Result<bool, Error> {
