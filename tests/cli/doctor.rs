@@ -350,7 +350,7 @@ fn with_flock(body: &str) -> Option<Value> {
     fs::write(&source, text).unwrap();
     let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status();
     if !built.is_ok_and(|status| status.success()) {
-        eprintln!("SKIPPED: there is no C compiler");
+        super::roots::eprint_skip("there is no C compiler");
         return None;
     }
     Some(told(&output(sandbox.lokt(["doctor", "--json"]).env("LD_PRELOAD", library))))

@@ -63,7 +63,7 @@ fn git(sandbox: &Sandbox, arguments: &str) -> bool {
 }
 
 #[allow(clippy::print_stderr, reason = "a skipped test says so")]
-fn eprint_skip(why: &str) {
+pub fn eprint_skip(why: &str) {
     eprintln!("SKIPPED: {why}");
 }
 
