@@ -1,12 +1,11 @@
 //! Clears up what nobody alive uses: each thing under the mutex of its name, and only if it is still left over there.
 
 use std::iter;
-use std::sync::mpsc::{self, Sender};
-use std::thread;
+use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use super::contents::{Contents, Found};
-use super::{Diagnosis, PATIENCE, Patient, State, examine};
+use super::{Diagnosis, News, PATIENCE, Patient, State, apart, examine};
 use crate::host::{Host, Identity};
 use crate::store::{DirStore, Leftover};
 
@@ -15,7 +14,7 @@ const ROUNDS: usize = 4;
 const BUDGET: Duration = Duration::from_secs(15);
 
 /// What was done about something, or why it was not.
-struct Done {
+pub(super) struct Cleared {
     check: &'static str,
     what: String,
     failed: Option<String>,
@@ -23,13 +22,18 @@ struct Done {
 
 /// Clears up, and examines the root again: the checks say what was done, and how things stand now.
 pub(crate) fn mend(identity: &Identity) -> Diagnosis {
-    let (sent, done) = mpsc::channel();
     let patient = identity.clone();
-    // In a thread of its own, as an examination: what hangs is told by the one that follows.
-    let _ = thread::Builder::new().name("doctor".into()).spawn(move || clear_up(patient, &sent));
-    let done: Vec<Done> = iter::from_fn(|| done.recv_timeout(PATIENCE).ok()).collect();
+    // What hangs is told by the examination that follows.
+    let news = apart(move |sender| clear_up(patient, sender));
+    let cleared = iter::from_fn(|| news.recv_timeout(PATIENCE).ok());
+    let cleared: Vec<Cleared> = cleared
+        .filter_map(|news| match news {
+            News::Cleared(cleared) => Some(cleared),
+            _ => None,
+        })
+        .collect();
     let mut diagnosis = examine(identity);
-    for Done { check, what, failed } in done {
+    for Cleared { check, what, failed } in cleared {
         let Some(check) = diagnosis.checks.iter_mut().find(|one| one.name == check) else {
             continue;
         };
@@ -42,21 +46,21 @@ pub(crate) fn mend(identity: &Identity) -> Diagnosis {
 }
 
 /// Some of what is left over comes to light when something else is gone.
-fn clear_up(identity: Identity, done: &Sender<Done>) {
+fn clear_up(identity: Identity, sender: &Sender<News>) {
     let patient = Patient::new(identity);
     // What another user makes on the way, mutexes say, would shut the root's own users out.
     let usable = matches!(patient.state, State::There) && patient.host.is_ours();
     let until = patient.host.now().monotonic + BUDGET;
     for _ in 0..ROUNDS {
         let late = patient.host.now().monotonic > until;
-        if late || !usable || !clear_once(&patient, done) {
+        if late || !usable || !clear_once(&patient, sender) {
             return;
         }
     }
 }
 
 /// Whether anything was removed. What has come to life since it was looked at is left alone.
-fn clear_once(patient: &Patient, done: &Sender<Done>) -> bool {
+fn clear_once(patient: &Patient, sender: &Sender<News>) -> bool {
     let mut contents = Contents::of(&patient.host, &patient.store);
     // A dead waiter's session goes with its ticket.
     contents.found.sort_by_key(|found| order(&found.thing));
@@ -64,7 +68,7 @@ fn clear_once(patient: &Patient, done: &Sender<Done>) -> bool {
     let mut any = false;
     for one in cleared {
         any |= one.failed.is_none();
-        if done.send(one).is_err() {
+        if sender.send(News::Cleared(one)).is_err() {
             return false;
         }
     }
@@ -79,12 +83,12 @@ fn order(thing: &Leftover) -> u8 {
     }
 }
 
-fn clear(store: &DirStore, found: Found) -> Option<Done> {
+fn clear(store: &DirStore, found: Found) -> Option<Cleared> {
     let Found { check, thing, what } = found;
     match store.clear(&thing) {
-        Ok(true) => Some(Done { check, what, failed: None }),
+        Ok(true) => Some(Cleared { check, what, failed: None }),
         // It has come to life, or somebody else was quicker.
         Ok(false) => None,
-        Err(error) => Some(Done { check, what, failed: Some(error.to_string()) }),
+        Err(error) => Some(Cleared { check, what, failed: Some(error.to_string()) }),
     }
 }

@@ -13,9 +13,9 @@ mod mend;
 mod place;
 
 use std::cell::{Cell, OnceCell};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ pub(crate) use check::{Check, Status};
 pub(crate) use mend::mend;
 
 use self::contents::Contents;
+use self::mend::Cleared;
 use crate::host::{Identity, Root, RootSource, Scratch, UnixHost};
 use crate::store::DirStore;
 use crate::words;
@@ -63,7 +64,7 @@ const ACCESS: &str = "access";
 /// What was found.
 pub(crate) struct Diagnosis {
     /// The lock directory; empty if it can't be known.
-    pub(crate) path: std::path::PathBuf,
+    pub(crate) path: PathBuf,
     /// How it was found; `None` if it was not.
     pub(crate) source: Option<RootSource>,
     /// Every check, in order.
@@ -153,32 +154,49 @@ fn state_of(host: &UnixHost) -> State {
     }
 }
 
+/// What the thread that examines has to say.
+enum News {
+    /// Which root it is, and how it was found.
+    Root(PathBuf, Option<RootSource>),
+    /// A check is made.
+    Check(Check),
+    /// Something was cleared away, or could not be.
+    Cleared(Cleared),
+}
+
+/// Starts `work` in a thread of its own: a file system that does not answer holds up that, and not us.
+fn apart(work: impl FnOnce(&Sender<News>) + Send + 'static) -> Receiver<News> {
+    let (sender, news) = mpsc::channel();
+    // If there can't be one more thread, there is no news.
+    let _ = thread::Builder::new().name("doctor".into()).spawn(move || work(&sender));
+    news
+}
+
 /// Examines the root that the environment and the working directory name.
 pub(crate) fn examine(identity: &Identity) -> Diagnosis {
     let identity = identity.clone();
-    let (found, answers) = mpsc::channel();
-    let (introduced, introduction) = mpsc::channel();
-    // In a thread of its own: a file system that does not answer holds up that, and not us.
-    let _ = thread::Builder::new().name("doctor".into()).spawn(move || {
+    gather(&apart(move |sender| {
         let patient = Patient::new(identity);
-        let _ = introduced.send((patient.root.path.clone(), patient.source));
+        let root = News::Root(patient.root.path.clone(), patient.source);
+        let mut heard = sender.send(root).is_ok();
         for (name, examine) in CHECKS {
-            if found.send(Check { name, ..examine(&patient) }).is_err() {
-                return;
-            }
+            heard = heard && sender.send(News::Check(Check { name, ..examine(&patient) })).is_ok();
         }
-    });
-    let (path, source) = introduction.recv_timeout(PATIENCE).unwrap_or_default();
-    Diagnosis { path, source, checks: gather(&answers) }
+    }))
 }
 
 /// The checks as they come; what does not answer fails, and what would come after it is left out.
-fn gather(answers: &Receiver<Check>) -> Vec<Check> {
+fn gather(news: &Receiver<News>) -> Diagnosis {
     let mut hangs = false;
-    let mut checks = Vec::with_capacity(CHECKS.len());
-    for (name, _) in CHECKS {
-        let check = match answers.recv_timeout(if hangs { Duration::ZERO } else { PATIENCE }) {
-            Ok(check) => check,
+    let mut diagnosis = Diagnosis { path: PathBuf::new(), source: None, checks: Vec::new() };
+    while let Some((name, _)) = CHECKS.get(diagnosis.checks.len()) {
+        let check = match news.recv_timeout(if hangs { Duration::ZERO } else { PATIENCE }) {
+            Ok(News::Check(check)) => check,
+            Ok(News::Root(path, source)) => {
+                (diagnosis.path, diagnosis.source) = (path, source);
+                continue;
+            }
+            Ok(News::Cleared(_)) => continue,
             Err(_) if hangs => Check { name, ..Check::skipped() },
             Err(_) => {
                 hangs = true;
@@ -186,11 +204,11 @@ fn gather(answers: &Receiver<Check>) -> Vec<Check> {
                     .advise("see whether its server can be reached, or set LOKT_ROOT to a local directory")
             }
         };
-        checks.push(check);
+        diagnosis.checks.push(check);
     }
     // The end of the other thread: by then all that it made is gone again.
-    let _ = answers.recv_timeout(if hangs { Duration::ZERO } else { PATIENCE });
-    checks
+    let _ = news.recv_timeout(if hangs { Duration::ZERO } else { PATIENCE });
+    diagnosis
 }
 
 /// A path as a word of a shell command.
@@ -210,11 +228,13 @@ mod tests {
 
     #[test]
     fn a_check_that_hangs_fails_and_those_after_it_are_left_out() {
-        let (found, answers) = mpsc::channel();
-        found.send(Check { name: ROOT, ..Check::ok("fine") }).unwrap();
+        let (sender, news) = mpsc::channel();
+        sender.send(News::Root("/srv".into(), Some(RootSource::Environment))).unwrap();
+        sender.send(News::Check(Check { name: ROOT, ..Check::ok("fine") })).unwrap();
         // Gone without a word: as good as a hang, and sooner.
-        drop(found);
-        let checks = gather(&answers);
+        drop(sender);
+        let Diagnosis { path, checks, .. } = gather(&news);
+        assert_eq!(path, Path::new("/srv"));
         let stati: Vec<Status> = checks.iter().map(|check| check.status).collect();
         assert_eq!(stati[..2], [Status::Ok, Status::Fail]);
         assert!(checks[2..].iter().all(|check| check.skipped));
