@@ -344,8 +344,8 @@ fn with_flock(body: &str) -> Option<Value> {
     let sandbox = used();
     let (source, library) = (sandbox.path().join("flock.c"), sandbox.path().join("flock.so"));
     let text = format!(
-        "#define _GNU_SOURCE\n#include <errno.h>\n#include <fcntl.h>\n#include <string.h>\n#include <sys/syscall.h>\n\
-         #include <unistd.h>\nint flock(int fd, int op) {{ {body} }}\n"
+        "#define _GNU_SOURCE\n#include <errno.h>\n#include <fcntl.h>\n#include <string.h>\n\
+         #include <sys/syscall.h>\n#include <unistd.h>\n{SECOND}\nint flock(int fd, int op) {{ {body} }}\n"
     );
     fs::write(&source, text).unwrap();
     let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status();
@@ -357,14 +357,30 @@ fn with_flock(body: &str) -> Option<Value> {
 }
 
 /// As flock(2), but for the second process, which it lets wait for ever.
-const HANGS_IN_THE_SECOND: &str = r#"
+const HANGS_IN_THE_SECOND: &str = "if (second()) pause(); return syscall(SYS_flock, fd, op);";
+
+/// As flock(2), but what the second process takes stays taken for a while after its end.
+const OUTLIVES_THE_SECOND: &str = "
+    int result = syscall(SYS_flock, fd, op);
+    if (!result && second() && !fork()) {
+        close(0); close(1); close(2);
+        sleep(5);
+        _exit(0);
+    }
+    return result;
+";
+
+/// Whether the process is the one that the doctor starts for its trial.
+const SECOND: &str = r#"
+static int second(void) {
     char line[4096];
     int file = open("/proc/self/cmdline", O_RDONLY);
     ssize_t length = read(file, line, sizeof line);
     close(file);
     for (ssize_t at = 0; at + 7 < length; at++)
-        if (!memcmp(line + at, "--rival", 7)) pause();
-    return syscall(SYS_flock, fd, op);
+        if (!memcmp(line + at, "--rival", 7)) return 1;
+    return 0;
+}
 "#;
 
 #[test]
@@ -375,6 +391,7 @@ fn a_flock_that_does_not_exclude_fails() {
         ("errno = EWOULDBLOCK; return -1;", "a lock that nobody holds is refused"),
         ("errno = ENOLCK; return -1;", "No locks available"),
         (HANGS_IN_THE_SECOND, "gets no answer"),
+        (OUTLIVES_THE_SECOND, "what a killed process held stays locked"),
     ] {
         let Some(found) = with_flock(body) else { return };
         let check = of(&found, "flock");
