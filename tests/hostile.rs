@@ -16,6 +16,7 @@ mod hostile {
     mod attack;
     mod controls;
     mod disks;
+    mod doctor;
     mod input;
     mod places;
     mod records;

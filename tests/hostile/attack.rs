@@ -9,7 +9,8 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 /// Every command, for the name `x`: those that only look first, those that take or remove it last.
-pub const COMMANDS: [&str; 18] = [
+pub const COMMANDS: [&str; 19] = [
+    "doctor",
     "doctor --json",
     "status",
     "status --json",

@@ -248,8 +248,8 @@ mod tests {
         let screen = Screen { columns: Some(40), colour: true };
         let text = text(&diagnosis(), false, screen);
         assert!(text.contains("\u{1b}[32m✓\u{1b}[0m root"), "{text}");
-        assert!(text.contains("\u{1b}[33m!\u{1b}[0m stale records  2 left behind, as"), "{text}");
-        assert!(text.contains("\n                 two of those who held"), "{text}");
+        assert!(text.contains("\u{1b}[33m!\u{1b}[0m stale records  2 left behind, as two\n"), "{text}");
+        assert!(text.contains("\n                 of those who held it\n"), "{text}");
         assert!(
             text.contains("    \u{1b}[2m·\u{1b}[0m \"x\": \\u{1b}[31m\n"),
             "what a file says is inert: {text}"

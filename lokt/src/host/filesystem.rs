@@ -60,10 +60,11 @@ mod linux {
     use super::{FileSystem, Reach};
 
     const FUSE: u32 = 0x6573_5546;
+    const EXT: u32 = 0xef53;
 
     /// By the number of their kind (statfs(2), `f_type`).
     const KNOWN: [(u32, &str, Reach); 35] = [
-        (0xef53, "ext4", Reach::Local), // and ext2, ext3
+        (EXT, "ext4", Reach::Local),
         (0x5846_5342, "xfs", Reach::Local),
         (0x9123_683e, "btrfs", Reach::Local),
         (0x0102_1994, "tmpfs", Reach::Local),
@@ -109,7 +110,8 @@ mod linux {
             None => (format!("of an unknown kind (0x{number:x})"), Reach::Unknown),
         };
         // Many are behind one number: the table of mounts has the name of each.
-        let kind = if number == FUSE { mounted_as(&fd).unwrap_or(kind) } else { kind };
+        let shared = [FUSE, EXT].contains(&number);
+        let kind = if shared { mounted_as(&fd).unwrap_or(kind) } else { kind };
         Ok(FileSystem { kind, reach })
     }
 
