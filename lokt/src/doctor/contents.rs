@@ -28,8 +28,6 @@ pub(super) struct Found {
 /// What stands in a root.
 #[derive(Default)]
 pub(super) struct Contents {
-    /// Its own directory.
-    pub(super) root: Survey,
     /// The files of the mutexes, and what stands between them.
     pub(super) stripes: Survey,
     /// Every record, and how it stands.
@@ -142,7 +140,6 @@ impl Look<'_> {
                 ));
             }
         }
-        self.contents.root = survey;
     }
 
     fn at_stripes(&mut self) {
@@ -309,47 +306,42 @@ pub(super) fn records(patient: &Patient) -> Check {
         Ok(contents) => contents,
         Err(check) => return check,
     };
-    let of = |wanted: fn(&Standing) -> Option<String>| {
-        let all = contents.records.iter();
-        all.filter_map(move |(name, view)| Some(format!("\"{name}\": {}", wanted(&view.standing)?)))
-    };
-    let unreadable: Vec<String> = of(|standing| match standing {
-        Standing::Unreadable(why) => Some(why.clone()),
-        _ => None,
-    })
-    .collect();
-    let newer: Vec<String> = of(|standing| match standing {
-        Standing::Newer(version) => Some(format!("version {version}")),
-        _ => None,
-    })
-    .collect();
-    if !contents.failed.is_empty() {
-        return Check::fail("a part of the lock directory can't be used")
-            .naming(contents.failed.iter().cloned())
-            .advise("lokt follows no symbolic link there, and removes nothing that is not its own: look, and move it away");
-    }
-    if !unreadable.is_empty() {
-        return Check::fail(format!(
-            "{} can't be read, and what can't be read counts as held",
-            count(unreadable.len(), "record")
-        ))
-        .naming(unreadable)
-        .advise("see what stands there and whose it is; lokt removes nothing that is not its own");
-    }
-    if !newer.is_empty() {
-        return Check::warn(format!(
-            "{} of a newer version, and what is newer counts as held",
-            count(newer.len(), "record")
-        ))
-        .naming(newer)
-        .advise("upgrade lokt, or, if nobody uses it: lokt unlock NAME --force");
+    if let Some(check) = unusable(contents) {
+        return check;
     }
     let held = contents.records.iter().filter(|(_, view)| matches!(view.standing, Standing::Held { .. }));
     let guards = held.clone().filter(|(_, view)| is_guard(&view.slot)).count();
-    match (held.count(), guards) {
-        (0, _) => contents.fine("nothing is held"),
-        (held, guards) => contents.fine(&format!("{held} held, {guards} of them by a guard")),
+    match held.count() {
+        0 => contents.fine("nothing is held"),
+        held => contents.fine(&format!("{held} held, {guards} of them by a guard")),
     }
+}
+
+/// What can't be dealt with, the worst of it.
+fn unusable(contents: &Contents) -> Option<Check> {
+    let (mut unreadable, mut newer) = (Vec::new(), Vec::new());
+    for (name, view) in &contents.records {
+        match &view.standing {
+            Standing::Unreadable(why) => unreadable.push(format!("\"{name}\": {why}")),
+            Standing::Newer(version) => newer.push(format!("\"{name}\": version {version}")),
+            _ => {}
+        }
+    }
+    let number = |of: &[String]| count(of.len(), "record");
+    if !contents.failed.is_empty() {
+        let check = Check::fail("a part of the lock directory can't be used").naming(contents.failed.clone());
+        return Some(check.advise(
+            "lokt follows no symbolic link there, and removes nothing that is not its own: look, and move it away",
+        ));
+    }
+    if !unreadable.is_empty() {
+        let message = format!("{} can't be read, and what can't be read counts as held", number(&unreadable));
+        let advice = "see what stands there and whose it is; lokt removes nothing that is not its own";
+        return Some(Check::fail(message).naming(unreadable).advise(advice));
+    }
+    let message = format!("{} of a newer version, and what is newer counts as held", number(&newer));
+    let advice = "upgrade lokt, or, if nobody uses it: lokt unlock NAME --force";
+    (!newer.is_empty()).then(|| Check::warn(message).naming(newer).advise(advice))
 }
 
 fn is_guard(slot: &Slot) -> bool {

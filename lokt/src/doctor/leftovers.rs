@@ -2,7 +2,7 @@
 
 use super::check::count;
 use super::contents::{Contents, said};
-use super::{Check, Patient, Status};
+use super::{Check, Patient};
 use crate::protocol::{Abandoned, Freeze, Slot, Standing};
 use crate::words;
 
@@ -159,15 +159,17 @@ pub(super) fn legacy_freezes(patient: &Patient) -> Check {
         Some(Freeze { left: Some(left), .. }) => format!("\"{name}\": {} left", words::short(*left)),
         Some(_) => format!("\"{name}\": it does not end by itself"),
     };
-    let lapsed = !found(contents, "legacy_freezes").is_empty();
-    let check = Check::warn(format!(
-        "{} in the Go tool's old place, locks/freeze-NAME.json",
-        count(contents.legacy.len(), "freeze")
-    ))
-    .naming(contents.legacy.iter().map(text))
-    .mendable(lapsed);
-    if check.status == Status::Warn && contents.legacy.iter().any(|(_, freeze)| freeze.is_some()) {
-        return check.advise("they are honoured until they lapse; new ones are in freezes/");
+    let removable = found(contents, "legacy_freezes").len();
+    let lapsed = contents.legacy.iter().filter(|(_, freeze)| freeze.is_none()).count();
+    let number = count(contents.legacy.len(), "freeze");
+    let mut check = Check::warn(format!("{number} in the Go tool's old place, locks/freeze-NAME.json"))
+        .naming(contents.legacy.iter().map(text))
+        .mendable(removable > 0);
+    if lapsed > removable {
+        check = check.advise("one whose process lives: lokt unlock freeze-NAME --break-stale");
+    }
+    if contents.legacy.len() > lapsed {
+        check = check.advise("they are honoured until they lapse; new ones are in freezes/");
     }
     check
 }
