@@ -232,4 +232,14 @@ WHEN               EVENT    LOCK    WHO                   DETAILS
         assert!(text.lines().all(|line| line.width() <= 60), "{text}");
         assert!(text.contains("\n11:59:40Z  deny          deploy        bob@h (agent c"), "{text}");
     }
+
+    #[test]
+    fn nothing_from_the_log_is_obeyed_by_the_terminal() {
+        let evil = r#"{"ts":"2026-11-24T12:00:00Z","event":"E","name":"E","owner":"E","host":"E","agent_id":"E","lock_id":"E","extra":{"holder_owner":"E","holder_host":"E","freeze_owner":"E","pruned_owner":"E","reason":"E","sweep_reason":"E"}}"#;
+        let mut lines = Lines::clock(Screen { columns: Some(400), colour: false }, Timestamp::MIN);
+        let text = shown(&mut lines, &[&evil.replace("\"E\"", "\"\\u001b[2J\\u202e\\n\"")]);
+        assert_eq!(text.lines().count(), 2, "{text:?}");
+        assert!(!text.chars().any(|c| c != '\n' && words::is_obeyed(c)), "{text:?}");
+        assert_eq!(text.matches("\\u{1b}").count(), 11, "{text}");
+    }
 }
