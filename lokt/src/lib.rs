@@ -51,6 +51,7 @@ mod error;
 mod guard;
 mod inside;
 mod locks;
+mod prime;
 mod session;
 mod wait;
 mod words;

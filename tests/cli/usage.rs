@@ -3,9 +3,8 @@
 use super::transcript::{check, sandbox, sh};
 use lokt_tests::sandbox::output;
 
-const COMMANDS: [&str; 11] = [
-    "guard", "lock", "unlock", "renew", "status", "why", "exists", "freeze", "unfreeze", "audit", "doctor",
-];
+const COMMANDS: [&str; 11] =
+    ["guard", "lock", "unlock", "renew", "status", "why", "exists", "freeze", "unfreeze", "audit", "doctor"];
 
 #[test]
 fn what_is_wrong_is_said_in_a_line_and_what_to_do_in_another() {

@@ -13,6 +13,7 @@ mod guard;
 mod live;
 mod lock;
 mod output;
+mod prime;
 mod renew;
 mod screen;
 mod status;
@@ -72,6 +73,7 @@ enum Command {
     Unfreeze(unfreeze::Args),
     Audit(audit::Args),
     Doctor(doctor::Args),
+    Prime(prime::Args),
 }
 
 /// The arguments of the program, for whoever describes them: man pages, completions.
@@ -115,6 +117,7 @@ fn run(command: Command) -> Exit {
         Command::Unfreeze(args) => unfreeze::run(&locks, &args),
         Command::Audit(args) => audit::run(&locks, &args),
         Command::Doctor(args) => Ok(doctor::run(&args)),
+        Command::Prime(args) => prime::run(&locks, &args),
     };
     let exit = match outcome {
         Ok(report) => output::print(&report),
