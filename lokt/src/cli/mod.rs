@@ -4,6 +4,7 @@
 //! command returns a [`Report`]; text and JSON are made from it, and printed, in [`output`].
 
 mod audit;
+mod demo;
 mod doctor;
 mod events;
 mod exists;
@@ -74,6 +75,7 @@ enum Command {
     Audit(audit::Args),
     Doctor(doctor::Args),
     Prime(prime::Args),
+    Demo(demo::Args),
 }
 
 /// The arguments of the program, for whoever describes them: man pages, completions.
@@ -95,9 +97,12 @@ pub fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Exit {
-    if let Command::Doctor(args) = &command {
+    match &command {
         // Before the root is opened: that may be what is wrong.
-        return output::print(&doctor::run(args));
+        Command::Doctor(args) => return output::print(&doctor::run(args)),
+        // It has a root of its own.
+        Command::Demo(args) => return demo::run(args),
+        _ => {}
     }
     let locks = match open() {
         Ok(locks) => locks,
@@ -118,6 +123,7 @@ fn run(command: Command) -> Exit {
         Command::Audit(args) => audit::run(&locks, &args),
         Command::Doctor(args) => Ok(doctor::run(&args)),
         Command::Prime(args) => prime::run(&locks, &args),
+        Command::Demo(args) => return demo::run(&args),
     };
     let exit = match outcome {
         Ok(report) => output::print(&report),

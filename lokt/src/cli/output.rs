@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "this is the door")]
 
 use std::io::{BufWriter, StdoutLock, Write};
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use anstyle::Style;
@@ -95,13 +96,7 @@ pub(super) fn draw(text: &str) -> Result<(), Exit> {
 }
 
 fn ended(written: std::io::Result<()>) -> Result<(), Exit> {
-    written.map_err(|error| match error.kind() {
-        std::io::ErrorKind::BrokenPipe => Exit::Ok,
-        _ => {
-            say(&format!("failed to write the result: {}", words::cause(&error)));
-            Exit::Failed
-        }
-    })
+    written.map_err(|error| print(&unwritten(&error, Exit::Ok)))
 }
 
 /// What is to be said when a result could not be written. A reader that has gone away is no error of ours.
@@ -207,20 +202,38 @@ fn painted(message: &str, tone: Style, screen: Screen) -> String {
 /// Says it, if that can be done soon: whoever has something to attend to must not wait for a full pipe, or for a
 /// terminal that was told to hold (Ctrl-S).
 pub(super) fn say_soon(message: &str) {
-    if has_room(PATIENCE) {
+    if has_room(rustix::stdio::stderr(), PATIENCE) {
         write_line(message, STRONG);
     }
 }
 
-fn has_room(patience: Duration) -> bool {
-    let stderr = rustix::stdio::stderr();
+fn has_room(stream: BorrowedFd<'_>, patience: Duration) -> bool {
     let patience = Timespec::try_from(patience).ok();
-    poll(&mut [PollFd::new(&stderr, PollFlags::OUT)], patience.as_ref()) != Ok(0)
+    poll(&mut [PollFd::new(&stream, PollFlags::OUT)], patience.as_ref()) != Ok(0)
+}
+
+/// What came of drawing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Drawn {
+    /// It is on its way to the terminal.
+    Yes,
+    /// The terminal takes nothing at the moment.
+    NotNow,
+    /// There is nobody any more who could see it.
+    Gone,
+}
+
+/// As [`draw`], if that can be done soon.
+pub(super) fn draw_soon(text: &str, patience: Duration) -> Drawn {
+    if !has_room(rustix::stdio::stdout(), patience) {
+        return Drawn::NotNow;
+    }
+    draw(text).map_or(Drawn::Gone, |()| Drawn::Yes)
 }
 
 /// Rewrites the one line that a person watches.
 pub(super) fn rewrite(line: &str) {
-    if !has_room(Duration::ZERO) {
+    if !has_room(rustix::stdio::stderr(), Duration::ZERO) {
         return;
     }
     let _ = write!(std::io::stderr(), "\r\x1b[2K{line}");
