@@ -10,13 +10,16 @@
 )]
 
 mod cli {
+    mod agents;
     mod audit;
     mod clearing;
+    mod demo;
     mod doctor;
     mod exists;
     mod freeze;
     mod guard;
     mod lock;
+    mod prime;
     mod renew;
     mod roots;
     mod schemas;

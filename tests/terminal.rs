@@ -10,6 +10,8 @@
 
 #[path = "terminal/audit.rs"]
 mod audit;
+#[path = "terminal/demo.rs"]
+mod demo;
 #[path = "terminal/jobs.rs"]
 mod jobs;
 #[path = "terminal/loss.rs"]

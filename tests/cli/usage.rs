@@ -3,8 +3,10 @@
 use super::transcript::{check, sandbox, sh};
 use lokt_tests::sandbox::output;
 
-const COMMANDS: [&str; 11] =
-    ["guard", "lock", "unlock", "renew", "status", "why", "exists", "freeze", "unfreeze", "audit", "doctor"];
+const COMMANDS: [&str; 13] = [
+    "guard", "lock", "unlock", "renew", "status", "why", "exists", "freeze", "unfreeze", "audit", "doctor",
+    "prime", "demo",
+];
 
 #[test]
 fn what_is_wrong_is_said_in_a_line_and_what_to_do_in_another() {

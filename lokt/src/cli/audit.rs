@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
 use jiff::Timestamp;
-use rustix::event::PollFlags;
+use rustix::event::{PollFd, PollFlags};
 use rustix::process::Signal;
 use serde_json::{Map, Value, json};
 
@@ -222,8 +222,7 @@ fn follow(locks: &Locks, reading: &mut Reading) -> Result<Exit, Broken> {
             out.flush()?;
         }
         let until = Some(monotonic() + INTERVAL);
-        let ready = signals.wait_beside(rustix::stdio::stdout(), PollFlags::empty(), until);
-        if ready.intersects(PollFlags::ERR | PollFlags::HUP) {
+        if came_of_stdout(&signals, PollFlags::empty(), until).intersects(PollFlags::ERR | PollFlags::HUP) {
             // Nobody reads it any more.
             return Ok(Exit::Ok);
         }
@@ -234,8 +233,15 @@ fn follow(locks: &Locks, reading: &mut Reading) -> Result<Exit, Broken> {
     }
 }
 
+/// Sleeps until a signal comes, the time is `until`, or stdout is ready for what is `wanted` or has come to its end.
+fn came_of_stdout(signals: &Signals, wanted: PollFlags, until: Option<Duration>) -> PollFlags {
+    let stdout = rustix::stdio::stdout();
+    let came = signals.wait_or(until, &[PollFd::new(&stdout, wanted)]);
+    came.first().copied().unwrap_or(PollFlags::empty())
+}
+
 fn await_room(signals: &Signals) -> Option<Exit> {
-    while signals.wait_beside(rustix::stdio::stdout(), PollFlags::OUT, None).is_empty() {
+    while came_of_stdout(signals, PollFlags::OUT, None).is_empty() {
         if let Some(exit) = asked_to_end(signals) {
             return Some(exit);
         }

@@ -149,23 +149,6 @@ impl Signals {
         }
     }
 
-    /// Sleeps until a signal comes, the monotonic clock reaches `until`, or `stream` is ready for what is `wanted` or
-    /// has come to its end; returns what it is ready for.
-    pub(crate) fn wait_beside(
-        &self,
-        stream: BorrowedFd<'_>,
-        wanted: PollFlags,
-        until: Option<Duration>,
-    ) -> PollFlags {
-        let timeout = until.map(time_left);
-        let mut both = [PollFd::new(&self.readable, PollFlags::IN), PollFd::new(&stream, wanted)];
-        // Interrupted is as good as woken.
-        match poll(&mut both, timeout.as_ref()) {
-            Ok(_) => both[1].revents(),
-            Err(_) => PollFlags::empty(),
-        }
-    }
-
     /// Stops this process until somebody continues it; returns false at once where nobody could.
     ///
     /// That is what the kernel does by default about Ctrl-Z, orphaned jobs included.

@@ -62,7 +62,7 @@ fn rules(text: &str, is_body: impl Fn(&str) -> bool) -> Vec<(&str, String)> {
 
 /// The scripts of a `package.json`.
 pub(super) fn package(text: &str, manager: &str) -> Vec<(String, String)> {
-    let Ok(Value::Object(package)) = serde_json::from_str(text) else {
+    let Ok(Value::Object(package)) = serde_json::from_slice(text.as_bytes()) else {
         return Vec::new();
     };
     let scripts = package.get("scripts").and_then(Value::as_object);

@@ -12,6 +12,7 @@ use super::canvas::Line;
 use super::paint::{BARE, Stroke, WALL};
 use super::scene::{Pace, Progress, Scene, Side};
 use crate::cli::screen::{BAD, DIM, GOOD, PLAIN, STRONG};
+use crate::protocol::format_duration;
 
 /// What the wall is to look like; each letter is a colour.
 const PICTURE: [&str; 10] = [
@@ -109,7 +110,7 @@ fn colour_of(cell: usize) -> u8 {
 fn style_of(colour: u8) -> Style {
     match colour {
         b'b' => AnsiColor::Blue.on_default(),
-        b'w' => AnsiColor::BrightWhite.on_default(),
+        b'w' => AnsiColor::Cyan.on_default(),
         b'y' => AnsiColor::Yellow.on_default(),
         b'r' => AnsiColor::Magenta.on_default(),
         _ => PLAIN,
@@ -171,7 +172,7 @@ impl Scene for HexWall {
     }
 
     fn legend(&self) -> Vec<Line> {
-        let takes = self.pace.0.as_secs_f64() * 1000.0;
+        let takes = format_duration(self.pace.0);
         vec![
             Line::plain("⬢ painted   ")
                 .with(BAD, "⬡")
@@ -180,7 +181,7 @@ impl Scene for HexWall {
                 .with(PLAIN, " to be painted"),
             Line::styled(
                 DIM,
-                format!("A stroke is a process. From reading to writing it takes {takes} ms: on both sides"),
+                format!("A stroke is a process. From reading to writing it takes {takes}: on both sides"),
             ),
         ]
     }

@@ -5,6 +5,7 @@
 //! it, [`show`] puts it on the terminal, and neither knows what it is about.
 
 mod canvas;
+mod command;
 mod hexwall;
 mod paint;
 mod scene;
@@ -12,12 +13,18 @@ mod show;
 mod stage;
 mod trunk;
 
+use std::io;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use self::paint::Stroke;
 use self::scene::{Pace, Scene};
 use super::exit::Exit;
 use super::output;
 use crate::words;
+
+/// How many can work on a side.
+const WORKERS: RangeInclusive<u32> = 2..=8;
 
 /// Show what a lock is good for: the same work without one and with one
 ///
@@ -33,15 +40,15 @@ pub(super) struct Args {
     #[arg(value_enum, default_value = "hexwall")]
     scene: Which,
     /// How many work on each side, 2 to 8
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(2..=8))]
-    workers: Option<u8>,
+    #[arg(long, value_name = "N", value_parser = number)]
+    workers: Option<u32>,
     /// How many times as fast, 1 to 50
     #[arg(long, value_name = "N", default_value = "1", hide_default_value = true,
-        value_parser = clap::value_parser!(u32).range(1..=50))]
+        value_parser = number)]
     speed: u32,
     /// What a painter does, in the directory of its side
     #[arg(long, hide = true)]
-    paint: Option<paint::Stroke>,
+    paint: Option<String>,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -54,12 +61,20 @@ enum Which {
 
 pub(super) fn run(args: &Args) -> Exit {
     if let Some(stroke) = &args.paint {
-        return match stroke.paint() {
+        return match Stroke::parse(stroke)
+            .ok_or(io::ErrorKind::InvalidInput.into())
+            .and_then(|stroke| stroke.paint())
+        {
             Ok(()) => Exit::Ok,
             Err(error) => failed(&format!("failed to paint: {}", words::cause(&error))),
         };
     }
-    let workers = |usual| args.workers.map_or(usual, usize::from);
+    if args.workers.is_some_and(|workers| !WORKERS.contains(&workers)) {
+        output::say("--workers can be 2 to 8");
+        output::say("hint: see lokt demo --help");
+        return Exit::Usage;
+    }
+    let workers = |usual| args.workers.map_or(usual, |workers| workers as usize);
     let pace = |usual| Pace(Duration::from_millis(usual) / args.speed);
     let mut scene: Box<dyn Scene> = match args.scene {
         Which::Hexwall => Box::new(hexwall::HexWall::new(workers(6), pace(12))),
@@ -70,6 +85,13 @@ pub(super) fn run(args: &Args) -> Exit {
         Ok(None) => failed("the side with the lock is not as it should be: please report this"),
         Ok(Some(signal)) => Exit::Signal(signal.as_raw()),
         Err(why) => failed(&why),
+    }
+}
+
+fn number(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(number) if (1..=50).contains(&number) => Ok(number),
+        _ => Err(format!("\"{}\" is not a number from 1 to 50", words::printable(text))),
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
-use std::str::FromStr;
 use std::time::Duration;
 
 /// The wall, a byte for each cell.
@@ -45,23 +44,16 @@ impl Stroke {
         file.write_all(&wall)
     }
 
+    /// What [`Self::to_argument`] says.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split(':');
+        let (cell, colour, takes) = (parts.next()?, parts.next()?, parts.next()?);
+        let takes = Duration::from_micros(takes.parse().ok()?);
+        Some(Self { cell: cell.parse().ok()?, colour: colour.parse().ok()?, takes })
+    }
+
     /// As an argument.
     pub(super) fn to_argument(self) -> String {
         format!("--paint={}:{}:{}", self.cell, self.colour, self.takes.as_micros())
-    }
-}
-
-impl FromStr for Stroke {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wrong = "a stroke is CELL:COLOUR:MICROSECONDS";
-        let mut parts = text.split(':');
-        let mut next = || parts.next().ok_or(wrong);
-        Ok(Self {
-            cell: next()?.parse().map_err(|_| wrong)?,
-            colour: next()?.parse().map_err(|_| wrong)?,
-            takes: Duration::from_micros(next()?.parse().map_err(|_| wrong)?),
-        })
     }
 }

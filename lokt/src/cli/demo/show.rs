@@ -88,6 +88,14 @@ impl Show {
         }
     }
 
+    /// Gives the terminal back in the middle of the scene, below what a key has left there.
+    pub(super) fn break_off(&mut self) {
+        if self.drawn.is_some() {
+            output::draw_soon("\r\n", PATIENCE);
+        }
+        self.leave();
+    }
+
     fn draw(&mut self, scene: &dyn Scene, progress: &[Progress; 2], ended: bool, patience: Duration) -> bool {
         let size = size();
         let lines = frame(scene, progress, size.0, ended);
@@ -150,8 +158,9 @@ fn panel(scene: &dyn Scene, side: Side, progress: &Progress) -> Vec<Line> {
         Side::Bare => "WITHOUT A LOCK",
         Side::Guarded => "WITH lokt guard",
     };
-    let seconds = progress.took.as_secs_f64();
-    let title = Line::styled(style_of(side), title).with(DIM, format!("  {count} of {all}, {seconds:.1}s"));
+    let tenths = progress.took.as_millis() / 100;
+    let took = format!("{}.{}s", tenths / 10, tenths % 10);
+    let title = Line::styled(style_of(side), title).with(DIM, format!("  {count} of {all}, {took}"));
     std::iter::once(title).chain(scene.panel(side, progress, WIDTH)).collect()
 }
 
@@ -169,5 +178,81 @@ fn style_of(side: Side) -> Style {
     match side {
         Side::Bare => BAD.bold(),
         Side::Guarded => GOOD.bold(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::hexwall::HexWall;
+    use super::super::scene::Pace;
+    use super::super::trunk::Trunk;
+    use super::*;
+
+    fn shown(scene: &dyn Scene, columns: usize) -> Vec<String> {
+        let workers = scene.workers().len();
+        let begun = Progress {
+            done: (0..scene.pieces()).map(|piece| piece < workers).collect(),
+            at: vec![None; workers],
+            took: Duration::from_millis(2340),
+        };
+        let lines = frame(scene, &[begun.clone(), begun], columns, true);
+        lines.iter().map(|line| line.render(Screen::NONE)).collect()
+    }
+
+    #[test]
+    fn both_sides_fit_an_old_terminal_whole() {
+        let wall = HexWall::new(8, Pace(Duration::from_millis(12)));
+        let trunk = Trunk::new(8, Pace(Duration::from_millis(200)));
+        for scene in [&wall as &dyn Scene, &trunk] {
+            let lines = shown(scene, 80);
+            assert!(lines.len() < 24, "{lines:#?}");
+            for line in &lines {
+                assert!(line.chars().count() <= 80 && !line.contains('…'), "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_frame_has_titles_pictures_signs_and_a_verdict() {
+        let lines = shown(&Trunk::new(2, Pace(Duration::from_millis(200))), 78);
+        assert_eq!(
+            lines,
+            [
+                "2 agents bring 3 changes each to one trunk: pull, test, commit, push",
+                "",
+                "WITHOUT A LOCK  2 of 6, 2.3s            WITH lokt guard  2 of 6, 2.3s",
+                "pull, test, commit, push                lokt guard trunk --wait -- the same",
+                "",
+                "ada  ● thinking  ■□□                    ada  ● thinking  ■□□",
+                "bob  ● thinking  ■□□                    bob  ● thinking  ■□□",
+                "",
+                "",
+                "",
+                "",
+                "",
+                "",
+                "",
+                "",
+                "",
+                "",
+                "",
+                "Real git, real pushes. The tests are a pause of 200ms, on both sides.",
+                "",
+                "without a lock   0 landed, 0 test runs, 0 pushes rejected, 0 merges",
+                "with lokt guard  0 landed, 0 test runs, 0 pushes rejected, 0 merges",
+                "Next: lokt demo hexwall",
+            ][..]
+        );
+    }
+
+    #[test]
+    fn a_narrow_terminal_has_one_side_below_the_other_and_a_wide_one_both_in_its_middle() {
+        let wall = HexWall::new(2, Pace(Duration::from_millis(12)));
+        let narrow = shown(&wall, 50);
+        let at = |title: &str| narrow.iter().position(|line| line.starts_with(title));
+        assert!(at("WITHOUT A LOCK") < at("WITH lokt guard"));
+        assert!(narrow.iter().all(|line| line.chars().count() <= 50));
+        let wide = shown(&wall, 120);
+        assert!(wide[2].starts_with(&format!("{}WITHOUT A LOCK", " ".repeat(21))), "{}", wide[2]);
     }
 }

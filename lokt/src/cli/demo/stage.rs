@@ -1,23 +1,22 @@
 //! Runs the workers of both sides at once, in a temporary directory; nothing of it outlives [`play`].
 
-#![expect(clippy::disallowed_methods, reason = "a demonstration starts programs")]
-
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, kill_process_group, wait};
 
+use super::command::clean;
 use super::scene::{Progress, Scene, Side};
 use super::show::Show;
 use crate::host::clock::monotonic;
 use crate::host::signals::{Signals, asks_to_end};
-use crate::host::{environment, platform, process};
+use crate::host::{platform, process};
 use crate::words;
 
 /// Between two frames.
@@ -35,10 +34,10 @@ pub(super) fn play(scene: &mut dyn Scene) -> Result<Option<Signal>, String> {
     let mut stage = Stage::open(scene, signals)?;
     let mut show = Show::begin(scene);
     let ended = stage.run(scene, &mut show);
-    if ended == Ok(None) {
-        show.end(scene, &stage.progress());
+    match ended {
+        Ok(None) => show.end(scene, &stage.progress()),
+        _ => show.break_off(),
     }
-    show.leave();
     ended
 }
 
@@ -84,6 +83,8 @@ impl Stage {
             .mode(0o700)
             .create(&dir)
             .map_err(|error| said(&format!("make {}", dir.display()), &error))?;
+        // The workers have working directories of their own.
+        let dir = fs::canonicalize(dir).map_err(|error| said("make a temporary directory", &error))?;
         let alone = process::descendants(me).is_empty() && platform::adopt_orphans();
         let sides = Side::BOTH.map(|side| Troupe::new(side, &dir, scene));
         let mut stage = Self { dir, program, signals, began, sides, alone };
@@ -200,24 +201,13 @@ impl Stage {
         Ok(None)
     }
 
-    /// Starts a command with nothing of the user's around it: no settings, no locks, no terminal.
+    /// Starts a command of a worker.
     fn start(&self, dir: &Path, who: &str, command: &[OsString]) -> io::Result<Child> {
         let (program, arguments) = command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
         let complaints = File::options().create(true).append(true).open(dir.join(COMPLAINTS))?;
-        Command::new(program)
+        clean(program, dir, who)
             .args(arguments)
-            .env_clear()
-            .envs(environment("PATH").map(|path| ("PATH", path)))
-            .env("HOME", dir)
             .env("LOKT_ROOT", self.dir.join("locks"))
-            .env("LOKT_OWNER", who)
-            .env("LOKT_AGENT_ID", who)
-            .env("WHO", who)
-            .env("GIT_CONFIG_NOSYSTEM", "1")
-            .env("GIT_TERMINAL_PROMPT", "0")
-            .current_dir(dir)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
             .stderr(complaints)
             .process_group(0)
             .spawn()

@@ -1,19 +1,19 @@
 //! Agents push to one trunk, a git repository: what they do is in `agent.sh`.
 
-#![expect(clippy::disallowed_methods, reason = "git tells how its trunk looks")]
-
 use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 
 use super::canvas::Line;
+use super::command::clean;
 use super::scene::{Pace, Progress, Scene, Side};
 use crate::cli::screen::{BAD, DIM, GOOD, HELD, PLAIN, STRONG};
+use crate::protocol::format_duration;
 
 /// The agents; as many of them as are wanted.
 const NAMES: [&str; 8] = ["ada", "bob", "cyd", "dan", "eve", "fay", "gus", "hal"];
@@ -22,7 +22,7 @@ const NAMES: [&str; 8] = ["ada", "bob", "cyd", "dan", "eve", "fay", "gus", "hal"
 const CHANGES: usize = 3;
 
 /// Lines of a side's picture for agents and for the trunk.
-const HEIGHT: usize = 12;
+const HEIGHT: usize = 11;
 
 /// A trunk for each side.
 pub(super) struct Trunk {
@@ -105,17 +105,9 @@ fn drawn(line: &str) -> Line {
 
 /// What git prints about the trunk.
 fn git(dir: &Path, arguments: &[&str]) -> String {
-    let mut command = Command::new("git");
-    command
-        .arg("--git-dir")
-        .arg(dir.join("trunk.git"))
-        .args(arguments)
-        .stderr(Stdio::null())
-        .stdin(Stdio::null());
-    for variable in ["GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY"] {
-        command.env_remove(variable);
-    }
-    command.output().map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
+    let mut git = clean("git", dir, "lokt");
+    git.arg("--git-dir=trunk.git").args(arguments).stdout(Stdio::piped());
+    git.output().map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
 }
 
 fn lines_of(path: &Path) -> usize {
@@ -152,7 +144,7 @@ impl Scene for Trunk {
 
     fn piece(&self, piece: usize, _: &Path) -> Vec<OsString> {
         let change = (piece / self.agents + 1).to_string();
-        let takes = format!("{:.3}", self.pace.0.as_secs_f64());
+        let takes = format!("{}.{:03}", self.pace.0.as_secs(), self.pace.0.subsec_millis());
         ["sh", "-c", include_str!("agent.sh"), "sh", &change, &takes].map(OsString::from).into()
     }
 
@@ -194,10 +186,10 @@ impl Scene for Trunk {
     }
 
     fn legend(&self) -> Vec<Line> {
-        let takes = self.pace.0.as_millis();
+        let takes = format_duration(self.pace.0);
         vec![Line::styled(
             DIM,
-            format!("Real git, real pushes. The tests are a pause of {takes} ms, on both sides."),
+            format!("Real git, real pushes. The tests are a pause of {takes}, on both sides."),
         )]
     }
 
