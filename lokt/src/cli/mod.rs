@@ -42,7 +42,7 @@ use crate::{Error, Locks};
 #[derive(Parser)]
 #[command(
     name = "lokt",
-    version,
+    version = env!("LOKT_VERSION"),
     about,
     max_term_width = 100,
     args_override_self = true,
