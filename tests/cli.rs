@@ -10,11 +10,12 @@
 )]
 
 mod cli {
-    mod agents;
     mod audit;
     mod clearing;
+    mod completions;
     mod demo;
     mod doctor;
+    mod examples;
     mod exists;
     mod freeze;
     mod guard;

@@ -246,7 +246,6 @@ pub(crate) fn short(duration: Duration) -> String {
 }
 
 /// How long ago something was: `12s ago`.
-#[allow(dead_code, reason = "the commands that follow say it")]
 pub(crate) fn ago(duration: Duration) -> String {
     format!("{} ago", short(duration))
 }

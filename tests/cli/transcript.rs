@@ -18,6 +18,13 @@ pub fn sandbox() -> Sandbox {
     Sandbox::new(env!("CARGO_BIN_EXE_lokt-under-test"))
 }
 
+/// Every command of the program, but those that are hidden, and clap's own `help`.
+pub fn commands() -> Vec<clap::Command> {
+    let program = lokt::cli::command();
+    let seen = program.get_subcommands().filter(|one| !one.is_hide_set() && one.get_name() != "help");
+    seen.cloned().collect()
+}
+
 /// Types the commands of a transcript, and compares all of it.
 #[track_caller]
 pub fn check(sandbox: &Sandbox, transcript: &str) {

@@ -1,12 +1,7 @@
 //! Bad arguments, help, and what the Go tool takes too.
 
-use super::transcript::{check, sandbox, sh};
+use super::transcript::{check, commands, sandbox, sh};
 use lokt_tests::sandbox::output;
-
-const COMMANDS: [&str; 13] = [
-    "guard", "lock", "unlock", "renew", "status", "why", "exists", "freeze", "unfreeze", "audit", "doctor",
-    "prime", "demo",
-];
 
 #[test]
 fn what_is_wrong_is_said_in_a_line_and_what_to_do_in_another() {
@@ -162,26 +157,53 @@ fn no_arguments_show_the_help_and_are_an_error_as_in_the_go_tool() {
 }
 
 #[test]
-fn every_help_fits_80_columns_and_has_an_example() {
+fn every_help_fits_its_terminal_up_to_100_columns() {
     let sandbox = sandbox();
-    let mut calls = vec![vec!["--help"], vec!["-h"]];
-    calls.extend(COMMANDS.map(|command| vec![command, "--help"]));
-    calls.extend(COMMANDS.map(|command| vec![command, "-h"]));
-    for call in calls {
-        let help = output(sandbox.lokt(&call).env("COLUMNS", "80"));
-        assert_eq!(help.code, 0, "{call:?}: {help:?}");
-        assert_eq!(help.stderr, "", "{call:?}");
-        assert!(help.stdout.contains("Example"), "{call:?}: {help:?}");
-        let examples = help.stdout.rsplit("Example").next().unwrap();
-        let broken = examples
-            .lines()
-            .skip(1)
-            .take_while(|line| !line.is_empty())
-            .find(|line| !line.starts_with("  lokt ") && !line.starts_with("  if lokt "));
-        assert_eq!(broken, None, "{call:?}: an example is in two lines: {examples}");
-        for line in help.stdout.lines() {
-            assert!(line.chars().count() <= 80, "{call:?}: {line}");
+    for command in
+        [vec![]].into_iter().chain(commands().into_iter().map(|command| vec![command.get_name().to_owned()]))
+    {
+        for (flag, columns) in [("-h", 80), ("--help", 80), ("--help", 100), ("--help", 250)] {
+            let mut help = sandbox.lokt(&command);
+            let help = output(help.arg(flag).env("COLUMNS", columns.to_string()));
+            assert_eq!((help.code, help.stderr.as_str()), (0, ""), "{command:?}: {help:?}");
+            let too_long = help.stdout.lines().find(|line| line.chars().count() > columns.min(100));
+            assert_eq!(too_long, None, "{command:?} {flag} in {columns} columns");
         }
+    }
+}
+
+#[test]
+fn the_overview_shows_every_command_in_a_group() {
+    let help = sandbox().run(["help"]).stdout;
+    for command in commands() {
+        let name = command.get_name();
+        assert_eq!(help.matches(&format!("\n  {name} ")).count(), 1, "{name}: {help}");
+    }
+    assert!(help.find("Every day:") < help.find("\n  guard "), "{help}");
+    assert!(help.find("Looking:") < help.find("\n  why "), "{help}");
+    assert!(!help.contains("More:"), "a command is in no group: {help}");
+}
+
+#[test]
+fn the_version_names_the_commit_and_its_date() {
+    let sandbox = sandbox();
+    let version = sandbox.run(["--version"]);
+    assert_eq!((version.code, version.stderr.as_str()), (0, ""));
+    assert_eq!(sandbox.run(["version"]), version);
+    assert_eq!(sandbox.run(["-V"]), version);
+    let said = version.stdout.trim_end();
+    let rest = said.strip_prefix(concat!("lokt ", env!("CARGO_PKG_VERSION"))).expect("the version");
+    // Built outside of a repository, it is the version alone.
+    if let Some(source) = rest.strip_prefix(" (commit ") {
+        let (commit, date) = source.split_once(", ").unwrap();
+        let hash = commit.trim_end_matches("-dirty");
+        assert!(hash.len() == 10 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()), "{said}");
+        assert!(
+            date.ends_with(')') && date.trim_end_matches(')').parse::<jiff::civil::Date>().is_ok(),
+            "{said}"
+        );
+    } else {
+        assert_eq!(rest, "");
     }
 }
 
@@ -201,9 +223,6 @@ fn what_scripts_for_the_go_tool_say_is_understood() {
         renewed lock "x" for 5m0s
         "#,
     );
-    let version = sandbox.run(["version"]);
-    assert_eq!(version.code, 0);
-    assert_eq!(version.stdout, sandbox.run(["--version"]).stdout);
 }
 
 #[test]

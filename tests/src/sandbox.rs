@@ -1,9 +1,10 @@
 //! A sandbox for the real program: a root, a working directory and a home of its own, and a clean environment.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs;
 use std::io::Read;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -113,6 +114,27 @@ impl Sandbox {
             .current_dir(self.work())
             .stdin(Stdio::null());
         command
+    }
+
+    /// The search path of somebody who has installed the program: it is there as `lokt`, and so are these stubs, which
+    /// do nothing.
+    pub fn path_with_lokt(&self, stubs: &[&str]) -> OsString {
+        let bin = self.dir.path().join("bin");
+        fs::create_dir_all(&bin).expect("a directory in the sandbox");
+        symlink(&self.program, bin.join("lokt")).expect("a link to the program");
+        for stub in stubs {
+            self.stub(&bin.join(stub));
+        }
+        let mut path = bin.into_os_string();
+        path.push(":");
+        path.push(std::env::var_os("PATH").unwrap_or_default());
+        path
+    }
+
+    /// A program that does nothing.
+    pub fn stub(&self, program: &Path) {
+        fs::write(program, "#!/bin/sh\nexit 0\n").expect("a stub");
+        fs::set_permissions(program, fs::Permissions::from_mode(0o755)).expect("a stub that can be run");
     }
 
     /// Runs the program to its end.

@@ -6,7 +6,7 @@ use super::values::name;
 use crate::protocol::{Abandoned, Name, Standing};
 use crate::{Error, Locks};
 
-/// Tell by the exit code whether a lock is held: 0 if it is, 3 if not
+/// Tell by the exit code whether a lock is held (0) or not (3)
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  if lokt exists deploy; then echo 'somebody deploys'; fi")]
 pub(super) struct Args {

@@ -1,9 +1,10 @@
 //! The command line: arguments and words. It holds no rule.
 //!
 //! A file per command: its arguments, whose doc comments are its `--help`, and what it does with [`Locks`]. A
-//! command returns a [`Report`]; text and JSON are made from it, and printed, in [`output`].
+//! command returns a `Report`; text and JSON are made from it, and printed, in `output`.
 
 mod audit;
+mod completions;
 mod demo;
 mod doctor;
 mod events;
@@ -11,6 +12,7 @@ mod exists;
 mod exit;
 mod freeze;
 mod guard;
+mod help;
 mod live;
 mod lock;
 mod output;
@@ -26,10 +28,13 @@ mod values;
 mod waiting;
 mod why;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+pub use self::help::GROUPS;
 
 use self::exit::Exit;
 use crate::host::{Identity, Root, UnixHost, environment};
@@ -63,6 +68,16 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    #[command(flatten)]
+    Locks(OnLocks),
+    Doctor(doctor::Args),
+    Demo(demo::Args),
+    Completions(completions::Args),
+}
+
+/// What is asked of the locks of a root.
+#[derive(Subcommand)]
+enum OnLocks {
     Guard(guard::Args),
     Lock(lock::Args),
     Unlock(unlock::Args),
@@ -73,64 +88,76 @@ enum Command {
     Freeze(freeze::Args),
     Unfreeze(unfreeze::Args),
     Audit(audit::Args),
-    Doctor(doctor::Args),
     Prime(prime::Args),
-    Demo(demo::Args),
 }
 
-/// The arguments of the program, for whoever describes them: man pages, completions.
+/// The arguments of the program, for whoever describes them: its help, man pages.
 pub fn command() -> clap::Command {
-    Cli::command()
+    help::grouped(Cli::command())
 }
 
 /// Runs the program with this process's arguments.
 pub fn main() -> ExitCode {
-    let arguments = usage::go_style(std::env::args_os().collect());
-    if arguments.len() < 2 {
-        output::page(&Cli::command().render_help());
-        return Exit::Usage.into();
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    if arguments.get(1).is_some_and(|command| command == completions::HELPER) {
+        output::out(&completions::answer(Cli::command(), arguments[2..].to_vec()));
+        return Exit::Ok.into();
     }
-    match Cli::try_parse_from(&arguments) {
+    let arguments = usage::go_style(arguments);
+    let Some(command) = arguments.get(1) else {
+        output::page(&help::grouped(Cli::command()).render_help());
+        return Exit::Usage.into();
+    };
+    match parse(&command.to_string_lossy(), &arguments) {
         Ok(cli) => run(cli.command).into(),
         Err(error) => usage::explain(&error, &arguments).into(),
     }
 }
 
-fn run(command: Command) -> Exit {
-    match &command {
-        // Before the root is opened: that may be what is wrong.
-        Command::Doctor(args) => return output::print(&doctor::run(args)),
-        // It has a root of its own.
-        Command::Demo(args) => return demo::run(args),
-        _ => {}
+fn parse(command: &str, arguments: &[OsString]) -> Result<Cli, clap::Error> {
+    // Only who asks for the overview waits until it is put together.
+    if ["help", "--help", "-h"].contains(&command) {
+        let overview = help::grouped(Cli::command());
+        overview.try_get_matches_from(arguments).and_then(|matches| Cli::from_arg_matches(&matches))
+    } else {
+        Cli::try_parse_from(arguments)
     }
-    let locks = match open() {
-        Ok(locks) => locks,
-        Err(error) => return output::fail(&error),
-    };
-    // It costs nothing to look; what looking has found is to be seen first.
-    let tidies = matches!(command, Command::Status(_));
+}
+
+fn run(command: Command) -> Exit {
+    match command {
+        Command::Locks(command) => match open() {
+            Ok(locks) => ask(&locks, command),
+            Err(error) => output::fail(&error),
+        },
+        Command::Doctor(args) => output::print(&doctor::run(&args)),
+        Command::Demo(args) => demo::run(&args),
+        Command::Completions(args) => output::print(&completions::run(&args)),
+    }
+}
+
+fn ask(locks: &Locks, command: OnLocks) -> Exit {
+    // What looking has found is to be seen before anything is cleared away.
+    let tidies = matches!(command, OnLocks::Status(_));
     let outcome = match command {
-        Command::Guard(args) => guard::run(&locks, &args),
-        Command::Lock(args) => lock::run(&locks, &args),
-        Command::Unlock(args) => unlock::run(&locks, &args),
-        Command::Renew(args) => renew::run(&locks, &args),
-        Command::Status(args) => status::run(&locks, &args),
-        Command::Why(args) => why::run(&locks, &args),
-        Command::Exists(args) => exists::run(&locks, &args),
-        Command::Freeze(args) => freeze::run(&locks, &args),
-        Command::Unfreeze(args) => unfreeze::run(&locks, &args),
-        Command::Audit(args) => audit::run(&locks, &args),
-        Command::Doctor(args) => Ok(doctor::run(&args)),
-        Command::Prime(args) => prime::run(&locks, &args),
-        Command::Demo(args) => return demo::run(&args),
+        OnLocks::Guard(args) => guard::run(locks, &args),
+        OnLocks::Lock(args) => lock::run(locks, &args),
+        OnLocks::Unlock(args) => unlock::run(locks, &args),
+        OnLocks::Renew(args) => renew::run(locks, &args),
+        OnLocks::Status(args) => status::run(locks, &args),
+        OnLocks::Why(args) => why::run(locks, &args),
+        OnLocks::Exists(args) => exists::run(locks, &args),
+        OnLocks::Freeze(args) => freeze::run(locks, &args),
+        OnLocks::Unfreeze(args) => unfreeze::run(locks, &args),
+        OnLocks::Audit(args) => audit::run(locks, &args),
+        OnLocks::Prime(args) => prime::run(locks, &args),
     };
     let exit = match outcome {
         Ok(report) => output::print(&report),
         Err(error) => output::fail(&error),
     };
     if tidies {
-        tidy(&locks);
+        tidy(locks);
     }
     exit
 }

@@ -1,0 +1,135 @@
+//! What a shell's script is told at a Tab: `lokt __complete WORD…`, the last word being the one to complete.
+//!
+//! The first line of the answer is `words`, and each of the others a word that fits, with a description after a tab;
+//! or it is `command N`: the words from the N-th on (counted from 0) are another program's, to be completed as such.
+//! Whatever goes wrong, nothing is offered: a shell's prompt is no place for messages. Nothing is created or changed.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fmt::Write as _;
+
+use clap::{Arg, Command};
+use clap_complete::engine::{ArgValueCandidates, CompletionCandidate, complete};
+
+use crate::cli::usage::go_style;
+use crate::locks::Status;
+use crate::protocol::Slot;
+use crate::{Locks, words};
+
+/// The answer for these words of the command line, the program's name first.
+pub(in crate::cli) fn answer(command: Command, words: Vec<OsString>) -> String {
+    if let Some(begin) = guarded_command(&command, &words) {
+        return format!("command {begin}");
+    }
+    let mut answer = "words".to_owned();
+    for candidate in candidates(command, words) {
+        let _ = write!(answer, "\n{}", candidate.get_value().to_string_lossy());
+        // Of a long description the first sentence.
+        let help = candidate.get_help().map(ToString::to_string).unwrap_or_default();
+        if let Some(help) = help.lines().next() {
+            let _ = write!(answer, "\t{}", words::printable(help));
+        }
+    }
+    answer
+}
+
+/// Where the command begins that the words before the last hand over to: behind `--`, where one is taken.
+fn guarded_command(command: &Command, words: &[OsString]) -> Option<usize> {
+    let called = command.find_subcommand(words.get(1)?)?;
+    let begin = words.iter().position(|word| word == "--")? + 1;
+    (called.get_positionals().any(Arg::is_last_set) && begin < words.len()).then_some(begin)
+}
+
+fn candidates(command: Command, mut words: Vec<OsString>) -> Vec<CompletionCandidate> {
+    let Some(current) = words.pop() else {
+        return Vec::new();
+    };
+    let mut words = go_style(words);
+    words.push(current.clone());
+    let index = words.len() - 1;
+    let mut found = complete(&mut with_live_values(command), words, index, None).unwrap_or_default();
+    // Options are offered to who has begun one, or has nothing else to write.
+    let is_option =
+        |candidate: &CompletionCandidate| candidate.get_value().as_encoded_bytes().starts_with(b"-");
+    if current.is_empty() && !found.iter().all(is_option) {
+        found.retain(|candidate| !is_option(candidate));
+    }
+    found
+}
+
+/// The arguments, with values from the root that is in use here, whichever command they belong to.
+fn with_live_values(command: Command) -> Command {
+    command.mut_subcommands(|called| {
+        let which = Which::of(called.get_name());
+        called.mut_args(move |arg| match arg.get_id().as_str() {
+            "name" => arg.add(ArgValueCandidates::new(move || names(which))),
+            "owner" => arg.add(ArgValueCandidates::new(owners)),
+            _ => arg,
+        })
+    })
+}
+
+/// Which names make sense for a command.
+#[derive(Clone, Copy)]
+enum Which {
+    All,
+    Held,
+    Frozen,
+}
+
+impl Which {
+    fn of(command: &str) -> Self {
+        match command {
+            "unlock" | "renew" => Self::Held,
+            "unfreeze" => Self::Frozen,
+            _ => Self::All,
+        }
+    }
+
+    fn takes(self, status: &Status) -> bool {
+        match self {
+            Self::All => true,
+            Self::Held => !matches!(status.view.slot, Slot::Empty),
+            Self::Frozen => status.view.freeze.is_some(),
+        }
+    }
+}
+
+fn names(which: Which) -> Vec<CompletionCandidate> {
+    let fits = listed().into_iter().filter(|status| which.takes(status));
+    fits.map(|status| CompletionCandidate::new(status.name.as_str()).help(Some(about(&status).into())))
+        .collect()
+}
+
+/// A lock in a few words.
+fn about(status: &Status) -> String {
+    let view = &status.view;
+    let state = words::state(&view.standing, view.freeze.is_some());
+    let record = match (&view.slot, &view.freeze) {
+        (Slot::Record(record), _) => record,
+        (_, Some(freeze)) => &freeze.record,
+        _ => return state.to_owned(),
+    };
+    format!("{state}, {}, {}", words::person(record), words::ago(record.age(&view.now)))
+}
+
+/// Who holds anything. An owner can be any text, and a shell puts a completion on its line as it is: only what means
+/// nothing to a shell is offered.
+fn owners() -> Vec<CompletionCandidate> {
+    let is_plain = |owner: &String| {
+        !owner.starts_with('-') && owner.chars().all(|c| c.is_alphanumeric() || "._-+".contains(c))
+    };
+    let owners: BTreeSet<String> = listed()
+        .into_iter()
+        .filter_map(|status| match status.view.slot {
+            Slot::Record(record) => Some(record.owner),
+            _ => None,
+        })
+        .filter(|owner| !owner.is_empty() && is_plain(owner))
+        .collect();
+    owners.into_iter().map(CompletionCandidate::new).collect()
+}
+
+fn listed() -> Vec<Status> {
+    Locks::discover().and_then(|locks| locks.list()).unwrap_or_default()
+}
