@@ -13,6 +13,8 @@
 //! | `mutants` | broken versions of lokt, and which test notices each |
 //! | `film` | the moving picture of the README, played by the real program |
 //! | `proof` | `race`, `sim`, `faults`, `soak`, `fuzz` and `mutants`, on one page |
+//! | `man` | a man page for each command |
+//! | `dist` | what a release consists of: archive, package, checksums |
 //! | `ci` | any job of `ci/matrix.json`, as the CI runs it |
 //!
 //! Below them: `tools` finds and installs programs, `nextest` runs and reads the test runner, `page` draws, `stats`
@@ -30,6 +32,7 @@ mod faults;
 mod film;
 mod fuzz;
 mod machine;
+mod man;
 mod mutants;
 mod nextest;
 mod page;
@@ -39,6 +42,7 @@ mod race;
 mod section;
 mod sim;
 mod soak;
+mod source;
 mod stats;
 mod test;
 mod tools;
@@ -73,6 +77,8 @@ enum Task {
     Film(film::Film),
     /// Run every part of the proof at the size of CI, and put what was seen on one page
     Proof(proof::Prove),
+    /// Write the man pages
+    Man(man::Man),
     /// Run jobs of the CI matrix on this machine
     Ci(ci::Ci),
 }
@@ -89,6 +95,7 @@ impl Task {
             Self::Mutants(mutants) => mutants.run(sh),
             Self::Film(film) => film.run(sh),
             Self::Proof(proof) => proof.run(sh),
+            Self::Man(man) => man.run(sh),
             Self::Ci(ci) => ci.run(sh),
         }
     }
