@@ -28,6 +28,7 @@
 mod alone;
 mod ci;
 mod console;
+mod dist;
 mod faults;
 mod film;
 mod fuzz;
@@ -79,6 +80,8 @@ enum Task {
     Proof(proof::Prove),
     /// Write the man pages
     Man(man::Man),
+    /// Build what a release consists of, for this machine
+    Dist(dist::Dist),
     /// Run jobs of the CI matrix on this machine
     Ci(ci::Ci),
 }
@@ -96,6 +99,7 @@ impl Task {
             Self::Film(film) => film.run(sh),
             Self::Proof(proof) => proof.run(sh),
             Self::Man(man) => man.run(sh),
+            Self::Dist(dist) => dist.run(sh),
             Self::Ci(ci) => ci.run(sh),
         }
     }

@@ -1,0 +1,159 @@
+//! `cargo xtask dist`: what a release consists of for this machine: an archive, a Debian package, their checksums.
+//!
+//! All of it depends on the source and the compiler alone: built twice, anywhere, it is the same, byte for byte.
+//! `docs/releasing.md` says how to see for oneself.
+
+mod archive;
+mod build;
+mod deb;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, ensure};
+use clap::Args;
+use sha2::{Digest, Sha256};
+use xshell::{Shell, cmd};
+
+use self::archive::Entry;
+use self::build::Program;
+use crate::source::Source;
+use crate::{console, man, paths};
+
+/// The program has to stay smaller than this: people put it in front of every build.
+const LARGEST: u64 = 2_000_000;
+
+/// The shells with a completion script, and how its file is named where that shell looks for it.
+const SHELLS: [(&str, &str); 3] = [("bash", "lokt.bash"), ("zsh", "_lokt"), ("fish", "lokt.fish")];
+
+/// What the archive takes from the repository as it is.
+const PAPERS: [&str; 4] = ["README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE"];
+
+#[derive(Args)]
+pub struct Dist {
+    /// Where to put it [default: target/dist]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+
+    /// Leave the Debian package out
+    #[arg(long)]
+    no_deb: bool,
+
+    /// Try it with changes that are in no commit
+    #[arg(long)]
+    dirty: bool,
+}
+
+impl Dist {
+    pub fn run(self, sh: &Shell) -> anyhow::Result<()> {
+        let out = std::path::absolute(self.out.clone().unwrap_or_else(|| paths::target().join("dist")))?;
+        let _workspace = sh.push_dir(paths::workspace());
+        if !self.dirty {
+            Source::must_be_committed(sh)?;
+        }
+        let source = Source::of_workspace(sh)?;
+        fs::create_dir_all(&out).with_context(|| format!("failed to create {}", out.display()))?;
+
+        console::heading("program");
+        let program = Program::build(sh)?;
+        check(sh, &program, &source)?;
+
+        console::heading("packages");
+        let pages = man::pages(&source)?;
+        let scripts = completions(sh, &program.path)?;
+        let mut made = vec![archived(&program, &source, &pages, &scripts, &out)?];
+        if !self.no_deb && program.target.contains("linux") {
+            made.push(deb::package(sh, &program, &source, &pages, &scripts, &out)?);
+        }
+        made.push(checksums(&made, &out, &program.target)?);
+        made.iter().try_for_each(|file| tell(file))
+    }
+}
+
+/// A program that is not what it should be must not be released.
+fn check(sh: &Shell, program: &Program, source: &Source) -> anyhow::Result<()> {
+    let path = &program.path;
+    let version = cmd!(sh, "{path} --version").quiet().read().context("the program does not run here")?;
+    let size = fs::metadata(path)?.len();
+    console::note(&format!("{version}, {}, {size} bytes", program.target));
+    ensure!(version.starts_with(&format!("lokt {}", source.version)), "the program is another version");
+    ensure!(size < LARGEST, "the program is larger than {LARGEST} bytes");
+    program.must_be_static()
+}
+
+/// Each shell's script, under its file's name.
+fn completions(sh: &Shell, program: &Path) -> anyhow::Result<Vec<(&'static str, Vec<u8>)>> {
+    SHELLS
+        .into_iter()
+        .map(|(shell, file)| {
+            let script = cmd!(sh, "{program} completions {shell}").quiet().output()?.stdout;
+            Ok((file, script))
+        })
+        .collect()
+}
+
+fn archived(
+    program: &Program,
+    source: &Source,
+    pages: &[man::Page],
+    scripts: &[(&str, Vec<u8>)],
+    out: &Path,
+) -> anyhow::Result<PathBuf> {
+    let name = format!("lokt-{}-{}", source.version, program.target);
+    let mut entries = vec![Entry::program("lokt", fs::read(&program.path)?)];
+    for paper in PAPERS {
+        entries.push(Entry::text(paper, fs::read(paths::workspace().join(paper))?));
+    }
+    entries.extend(
+        pages.iter().map(|page| Entry::text(format!("man/man1/{}", page.file), page.text.as_bytes())),
+    );
+    entries.extend(
+        scripts.iter().map(|(file, script)| Entry::text(format!("completions/{file}"), script.as_slice())),
+    );
+    let path = out.join(format!("{name}.tar.gz"));
+    fs::write(&path, archive::pack(&name, entries, source.seconds)?)
+        .with_context(|| format!("failed to write {}", path.display()))?;
+    Ok(path)
+}
+
+/// The checksums, in the form that `sha256sum --check` reads.
+fn checksums(files: &[PathBuf], out: &Path, target: &str) -> anyhow::Result<PathBuf> {
+    let mut text = String::new();
+    for file in files {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        text.push_str(&format!("{}  {name}\n", sha256(&fs::read(file)?)));
+    }
+    // Several targets' files come to lie beside each other.
+    let path = out.join(format!("SHA256SUMS-{target}"));
+    fs::write(&path, text).with_context(|| format!("failed to write {}", path.display()))?;
+    Ok(path)
+}
+
+fn sha256(content: &[u8]) -> String {
+    Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn tell(file: &Path) -> anyhow::Result<()> {
+    console::line(&format!("{:>9}  {}", fs::metadata(file)?.len(), file.display()));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checksum_is_that_of_sha256sum() {
+        assert_eq!(sha256(b"abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    }
+
+    #[test]
+    fn checksums_are_listed_as_sha256sum_reads_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("lokt.tar.gz");
+        fs::write(&file, "abc").unwrap();
+        let list = checksums(&[file], dir.path(), "here").unwrap();
+        let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad  lokt.tar.gz\n";
+        assert_eq!(fs::read_to_string(list).unwrap(), expected);
+    }
+}
