@@ -13,6 +13,7 @@ use clap::Args;
 use serde::Deserialize;
 use xshell::{Shell, cmd};
 
+use crate::dist::Dist;
 use crate::proof::Part;
 use crate::race::{Race, Ttl};
 use crate::test::Test;
@@ -75,6 +76,7 @@ enum Kind {
     Soak,
     Fuzz,
     Mutants,
+    Dist,
 }
 
 impl Ci {
@@ -179,6 +181,7 @@ impl Job {
             Kind::Soak => prove(Part::Soak, sh)?,
             Kind::Fuzz => prove(Part::Fuzz, sh)?,
             Kind::Mutants => prove(Part::Mutants, sh)?,
+            Kind::Dist => Dist::trial().run(sh)?,
             Kind::Sanitize => Race::of(self.ttl, self.runs, true).run(sh)?,
         }
         console::note(&format!("{}: passed in {:.0} s", self.name, started.elapsed().as_secs_f64()));
@@ -227,7 +230,7 @@ mod tests {
         for os in [Os::Ubuntu, Os::Macos] {
             assert!(has(os, Kind::Test) && has(os, Kind::Race), "{os:?} is not tested");
         }
-        for kind in [Kind::Sim, Kind::Faults, Kind::Soak, Kind::Fuzz, Kind::Mutants] {
+        for kind in [Kind::Sim, Kind::Faults, Kind::Soak, Kind::Fuzz, Kind::Mutants, Kind::Dist] {
             assert!(has(Os::Ubuntu, kind), "no job for {kind:?}");
         }
         Ok(())

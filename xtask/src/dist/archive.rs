@@ -1,7 +1,8 @@
 //! A `.tar.gz` that is the same whenever and by whomever it is made: sorted, of one time, owned by nobody in particular.
 
-use std::io;
+use std::io::{self, Write};
 
+use flate2::write::GzEncoder;
 use flate2::{Compression, GzBuilder};
 use tar::{Builder, EntryType, Header};
 
@@ -24,12 +25,21 @@ impl Entry {
     }
 }
 
+/// Compressed, with neither a time nor a file's name in the header.
+pub fn gzip(content: &[u8]) -> io::Result<Vec<u8>> {
+    let mut gzip = compressor();
+    gzip.write_all(content)?;
+    gzip.finish()
+}
+
+fn compressor() -> GzEncoder<Vec<u8>> {
+    GzBuilder::new().mtime(0).write(Vec::new(), Compression::best())
+}
+
 /// The archive of these files below the directory `top`, all of them from `seconds` after 1970.
 pub fn pack(top: &str, mut entries: Vec<Entry>, seconds: i64) -> io::Result<Vec<u8>> {
     entries.sort_by(|one, other| one.path.cmp(&other.path));
-    // No time and no file's name in its own header.
-    let gzip = GzBuilder::new().mtime(0).write(Vec::new(), Compression::best());
-    let mut tar = Builder::new(gzip);
+    let mut tar = Builder::new(compressor());
     for entry in entries {
         let mut header = Header::new_ustar();
         header.set_entry_type(EntryType::Regular);

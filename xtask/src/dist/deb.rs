@@ -1,11 +1,13 @@
 //! The Debian package, by `cargo-deb`: what is in it is listed in `lokt/Cargo.toml`.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use xshell::{Shell, cmd};
 
+use super::archive;
 use super::build::Program;
 use crate::man;
 use crate::source::Source;
@@ -27,18 +29,8 @@ pub fn package(
     out: &Path,
 ) -> anyhow::Result<PathBuf> {
     let cargo_deb = CARGO_DEB.find_or_install(sh)?;
-    // `target/release/deb` in the list of its files: cargo-deb looks for it beside the program.
-    let staged = program.dir.join(&program.target).join("release/deb");
-    if staged.exists() {
-        fs::remove_dir_all(&staged)?;
-    }
-    fs::create_dir_all(&staged).with_context(|| format!("failed to create {}", staged.display()))?;
-    for page in pages {
-        page.write_to(&staged.join("man"))?;
-    }
-    for (file, script) in scripts {
-        fs::write(staged.join(file), script)?;
-    }
+    stage(&program.dir.join(&program.target).join("release/deb"), pages, scripts)
+        .context("failed to bring together what goes into the Debian package")?;
     let target = &program.target;
     let path = cmd!(
         sh,
@@ -51,4 +43,17 @@ pub fn package(
     .context("failed to make the Debian package: see above")?;
     let path = path.lines().last().context("cargo-deb does not say what it has made")?;
     Ok(PathBuf::from(path.trim()))
+}
+
+/// Puts the files that are made where the list in `lokt/Cargo.toml` has them, beside the program. cargo-deb takes what it
+/// finds there as it is: pages must be compressed already, as Debian wants them.
+fn stage(dir: &Path, pages: &[man::Page], scripts: &[(&str, Vec<u8>)]) -> io::Result<()> {
+    if dir.exists() {
+        fs::remove_dir_all(dir)?;
+    }
+    fs::create_dir_all(dir.join("man"))?;
+    for page in pages {
+        fs::write(dir.join("man").join(format!("{}.gz", page.file)), archive::gzip(page.text.as_bytes())?)?;
+    }
+    scripts.iter().try_for_each(|(file, script)| fs::write(dir.join(file), script))
 }

@@ -29,7 +29,7 @@ const SHELLS: [(&str, &str); 3] = [("bash", "lokt.bash"), ("zsh", "_lokt"), ("fi
 /// What the archive takes from the repository as it is.
 const PAPERS: [&str; 4] = ["README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE"];
 
-#[derive(Args)]
+#[derive(Args, Default)]
 pub struct Dist {
     /// Where to put it [default: target/dist]
     #[arg(long, value_name = "DIR")]
@@ -42,9 +42,18 @@ pub struct Dist {
     /// Try it with changes that are in no commit
     #[arg(long)]
     dirty: bool,
+
+    /// Fail unless this tag is the version's, and the changelog has something to say of it
+    #[arg(long, value_name = "TAG")]
+    tag: Option<String>,
 }
 
 impl Dist {
+    /// Whether a release could be made of what is there now.
+    pub fn trial() -> Self {
+        Self { dirty: true, ..Self::default() }
+    }
+
     pub fn run(self, sh: &Shell) -> anyhow::Result<()> {
         let out = std::path::absolute(self.out.clone().unwrap_or_else(|| paths::target().join("dist")))?;
         let _workspace = sh.push_dir(paths::workspace());
@@ -52,6 +61,9 @@ impl Dist {
             Source::must_be_committed(sh)?;
         }
         let source = Source::of_workspace(sh)?;
+        if let Some(tag) = &self.tag {
+            check_tag(tag, &source.version, &fs::read_to_string(paths::workspace().join("CHANGELOG.md"))?)?;
+        }
         fs::create_dir_all(&out).with_context(|| format!("failed to create {}", out.display()))?;
 
         console::heading("program");
@@ -68,6 +80,16 @@ impl Dist {
         made.push(checksums(&made, &out, &program.target)?);
         made.iter().try_for_each(|file| tell(file))
     }
+}
+
+/// A tag that says something else than what it stands for would be noticed too late.
+fn check_tag(tag: &str, version: &str, changelog: &str) -> anyhow::Result<()> {
+    ensure!(tag == format!("v{version}"), "the tag {tag} is not v{version}, the version in Cargo.toml");
+    let heading = format!("## {version}");
+    let is_of_it =
+        |line: &str| line.strip_prefix(&heading).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '));
+    ensure!(changelog.lines().any(is_of_it), "CHANGELOG.md has no section \"{heading}\"");
+    Ok(())
 }
 
 /// A program that is not what it should be must not be released.
@@ -145,6 +167,17 @@ mod tests {
     #[test]
     fn a_checksum_is_that_of_sha256sum() {
         assert_eq!(sha256(b"abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    }
+
+    #[test]
+    fn a_tag_has_to_be_the_versions_and_in_the_changelog() {
+        let wrong = |tag: &str, changelog: &str| {
+            check_tag(tag, "1.2.0", changelog).err().map(|error| error.to_string())
+        };
+        assert_eq!(wrong("v1.2.0", "# Changelog\n\n## 1.2.0 (today)\n"), None);
+        assert!(wrong("v1.2.1", "## 1.2.0\n").unwrap().contains("is not v1.2.0"));
+        assert!(wrong("1.2.0", "## 1.2.0\n").is_some());
+        assert!(wrong("v1.2.0", "## Unreleased\n## 1.2.01\n").unwrap().contains("no section"));
     }
 
     #[test]
