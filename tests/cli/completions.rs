@@ -39,6 +39,25 @@ fn every_command_is_offered_with_what_it_does() {
 }
 
 #[test]
+fn a_shell_has_to_be_named_and_known() {
+    check(
+        &sandbox(),
+        r#"
+        $ lokt completions
+        ! lokt: SHELL is missing
+        ! lokt: hint: lokt completions SHELL
+        = 64
+        $ lokt completions nushell
+        ! lokt: SHELL can be bash or zsh or fish, not "nushell"
+        ! lokt: hint: see lokt completions --help
+        = 64
+        $ cd /; LOKT_ROOT='' lokt completions zsh | head -1
+        #compdef lokt
+        "#,
+    );
+}
+
+#[test]
 fn names_are_those_that_are_held_now_and_make_sense_for_the_command() {
     let sandbox = sandbox();
     for name in ["build", "deploy", "docs"] {

@@ -140,10 +140,7 @@ impl Complaint<'_> {
             (true, false, _) if self.command == "unlock" => "nothing to release is given".to_owned(),
             (true, false, _) => "the lock's name is missing".to_owned(),
             (false, true, _) => "the command is missing".to_owned(),
-            _ => {
-                let missing: Vec<&str> = missing.iter().map(|argument| plain(argument)).collect();
-                format!("{} is missing", missing.join(", "))
-            }
+            _ => format!("{} is missing", self.plain_all(ContextKind::InvalidArg).join(", ")),
         }
     }
 
@@ -204,7 +201,7 @@ impl Complaint<'_> {
             _ if missing && self.command == "guard" => "lokt guard NAME -- CMD".to_owned(),
             _ if missing && self.command == "freeze" => "lokt freeze NAME --ttl 30m".to_owned(),
             _ if missing && !self.all(ContextKind::InvalidArg).concat().contains("--") => {
-                format!("lokt {} NAME", self.command)
+                format!("lokt {} {}", self.command, self.plain_all(ContextKind::InvalidArg).join(" "))
             }
             _ if self.is_of_a_command() => {
                 format!("options come after their command: lokt COMMAND {}", self.command)
@@ -239,6 +236,10 @@ impl Complaint<'_> {
 
     fn first(&self, kind: ContextKind) -> String {
         self.all(kind).into_iter().next().unwrap_or_default()
+    }
+
+    fn plain_all(&self, kind: ContextKind) -> Vec<String> {
+        self.all(kind).iter().map(|argument| plain(argument).to_owned()).collect()
     }
 
     fn all(&self, kind: ContextKind) -> Vec<String> {
