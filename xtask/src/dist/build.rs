@@ -23,8 +23,6 @@ impl Program {
     pub fn build(sh: &Shell) -> anyhow::Result<Self> {
         let (target, mut flags) = target_of(sh, &host_target(sh)?);
         flags.extend(remaps(sh)?);
-        // A program that aborts at a panic has nothing to unwind, and the tables are a twentieth of it.
-        flags.push("-Cforce-unwind-tables=no".to_owned());
         // Beside the ordinary build: other flags, other objects.
         let dir = paths::target().join("dist/build");
         cmd!(sh, "cargo build --release --locked --package lokt --target {target} --target-dir {dir}")
