@@ -135,10 +135,11 @@ fn completing_creates_nothing_waits_for_nothing_and_says_nothing_of_what_is_wron
 
 /// The script in a real bash, driven as readline would: bash takes `=` for a word of its own.
 #[test]
+#[allow(clippy::print_stderr, reason = "a skipped test says so")]
 fn bash_completes_with_the_script() {
     let sandbox = sandbox();
     if Command::new("bash").arg("--version").output().is_err() {
-        eprintln!("skipped: there is no bash here");
+        eprintln!("SKIPPED: there is no bash here");
         return;
     }
     assert_eq!(sandbox.run(["lock", "deploy"]).code, 0);
