@@ -133,6 +133,22 @@ fn completing_creates_nothing_waits_for_nothing_and_says_nothing_of_what_is_wron
     assert_eq!((told.code, told.stderr.as_str()), (0, ""), "{told:?}");
 }
 
+#[test]
+#[allow(clippy::print_stderr, reason = "a skipped test says so")]
+fn every_script_is_understood_by_its_shell() {
+    let sandbox = sandbox();
+    for (shell, parse_only) in [("bash", "-n"), ("zsh", "-n"), ("fish", "--no-execute")] {
+        let file = sandbox.path().join(shell);
+        fs::write(&file, sandbox.run(["completions", shell]).stdout).unwrap();
+        match sandbox.command(shell).arg(parse_only).arg(&file).output() {
+            Ok(parsed) => {
+                assert!(parsed.status.success(), "{shell}: {}", String::from_utf8_lossy(&parsed.stderr));
+            }
+            Err(_) => eprintln!("SKIPPED: there is no {shell} here"),
+        }
+    }
+}
+
 /// The script in a real bash, driven as readline would: bash takes `=` for a word of its own.
 #[test]
 #[allow(clippy::print_stderr, reason = "a skipped test says so")]
