@@ -8,14 +8,6 @@ use super::page::{Block, Page, pages, repository};
 use super::places::Place;
 use super::transcript::steady;
 
-/// Commands that this program does not have yet. DELETE this, and its two uses, when it has them.
-const NOT_YET: &[&str] = &["audit ", "doctor", "prime ", "demo ", "completions ", "status --watch"];
-
-fn is_for_later(block: &Block) -> bool {
-    let commands = || block.text.split("lokt ").skip(1);
-    commands().any(|command| NOT_YET.iter().any(|later| command.starts_with(later.trim_end())))
-}
-
 /// What the shell of a page knows: `lokt why` says with its code that something is in the way, which is no failure.
 const PRELUDE: &str =
     r#"lokt() { command lokt "$@" || { code=$?; [ "$1$code" = why2 ] || return "$code"; }; }"#;
@@ -56,10 +48,6 @@ impl<'a> Reader<'a> {
     }
 
     fn read(&mut self, block: &Block) {
-        if is_for_later(block) {
-            self.last = None;
-            return;
-        }
         match (&*block.language, block.test()) {
             ("sh", "background") => self.put_in_background(block),
             ("sh", "elsewhere") => {}
@@ -126,7 +114,7 @@ fn read(page: &Page) -> usize {
     let mut reader = Reader::new(page);
     run.iter().for_each(|block| reader.read(block));
     reader.let_go();
-    run.iter().filter(|block| block.language == "sh" && !is_for_later(block)).count()
+    run.iter().filter(|block| block.language == "sh").count()
 }
 
 #[test]
