@@ -48,7 +48,7 @@ fn a_shell_has_to_be_named_and_known() {
         ! lokt: hint: lokt completions SHELL
         = 64
         $ lokt completions nushell
-        ! lokt: SHELL can be bash or zsh or fish, not "nushell"
+        ! lokt: SHELL can be bash, zsh or fish, not "nushell"
         ! lokt: hint: see lokt completions --help
         = 64
         $ cd /; LOKT_ROOT='' lokt completions zsh | head -1

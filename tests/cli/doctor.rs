@@ -1,5 +1,6 @@
 //! `lokt doctor`: a healthy root, and every finding.
 
+use super::schemas::validate;
 use super::transcript::{check, sandbox, sh};
 use lokt_tests::sandbox::{Output, Sandbox, output};
 use serde_json::Value;
@@ -43,20 +44,12 @@ pub fn examined(sandbox: &Sandbox, arguments: &[&str]) -> Value {
 
 #[track_caller]
 fn told(output: &Output) -> Value {
-    let found: Value = serde_json::from_str(&output.stdout).unwrap_or_else(|_| panic!("no JSON: {output:?}"));
-    let schema = fs::read_to_string(schema_file()).unwrap();
-    let schema = jsonschema::validator_for(&serde_json::from_str(&schema).unwrap()).unwrap();
-    let errors: Vec<String> = schema.iter_errors(&found).map(|error| error.to_string()).collect();
-    assert!(errors.is_empty(), "{errors:?}: {found:#}");
+    let found = validate("doctor", &output.stdout);
     let names: Vec<&str> = checks(&found).iter().map(|check| check["name"].as_str().unwrap()).collect();
     assert_eq!(names, CHECKS);
     assert_eq!(output.code, i32::from(found["overall"] == "fail"), "{output:?}");
     assert_eq!(output.stderr, "");
     found
-}
-
-fn schema_file() -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/schemas/doctor.schema.json")
 }
 
 pub fn checks(found: &Value) -> &Vec<Value> {
@@ -322,21 +315,6 @@ fn what_makes_no_sense_is_said() {
         = 1
         "#,
     );
-}
-
-#[test]
-fn every_property_of_the_schema_is_described() {
-    fn described(schema: &Value, at: &str) {
-        for (name, property) in schema["properties"].as_object().into_iter().flatten() {
-            assert!(property["description"].is_string(), "{at}/{name}");
-        }
-        for (key, inner) in schema.as_object().into_iter().flatten() {
-            described(inner, &format!("{at}/{key}"));
-        }
-    }
-    let schema: Value = serde_json::from_str(&fs::read_to_string(schema_file()).unwrap()).unwrap();
-    assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
-    described(&schema, "");
 }
 
 /// The doctor where flock(2) is another one, written in C; `None` if it can't be put in its place.

@@ -230,7 +230,7 @@ fn a_format_that_is_none_is_refused_with_the_list() {
         &sandbox(),
         r#"
         $ lokt prime --format windsurf
-        ! lokt: --format can be claude-md or cursorrules or windsurfrules or copilot or clinerules or aider, not "windsurf"
+        ! lokt: --format can be claude-md, cursorrules, windsurfrules, copilot, clinerules or aider, not "windsurf"
         ! lokt: hint: did you mean windsurfrules?
         = 64
         $ lokt prime --format

@@ -14,6 +14,9 @@ use super::transcript::{sandbox, sh};
 /// Where relative references between schemas lead.
 const BASE: &str = "lokt:///";
 
+/// What others may write more into: a record by a later version, an event by another tool.
+const OPEN: [&str; 3] = ["record", "audit", "audit-event"];
+
 fn dir() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("docs/schemas")
 }
@@ -47,7 +50,7 @@ pub fn validate(schema: &str, text: &str) -> Value {
     let wrong: Vec<String> =
         validator.iter_errors(&value).map(|error| format!("{}: {error}", error.instance_path)).collect();
     assert!(wrong.is_empty(), "not as {schema}.schema.json has it: {wrong:#?}\n{value:#}");
-    for broken in mutants(&value).into_iter().chain(swollen(&value).filter(|_| schema != "record")) {
+    for broken in mutants(&value).into_iter().chain(swollen(&value).filter(|_| !OPEN.contains(&schema))) {
         assert!(!validator.is_valid(&broken), "{schema}.schema.json takes this too:\n{broken:#}");
     }
     value

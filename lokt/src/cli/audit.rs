@@ -31,7 +31,7 @@ const INTERVAL: Duration = Duration::from_millis(200);
 /// By how many events the columns of the list are measured, before it is printed.
 const MEASURED: usize = 500;
 
-/// Show what happened: who took, released, broke or was refused which lock
+/// Show what happened to which lock, when, and who did it
 ///
 /// The last 20 events, or all --since then. On a terminal a table; into a file or a pipe the lines of the log as
 /// they are stored, one JSON object each. The log keeps 64 MiB of the past (LOKT_AUDIT_MAX_BYTES chooses another

@@ -188,10 +188,11 @@ impl Complaint<'_> {
             _ if self.meant().is_some() => {
                 format!("did you mean {}?", self.meant().unwrap_or_default())
             }
-            (_, Some(similar)) => format!("did you mean {}?", plain(&similar)),
-            (ErrorKind::InvalidSubcommand, None) if self.runs => {
+            // With a command behind it, it is the name of a lock, unless it is nearly guard itself.
+            (ErrorKind::InvalidSubcommand, similar) if self.runs && similar.as_deref() != Some("guard") => {
                 format!("to run a command under a lock: lokt guard {} -- CMD", self.command)
             }
+            (_, Some(similar)) => format!("did you mean {}?", plain(&similar)),
             (ErrorKind::InvalidSubcommand, None) => "lokt --help lists the commands".to_owned(),
             _ if missing && self.command == "unlock" => "give a NAME, --owner OWNER or --all".to_owned(),
             (ErrorKind::UnknownArgument, None) if self.is_misplaced_command() => {

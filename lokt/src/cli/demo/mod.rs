@@ -26,7 +26,7 @@ use crate::words;
 /// How many can work on a side.
 const WORKERS: RangeInclusive<u32> = 2..=8;
 
-/// Show what a lock is good for: the same work without one and with one
+/// Play the same work without a lock and with one
 ///
 /// hexwall: painters fill a wall that is one file. trunk: agents push to one git repository. Real processes and real
 /// locks, in a temporary directory; what is shown is what happened.
