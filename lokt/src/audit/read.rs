@@ -363,27 +363,34 @@ mod tests {
 
     #[test]
     fn a_follower_of_many_writers_misses_nothing_and_has_nothing_twice() {
-        // Rotated often; but never so often between two looks that a file falls away unseen.
+        // Rotated often; but never so often between two looks that a file falls away unseen, or while a writer sleeps
+        // between opening the file and writing into it.
         const WRITERS: usize = 4;
         const EACH: usize = 500;
+        const BURST: usize = 25;
         let root = Root::new(20 * 64);
         let mut reading = root.read(from_now_on());
         let mut found = Vec::new();
         let (may, go) = std::sync::mpsc::sync_channel::<()>(0);
+        let (written, all_written) = std::sync::mpsc::channel();
         let go = std::sync::Mutex::new(go);
         std::thread::scope(|scope| {
             for writer in 0..WRITERS {
-                let (root, go) = (&root, &go);
+                let (root, go, written) = (&root, &go, written.clone());
                 scope.spawn(move || {
                     for number in 0..EACH {
                         go.lock().unwrap().recv().unwrap();
                         root.write([writer * EACH + number]);
+                        written.send(()).unwrap();
                     }
                 });
             }
             for turn in 0..WRITERS * EACH {
                 may.send(()).unwrap();
-                if turn % 25 == 0 {
+                if turn % BURST == BURST - 1 {
+                    all_written.iter().take(BURST).for_each(drop);
+                }
+                if turn % 5 == 0 {
                     reading.look_again().unwrap();
                     found.extend(numbers(&mut reading));
                 }
