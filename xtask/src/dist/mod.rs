@@ -97,7 +97,9 @@ fn check(sh: &Shell, program: &Program, source: &Source) -> anyhow::Result<()> {
     let path = &program.path;
     let version = cmd!(sh, "{path} --version").quiet().read().context("the program does not run here")?;
     let size = fs::metadata(path)?.len();
-    console::note(&format!("{version}, {}, {size} bytes", program.target));
+    // Whoever wants to build the same needs to know with what.
+    let rustc = cmd!(sh, "rustc --version").quiet().read()?;
+    console::note(&format!("{version}, {}, {size} bytes, by {rustc}", program.target));
     ensure!(version.starts_with(&format!("lokt {}", source.version)), "the program is another version");
     ensure!(size < LARGEST, "the program is larger than {LARGEST} bytes");
     program.must_be_static()
