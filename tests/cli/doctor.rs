@@ -6,7 +6,6 @@ use lokt_tests::sandbox::{Output, Sandbox, output};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::process::Command;
 
 /// Every check, in order.
