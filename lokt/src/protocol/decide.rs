@@ -190,7 +190,7 @@ fn acquire(
     let last_token = held_record(evidence).and_then(|record| record.token).filter(|token| *token < NO_TOKEN);
     let token = evidence.next_token.max(last_token.map_or(0, |last| last + 1));
     Decision::Admit {
-        record: Box::new(new_record(name, claim, token, now)),
+        record: Box::new(new_record(name, claim, Some(token), now)),
         displaced: (standing != Standing::Free).then(|| Displaced {
             record: held_record(evidence),
             standing,
@@ -199,7 +199,8 @@ fn acquire(
     }
 }
 
-fn new_record(name: &str, claim: &Claim, token: u64, now: &Now) -> Record {
+/// The record of a claim from `now` on.
+pub(super) fn new_record(name: &str, claim: &Claim, token: Option<u64>, now: &Now) -> Record {
     let mut record = Record {
         version: VERSION,
         name: name.to_owned(),
@@ -211,7 +212,7 @@ fn new_record(name: &str, claim: &Claim, token: u64, now: &Now) -> Record {
         agent_id: claim.agent_id.clone(),
         acquired_ts: now.wall.to_string(),
         kind: Some(claim.kind),
-        token: Some(token),
+        token,
         note: claim.note.clone(),
         pid_ns: claim.pid_ns,
         ..Record::default()

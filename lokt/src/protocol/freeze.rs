@@ -6,9 +6,9 @@
 use std::time::Duration;
 
 use super::clock::Now;
-use super::decide::{Claim, Refusal};
+use super::decide::{Claim, Refusal, new_record};
 use super::lease::lapse;
-use super::record::{Kind, Record, Slot, VERSION};
+use super::record::{Kind, Record, Slot};
 use super::standing::Standing;
 
 /// A freeze that is in force: nobody is admitted until it ends.
@@ -102,20 +102,7 @@ fn place(name: &str, claim: &Claim, freeze: Option<Freeze>, now: &Now) -> Freeze
     if let Some(freeze) = freeze {
         return FreezeDecision::Refuse(Refusal::FrozenAlready(freeze));
     }
-    let mut record = Record {
-        version: VERSION,
-        name: name.to_owned(),
-        lock_id: claim.lock_id.as_str().to_owned(),
-        owner: claim.owner.clone(),
-        host: claim.host.clone(),
-        agent_id: claim.agent_id.clone(),
-        acquired_ts: now.wall.to_string(),
-        kind: Some(Kind::Freeze),
-        note: claim.note.clone(),
-        ..Record::default()
-    };
-    record.start_lease(claim.ttl, now);
-    FreezeDecision::Place(Box::new(record))
+    FreezeDecision::Place(Box::new(new_record(name, claim, None, now)))
 }
 
 fn lift(by: &LiftBy, slot: &Slot, freeze: Option<Freeze>) -> FreezeDecision {
@@ -164,9 +151,9 @@ mod tests {
             kind: Kind::Freeze,
             owner: "ada".into(),
             host: "here".into(),
-            pid: 42,
-            pid_start: Some(1),
-            pid_ns: Some(1),
+            pid: 0,
+            pid_start: None,
+            pid_ns: None,
             agent_id: "agent-1".into(),
             ttl: Some(TTL),
             note: Some("incident".into()),
@@ -226,7 +213,9 @@ mod tests {
     fn a_freeze_says_who_and_why_and_has_no_process() {
         let record = placed();
         assert_eq!((&*record.name, &*record.owner, record.pid), ("x", "ada", 0));
-        assert_eq!((record.kind, record.version), (Some(Kind::Freeze), VERSION));
+        assert_eq!((&*record.host, &*record.agent_id), ("here", "agent-1"));
+        assert_eq!((record.kind, record.version, record.token), (Some(Kind::Freeze), 1, None));
+        assert_eq!(record.acquired(), Some(at(0).wall));
         assert_eq!((record.ttl(), record.note.as_deref()), (Some(TTL), Some("incident")));
         assert_eq!(record.lock_id, LockId::from_random([7; 16]).as_str());
     }
