@@ -129,7 +129,7 @@ fn answer_of_company(
     let right: &[i32] = match (case.fault, case.operation) {
         // It comes while another is inside; by then that one may just have left.
         _ if who == "third" => &[0, 2],
-        (_, Operation::Lock) => &[0, 2],
+        (_, Operation::Lock | Operation::Freeze) => &[0, 2],
         (Fault::Delay, Operation::Renew) => &[2],
         (Fault::Delay, _) => &[0],
         _ => &[0, 2],
@@ -157,9 +157,10 @@ fn answer_of_company(
     }
 }
 
-/// Whether the lock lapses while the victim is stopped.
+/// Whether the lock, or what else keeps others out, lapses while the victim is stopped.
 fn may_be_broken(operation: Operation) -> bool {
-    !matches!(operation, Operation::Lock | Operation::Unlock)
+    use Operation as O;
+    !matches!(operation, O::Lock | O::Unlock | O::Freeze | O::Unfreeze)
 }
 
 fn answer_of_other(who: &str, code: Option<i32>, found: &mut Findings) {
@@ -188,6 +189,16 @@ fn record(case: &Case, scene: &Scene<'_>, ends: &Ends, taken: bool, victim: &Run
         (Operation::Unlock | Operation::Break, Some(0)) if same => {
             found.wrong("unlock said that it succeeded: the record stands");
         }
+        (Operation::Freeze, Some(0)) if !scene.is_frozen() => {
+            found.wrong("freeze said that it succeeded: there is no freeze");
+        }
+        (Operation::Freeze, Some(1)) if victim.said().contains("failed to write the result") => {}
+        (Operation::Freeze, Some(code)) if code != 0 && code != 137 && scene.is_frozen() => {
+            found.wrong(format!("freeze said that it failed ({code}): there is a freeze"));
+        }
+        (Operation::Unfreeze, Some(0)) if scene.is_frozen() => {
+            found.wrong("unfreeze said that it succeeded: the freeze stands");
+        }
         (Operation::Renew, _) if !same && !taken => found.wrong("the record of a live lease is gone"),
         (Operation::Renew, Some(0)) if !taken => {
             let renewals = record.as_ref().and_then(|record| record["renewals"].as_u64()).unwrap_or(0);
@@ -203,13 +214,19 @@ fn record(case: &Case, scene: &Scene<'_>, ends: &Ends, taken: bool, victim: &Run
 /// Much less than what is left of any lease.
 const SOON: &str = "700ms";
 
-/// The next one who comes is admitted. A manual lock that stands is released before, as its owner would.
+/// The next one who comes is admitted. A manual lock or a freeze that stands is ended before, as its owner would.
 fn next(scene: &Scene<'_>, found: &mut Findings) -> anyhow::Result<()> {
     let stands = scene.record(NAME).is_some_and(|record| record["kind"] == "manual");
     if stands {
         let mut unlock = scene.start("owner", &words(["unlock", NAME]))?;
         if unlock.end_within(Duration::from_secs(15)) != Some(0) {
             found.late(format!("the record that stands can't be released: {}", unlock.said().trim()));
+        }
+    }
+    if scene.is_frozen() {
+        let mut lift = scene.start("owner", &words(["unfreeze", NAME, "--force"]))?;
+        if lift.end_within(Duration::from_secs(15)) != Some(0) {
+            found.late(format!("the freeze that stands can't be lifted: {}", lift.said().trim()));
         }
     }
     // Whatever the last sweep has cost: now one is due.

@@ -26,6 +26,10 @@ pub enum Operation {
     Unlock,
     /// `unlock --break-stale` of a dead holder's record
     Break,
+    /// `freeze`
+    Freeze,
+    /// `unfreeze`
+    Unfreeze,
     /// `guard --break-stale` of a dead holder's record
     BreakDead,
     /// `guard --break-stale` of a lease that has lapsed while its holder is stopped
@@ -76,7 +80,7 @@ impl Operation {
 
     /// Whether the victim is a guard, which runs a section.
     pub fn is_guard(self) -> bool {
-        !matches!(self, Self::Renew | Self::Lock | Self::Unlock | Self::Break)
+        !matches!(self, Self::Renew | Self::Lock | Self::Unlock | Self::Break | Self::Freeze | Self::Unfreeze)
     }
 
     /// Whether the victim waits in line for what happens to the holder.
@@ -139,7 +143,15 @@ impl Operation {
     /// Whoever is there before the victim comes.
     pub fn set(self, scene: &Scene<'_>, pace: &Pace) -> anyhow::Result<Vec<Running>> {
         match self {
-            Self::First | Self::Acquire | Self::Release | Self::Heartbeat | Self::Lock => Ok(Vec::new()),
+            Self::First | Self::Acquire | Self::Release | Self::Heartbeat | Self::Lock | Self::Freeze => {
+                Ok(Vec::new())
+            }
+            Self::Unfreeze => {
+                let mut freeze = scene.start("freezer", &words(["freeze", NAME, "--ttl", "60s"]))?;
+                let code = freeze.end_within(LONG);
+                anyhow::ensure!(code == Some(0), "the freeze before it: exit {code:?}: {}", freeze.said());
+                Ok(Vec::new())
+            }
             Self::Renew | Self::Unlock => {
                 // A lease that lapses is for renewals that are stopped; else it is long.
                 let ttl = if self == Self::Renew && pace.ttl == SHORT { SHORT } else { 12 * LONG };
@@ -192,6 +204,8 @@ impl Operation {
             Self::Lock => (words(["lock", NAME, "--ttl", "60s"]), false),
             Self::Unlock => (words(["unlock", NAME]), false),
             Self::Break => (words(["unlock", NAME, "--break-stale"]), false),
+            Self::Freeze => (words(["freeze", NAME, "--ttl", "60s"]), false),
+            Self::Unfreeze => (words(["unfreeze", NAME, "--force"]), false),
         };
         let section = if is_guard { scene.section("victim", pace.section, None) } else { Vec::new() };
         [options, section].concat()
@@ -222,7 +236,7 @@ impl Operation {
         let patience = match self {
             // The lease is long: whoever waits for it waits in vain.
             Self::Lock | Self::Renew if pace.ttl != SHORT => SHORT,
-            Self::Lock => SHORT,
+            Self::Lock | Self::Freeze => SHORT,
             _ => pace.patience,
         };
         let patience = span(patience);

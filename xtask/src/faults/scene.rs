@@ -92,6 +92,11 @@ impl<'a> Scene<'a> {
         self.dir.join("bystander")
     }
 
+    /// Whether the name is frozen.
+    pub fn is_frozen(&self) -> bool {
+        self.root().join(format!("freezes/{NAME}.json")).exists()
+    }
+
     pub fn record(&self, name: &str) -> Option<serde_json::Value> {
         let text = fs::read(self.record_file(name)).ok()?;
         serde_json::from_slice(&text).ok()

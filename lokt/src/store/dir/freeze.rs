@@ -2,6 +2,7 @@
 //! `locks/freeze-NAME.json`. What stands in the second place is also the record of a lock of that name, so it is
 //! removed under the mutex of *that* name.
 
+use std::io;
 use std::time::Duration;
 
 use super::list::Listing;
@@ -134,23 +135,11 @@ impl DirStore {
     ) -> Result<FreezeDecision, Error> {
         match &decision {
             FreezeDecision::Place(record) => {
-                let file = place.file(name);
-                self.host
-                    .publish(
-                        place.dir(),
-                        &file,
-                        &record.write(),
-                        Publish::Replace,
-                        true,
-                        stripe_of(name.as_str()),
-                    )
-                    .map_err(|error| Error::io("freeze", name, error))?;
+                self.place(name, record).map_err(|error| Error::io("freeze", name, error))?;
                 self.log(&self.event(audit::FREEZE, name, now).record(record));
             }
             FreezeDecision::Lift(record) => {
-                self.host
-                    .remove(place.dir(), &place.file(name), true)
-                    .map_err(|error| Error::io("unfreeze", name, error))?;
+                self.lift(name, place)?;
                 self.log(&self.lifted(name, request, record.as_deref(), now));
                 if place == Place::Own {
                     // As after a release: it is the first's turn.
@@ -164,6 +153,30 @@ impl DirStore {
             FreezeDecision::Refuse(_) => {}
         }
         Ok(decision)
+    }
+
+    fn place(&self, name: &Name, record: &Record) -> io::Result<()> {
+        let (dir, file, stripe) = (Place::Own.dir(), Place::Own.file(name), stripe_of(name.as_str()));
+        let placed = self.host.publish(dir, &file, &record.write(), Publish::Replace, true, stripe);
+        // A write that failed leaves nothing behind: it may have been placed, and only not synced.
+        if placed.is_err()
+            && matches!(self.read_slot(dir, &file), Slot::Record(stands) if stands.lock_id == record.lock_id)
+        {
+            let _ = self.host.remove(dir, &file, false);
+        }
+        placed
+    }
+
+    fn lift(&self, name: &Name, place: Place) -> Result<(), Error> {
+        match self.host.remove(place.dir(), &place.file(name), true) {
+            Ok(_) => Ok(()),
+            // It is gone, for all who live: they must be told.
+            Err(error) if self.read_slot(place.dir(), &place.file(name)) == Slot::Empty => {
+                (self.warn)(&format!("the freeze of \"{name}\" may be back after a power cut: {error}"));
+                Ok(())
+            }
+            Err(error) => Err(Error::io("unfreeze", name, error)),
+        }
     }
 
     fn lifted(&self, name: &Name, request: &FreezeRequest, record: Option<&Record>, now: &Now) -> Event {
