@@ -175,6 +175,35 @@ fn the_old_place_of_the_go_tool_is_honoured() {
 }
 
 #[test]
+fn a_freeze_that_has_lapsed_does_not_hide_one_in_the_old_place() {
+    let sandbox = sandbox();
+    let freeze = |name: &str, seconds: i64| {
+        let end = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(seconds);
+        format!(
+            r#"{{"version":1,"name":"{name}","owner":"ops","host":"h","pid":1,"ttl_sec":3600,"expires_at":"{end}"}}"#
+        )
+    };
+    for (file, text) in
+        [("freezes/x.json", freeze("x", -60)), ("locks/freeze-x.json", freeze("freeze-x", 3600))]
+    {
+        let file = sandbox.root().join(file);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, text).unwrap();
+    }
+    check(
+        &sandbox,
+        r#"
+        $ lokt guard x -- echo in 2>&1 | head -1 | cut -d, -f1
+        lokt: lock "x" is frozen by ops@h
+        $ LOKT_OWNER=ops lokt unfreeze x
+        unfrozen "x"
+        $ lokt guard x -- echo in
+        in
+        "#,
+    );
+}
+
+#[test]
 fn a_lock_that_is_named_like_an_old_freeze_is_no_freeze() {
     let sandbox = sandbox();
     check(

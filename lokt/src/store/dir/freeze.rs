@@ -60,33 +60,46 @@ impl DirStore {
         now: &Now,
         all: Option<&Listing>,
     ) -> (Place, FreezeEvidence) {
-        let (place, slot) = self.read_freeze(name, all);
+        let at = |place| self.freeze_evidence_at(place, name, seen, now, all);
+        let own = at(Place::Own);
+        if own.in_force(now).is_some() {
+            return (Place::Own, own);
+        }
+        // What binds nobody (any more) hides no other that does.
+        let legacy = at(Place::Legacy);
+        let counts = own.slot == Slot::Empty || legacy.in_force(now).is_some();
+        if counts && legacy.slot != Slot::Empty { (Place::Legacy, legacy) } else { (Place::Own, own) }
+    }
+
+    fn freeze_evidence_at(
+        &self,
+        place: Place,
+        name: &Name,
+        seen: Option<Seen<'_>>,
+        now: &Now,
+        all: Option<&Listing>,
+    ) -> FreezeEvidence {
+        let slot = self.read_freeze(place, name, all);
         let record = match &slot {
             Slot::Record(record) => Some(record.as_ref()),
             _ => None,
         };
-        let evidence = FreezeEvidence {
+        FreezeEvidence {
             unchanged_for: record.map_or(Duration::ZERO, |record| unchanged_for(record, seen, now)),
             earlier_boot: record.is_some_and(|record| self.is_of_earlier_boot(record, now)),
             slot,
-        };
-        (place, evidence)
+        }
     }
 
-    fn read_freeze(&self, name: &Name, all: Option<&Listing>) -> (Place, Slot) {
-        let read = |place: Place| match (place.dir(), place.file(name)) {
-            (dir, file) if all.is_some_and(|all| !all.has(dir, &file)) => Slot::Empty,
-            (dir, file) => self.read_slot(dir, &file),
-        };
-        match read(Place::Own) {
-            Slot::Empty => {}
-            slot => return (Place::Own, slot),
+    fn read_freeze(&self, place: Place, name: &Name, all: Option<&Listing>) -> Slot {
+        let (dir, file) = (place.dir(), place.file(name));
+        if all.is_some_and(|all| !all.has(dir, &file)) {
+            return Slot::Empty;
         }
-        match read(Place::Legacy) {
-            Slot::Empty => (Place::Own, Slot::Empty),
+        match self.read_slot(dir, &file) {
             // A lock of ours may bear such a name.
-            Slot::Record(record) if record.kind.is_some() => (Place::Own, Slot::Empty),
-            slot => (Place::Legacy, slot),
+            Slot::Record(record) if place == Place::Legacy && record.kind.is_some() => Slot::Empty,
+            slot => slot,
         }
     }
 
@@ -103,7 +116,7 @@ impl DirStore {
         loop {
             let place = match request {
                 FreezeRequest::Place(_) => Place::Own,
-                FreezeRequest::Lift(_) => self.read_freeze(name, None).0,
+                FreezeRequest::Lift(_) => self.freeze_evidence(name, None, &self.host.now(), None).0,
             };
             let stripe = match self.locked_as(&place.key(name), name, patience) {
                 // No root, no freeze.
