@@ -102,6 +102,22 @@ fn what_a_full_disk_keeps_from_the_log_is_said_and_the_next_event_is_whole() {
 }
 
 #[test]
+fn a_limit_to_the_size_of_files_ends_no_command_in_the_middle() {
+    let attack = Attack::new();
+    // Enough denials for a log that is larger than the limit, 4 KiB.
+    let script = "for i in $(seq 30); do \"$LOKT\" lock x >>said 2>&1; done
+        for command in 'lock y' 'unlock x' 'freeze f --ttl 1h' 'unfreeze f'; do
+            (ulimit -f 4; timeout 20 \"$LOKT\" $command 2>&1; echo $?) | cat
+        done";
+    let output = lokt_tests::sandbox::output(attack.sandbox.command("bash").args(["-c", script]));
+    let said: Vec<&str> = output.stdout.lines().filter(|line| !line.starts_with("lokt: warning")).collect();
+    let expected = "acquired lock \"y\" 0 released lock \"x\" 0 frozen \"f\" for 1h0m0s 0 unfrozen \"f\" 0";
+    assert_eq!(said.join(" "), expected, "{output:?}");
+    let warnings = output.stdout.matches("is not in the audit log").count();
+    assert_eq!(warnings, 4, "{output:?}");
+}
+
+#[test]
 fn on_a_read_only_disk_one_can_look_but_not_lock() {
     let attack = Attack::new();
     let script = "lokt lock earlier && mount -o remount,ro $DISK

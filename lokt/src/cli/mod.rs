@@ -37,6 +37,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 pub use self::help::GROUPS;
 
 use self::exit::Exit;
+use crate::host::signals::outlive_limits;
 use crate::host::{Identity, Root, UnixHost, environment};
 use crate::{Error, Locks};
 
@@ -125,6 +126,8 @@ fn parse(command: &str, arguments: &[OsString]) -> Result<Cli, clap::Error> {
 }
 
 fn run(command: Command) -> Exit {
+    // Without it a write that is too long ends us: what was done by then would not be told.
+    let _ = outlive_limits();
     match command {
         Command::Locks(command) => match open() {
             Ok(locks) => ask(&locks, command),

@@ -36,9 +36,6 @@ const CAUGHT: [Signal; 9] = [
     Signal::CHILD,
 ];
 
-/// Writing beyond a limit (ulimit -f) is an error to report, not an end without a word.
-const HARMLESS: Signal = Signal::XFSZ;
-
 /// These tell and ask for nothing: caught even where they were ignored.
 const NEWS: [Signal; 2] = [Signal::CONT, Signal::CHILD];
 
@@ -71,6 +68,15 @@ pub(crate) struct Came {
 /// Wakes whoever sleeps on the signals, from another thread.
 pub(crate) struct Waker(File);
 
+/// Makes writing beyond a limit (ulimit -f) an error to report, not an end without a word in the middle of a transition.
+pub(crate) fn outlive_limits() -> io::Result<()> {
+    if ignored() & (1 << (Signal::XFSZ.as_raw() - 1)) == 0 {
+        // Its handler does nothing, and a command that is started does not inherit it; the error of the write tells.
+        signal_hook::flag::register(Signal::XFSZ.as_raw(), Arc::default())?;
+    }
+    Ok(())
+}
+
 /// How signals were treated when this program was started.
 #[derive(Clone)]
 pub(crate) struct AtBirth {
@@ -100,10 +106,6 @@ impl Signals {
             if ignored & (1 << (signal.as_raw() - 1)) == 0 || NEWS.contains(&signal) {
                 caught.push(catch(signal, &writable)?);
             }
-        }
-        if ignored & (1 << (HARMLESS.as_raw() - 1)) == 0 {
-            // Its handler does nothing; the error of the write tells.
-            signal_hook::flag::register(HARMLESS.as_raw(), Arc::default())?;
         }
         let numbers = caught.iter().map(|caught| caught.signal.as_raw());
         let at_birth = AtBirth { caught: numbers.map(TryInto::try_into).collect::<Result<_, _>>()?, mask };
