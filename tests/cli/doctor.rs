@@ -195,6 +195,15 @@ fn whatever_is_planted_is_seen_and_something_is_to_be_done_about_it() {
 }
 
 #[test]
+fn a_log_that_was_rotated_is_lokts_own_doing() {
+    let sandbox = sandbox();
+    let mut guard = sandbox.lokt(["guard", "x", "--", "true"]);
+    assert_eq!(output(guard.env("LOKT_AUDIT_MAX_BYTES", "1")).code, 0);
+    assert!(sandbox.root().join("audit.log.1").exists(), "it was rotated");
+    assert_eq!(wrong(&examined(&sandbox, &[])), [""; 0]);
+}
+
+#[test]
 fn a_record_or_a_freeze_of_the_go_tool_is_named() {
     let sandbox = used();
     let record = |expires: &str| {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::check::count;
 use super::leftovers::{CORRUPT, FREEZES, LINES, SESSIONS, STALE, TEMPORARY};
 use super::{Check, Patient};
-use crate::host::{Dir, Entry, Host, Survey, UnixHost, What, basename};
+use crate::host::{Dir, Entry, Host, ROTATOR, Survey, UnixHost, What, basename};
 use crate::protocol::{Abandoned, Freeze, Kind, Name, Slot, Standing};
 use crate::store::{DirStore, Leftover, Store, View, pid_of_hidden, split_session};
 use crate::store::{stripe_of_file, stripe_of_temporary};
@@ -150,7 +150,7 @@ impl Look<'_> {
             }
             self.whose(Dir::Stripes, entry);
             match entry.what {
-                What::File if stripe_of_file(&entry.name).is_some() => {}
+                What::File if stripe_of_file(&entry.name).is_some() || entry.name == ROTATOR => {}
                 What::File | What::Fifo if stripe_of_temporary(&entry.name).is_some() => {
                     let thing = Leftover::Temporary(entry.name.clone());
                     self.consider(TEMPORARY, thing, format!("stripes/{}", entry.name));

@@ -27,7 +27,7 @@ pub(crate) const ROTATED: usize = 3;
 const LARGEST: u64 = 64 << 20;
 
 /// The name of the mutex of those who rotate.
-pub(super) const ROTATOR: &str = "log";
+pub(crate) const ROTATOR: &str = "log";
 
 /// When to rotate, and how many files to keep.
 #[derive(Debug, Clone, Copy)]

@@ -30,7 +30,7 @@ use std::time::Duration;
 pub(crate) use filesystem::{FileSystem, Reach};
 pub use identity::Identity;
 pub(crate) use identity::{environment, group_called, me_called, user_called};
-pub(crate) use log::ROTATED;
+pub(crate) use log::{ROTATED, ROTATOR};
 pub(crate) use probe::Scratch;
 pub(crate) use project::{Project, ScriptFile};
 pub(crate) use rival::Fault;
