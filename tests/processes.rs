@@ -16,6 +16,8 @@ mod breakers;
 mod commands;
 #[path = "processes/forced.rs"]
 mod forced;
+#[path = "processes/freezes.rs"]
+mod freezes;
 #[path = "processes/go_failures.rs"]
 mod go_failures;
 #[path = "processes/go_records.rs"]

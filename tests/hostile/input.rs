@@ -158,7 +158,7 @@ fn texts_as_long_as_a_file_are_refused_and_never_let_a_second_holder_in() {
 fn texts_that_grow_in_the_record_are_refused_as_well() {
     let attack = Attack::new();
     let long = "\u{1}".repeat(4096);
-    for args in [vec!["lock", "x"], vec!["guard", "x", "--", "true"]] {
+    for args in [vec!["lock", "x"], vec!["guard", "x", "--", "true"], vec!["freeze", "x", "--ttl", "1h"]] {
         let mut call = attack.sandbox.lokt(&args[..2]);
         call.args(["--note", &long]).args(&args[2..]).env("LOKT_OWNER", &long).env("LOKT_AGENT_ID", &long);
         let output = lokt_tests::sandbox::output(&mut call);

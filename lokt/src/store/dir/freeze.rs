@@ -6,7 +6,9 @@ use std::io;
 use std::time::Duration;
 
 use super::list::Listing;
-use super::{DirStore, Error, Name, Now, Publish, Record, Seen, Slot, Stripe, Turn, stripe_of};
+use super::{
+    DirStore, Error, Name, Now, Publish, Record, Seen, Slot, Stripe, Turn, record_content, stripe_of,
+};
 use crate::audit::{self, Event};
 use crate::host::Dir;
 use crate::protocol::{Freeze, FreezeDecision, FreezeEvidence, FreezeRequest, LiftBy, decide_freeze};
@@ -170,7 +172,8 @@ impl DirStore {
 
     fn place(&self, name: &Name, record: &Record) -> io::Result<()> {
         let (dir, file, stripe) = (Place::Own.dir(), Place::Own.file(name), stripe_of(name.as_str()));
-        let placed = self.host.publish(dir, &file, &record.write(), Publish::Replace, true, stripe);
+        let content = record_content(record)?;
+        let placed = self.host.publish(dir, &file, &content, Publish::Replace, true, stripe);
         // A write that failed leaves nothing behind: it may have been placed, and only not synced.
         if placed.is_err()
             && matches!(self.read_slot(dir, &file), Slot::Record(stands) if stands.lock_id == record.lock_id)

@@ -86,14 +86,7 @@ impl DirStore {
     fn write_record(&self, name: &Name, record: &Record, how: Publish) -> io::Result<()> {
         let sync = record.kind != Some(Kind::Guard);
         let file = Self::record_file(name);
-        let content = record.write();
-        if content.len() > evidence::LARGEST {
-            // It would be read as corrupt, and bind nobody.
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "its record would be larger than 64 KiB",
-            ));
-        }
+        let content = record_content(record)?;
         self.host.publish(Dir::Locks, &file, &content, how, sync, stripe_of(name.as_str()))
     }
 
@@ -420,6 +413,16 @@ impl DirStore {
             SessionState::Missing => false,
         }
     }
+}
+
+/// A record as it is written.
+fn record_content(record: &Record) -> io::Result<Vec<u8>> {
+    let content = record.write();
+    if content.len() > evidence::LARGEST {
+        // It would be read as corrupt, and bind nobody.
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "its record would be larger than 64 KiB"));
+    }
+    Ok(content)
 }
 
 /// The mutex of a name: FNV-1a over its bytes. Two names that are one file where case does not count have the same.
