@@ -137,6 +137,10 @@ fn a_lapsed_freeze_is_none_and_is_cleared_away() {
         $ lokt unfreeze deploy
         ! lokt: lock "deploy" is not frozen
         = 3
+        $ lokt audit --event auto-prune | grep -c '"freeze_owner":'
+        1
+        $ lokt audit --summary --json | grep prunes
+            "prunes": 0,
         "#,
     );
     assert!(sandbox.leftovers().is_empty(), "{:?}", sandbox.leftovers());

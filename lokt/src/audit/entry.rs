@@ -84,6 +84,11 @@ impl Entry {
         [super::DENY, FREEZE_DENY].contains(&self.fields.event.as_str())
     }
 
+    /// Whether it tells of a freeze that was swept away, and of no lock.
+    pub(super) fn is_of_freeze(&self) -> bool {
+        self.fields.extra.contains_key("freeze_owner")
+    }
+
     /// Whether an admission, or the wait for one, begins with it.
     pub(crate) fn is_beginning(&self) -> bool {
         [super::ACQUIRE, super::WAIT].contains(&self.fields.event.as_str())

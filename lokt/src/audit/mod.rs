@@ -168,8 +168,14 @@ impl Event {
         }
     }
 
+    /// Says that it was a freeze that a sweep removed, whose (if that can be read), and why.
+    pub(crate) fn swept_freeze(mut self, record: Option<&Record>, reason: &str) -> Self {
+        self.person("freeze", record.unwrap_or(&Record::default()));
+        self.swept_as(reason)
+    }
+
     /// Says why a sweep removed it.
-    pub(crate) fn swept_as(mut self, reason: &str) -> Self {
+    fn swept_as(mut self, reason: &str) -> Self {
         self.put("sweep_reason", json!(reason));
         self
     }

@@ -98,11 +98,14 @@ impl Sums {
                 summary.waited.extend(self.waits.remove(id).map(|since| entry.since(since)));
                 remember(&mut self.admitted, id, fields.ts);
             }
+            // One that was put out of line, or that stepped aside, waits since it first came.
+            WAIT if self.waits.contains_key(id) => {}
             WAIT => remember(&mut self.waits, id, fields.ts),
             STALE_BREAK => summary.breaks.stale += 1,
             FORCE_BREAK => summary.breaks.force += 1,
             CORRUPT_BREAK => summary.breaks.corrupt += 1,
-            AUTO_PRUNE => summary.breaks.prune += 1,
+            // A freeze that has lapsed was nobody's lock.
+            AUTO_PRUNE => summary.breaks.prune += u64::from(!entry.is_of_freeze()),
             LOST => summary.lost += 1,
             _ => summary.denials += u64::from(entry.is_denial()),
         }
@@ -140,6 +143,7 @@ mod tests {
         let all = summarize([
             entry(0, "acquire", "b", "1"),
             entry(1, "wait", "b", "2"),
+            entry(4, "wait", "b", "2"),
             entry(2, "wait", "b", "3"),
             entry(10, "release", "b", "1"),
             entry(10, "acquire", "b", "2"),
@@ -174,6 +178,14 @@ mod tests {
             ..Summary::default()
         };
         assert_eq!(all, [a, b]);
+    }
+
+    #[test]
+    fn a_freeze_that_was_swept_is_no_broken_lock() {
+        let swept =
+            r#"{"ts":"2026-11-24T12:00:00Z","event":"auto-prune","name":"a","extra":{"freeze_owner":"ada"}}"#;
+        let all = summarize([Entry::parse(swept.as_bytes()).ok_or(())]).unwrap();
+        assert_eq!(all, [Summary { name: "a".to_owned(), ..Summary::default() }]);
     }
 
     #[test]

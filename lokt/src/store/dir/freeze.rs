@@ -207,7 +207,7 @@ impl DirStore {
             event = event.record(record);
         }
         match reason {
-            Some(reason) => event.swept_as(reason),
+            Some(reason) => event.swept_freeze(record, reason),
             None => event,
         }
     }
