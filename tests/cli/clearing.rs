@@ -88,6 +88,16 @@ fn what_nobody_alive_uses_is_cleared_away_and_said_and_a_second_time_there_is_no
 }
 
 #[test]
+fn a_file_beside_what_is_lokts_is_left_alone_whatever_it_is_called() {
+    let sandbox =
+        planted("touch .mine.999999999.7 .audit.log.999999999.7; touch -d '1 hour ago' .mine.* .audit.*");
+    let fixed = examined(&sandbox, &["--fix"]);
+    let removed = of(&fixed, "temporary_files")["fixed"].to_string();
+    assert_eq!(removed, r#"["removed .audit.log.999999999.7"]"#);
+    assert!(sandbox.root().join(".mine.999999999.7").exists(), "{fixed:#}");
+}
+
+#[test]
 fn what_a_corrupt_record_keeps_goes_with_it_and_all_at_once() {
     let sandbox = planted("mkfifo sessions/x.$ID; echo x >locks/x.json; touch -d '1 hour ago' locks/x.json");
     let after = examined(&sandbox, &["--fix"]);

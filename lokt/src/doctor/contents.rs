@@ -125,8 +125,10 @@ impl Look<'_> {
             let known = DIRECTORIES.iter().any(|dir| basename(*dir) == entry.name);
             let log = entry.name == crate::audit::FILE;
             if !known && !log {
-                // What else stands there is not lokt's business.
-                self.is_hidden(Dir::Root, entry);
+                // What else stands there is not lokt's business, whatever it is called.
+                if HIDDEN.iter().any(|ours| entry.name.starts_with(ours)) {
+                    self.is_hidden(Dir::Root, entry);
+                }
                 continue;
             }
             if log {
@@ -266,13 +268,14 @@ impl Look<'_> {
 pub(super) fn said(name: &Name, view: &View) -> String {
     match &view.slot {
         Slot::Record(record) => format!(
-            "\"{name}\" by {}: {}",
+            "\"{name}\" by {}{}",
             words::holder(record, &view.standing, &view.now),
             match &view.standing {
-                Standing::Abandoned(Abandoned::TtlPassed) => "its TTL has passed",
-                Standing::Abandoned(Abandoned::PidGone) => "its process is gone",
-                Standing::Abandoned(_) => "it is dead",
-                _ => "its lease has lapsed",
+                Standing::Abandoned(Abandoned::TtlPassed) => ": its TTL has passed",
+                Standing::Abandoned(Abandoned::PidGone) => ": its process is gone",
+                Standing::Abandoned(_) => ": it is dead",
+                // It is said already.
+                _ => "",
             }
         ),
         _ => format!("\"{name}\""),
@@ -280,6 +283,9 @@ pub(super) fn said(name: &Name, view: &View) -> String {
 }
 
 const DIRECTORIES: [Dir<'static>; 5] = [Dir::Locks, Dir::Freezes, Dir::Sessions, Dir::Stripes, Dir::Lines];
+
+/// How the hidden files begin that lokt makes in the root itself.
+const HIDDEN: [&str; 3] = [".audit.log.", ".doctor.", ".doctor-made."];
 
 const LEGACY: &str = "legacy_freezes";
 
