@@ -177,6 +177,8 @@ fn a_lease_that_has_lapsed_under_a_holder_that_lives_is_told_and_left() {
     let check = of(&found, "stale_records");
     assert_eq!((number_fixed(&found), &check["fixable"]), (0, &false.into()), "{found:#}");
     assert_eq!(check["message"], "1 held past the end of the lease");
+    let item = check["items"][0].as_str().unwrap();
+    assert!(item.ends_with(", alive but its lease has lapsed"), "it is said once: {item}");
     assert!(check["advice"][0].as_str().unwrap().contains("--break-stale"), "{check:#}");
     assert!(sandbox.record("x").exists());
     guard.signal(rustix::process::Signal::CONT);

@@ -139,7 +139,7 @@ fn a_look_changes_nothing_in_a_root() {
 }
 
 /// A script that plants something, the check that must tell of it, how, and in which words.
-const FINDINGS: [(&str, &str, &str, &str); 22] = [
+const FINDINGS: [(&str, &str, &str, &str); 23] = [
     ("touch 'locks/no record'", "files", "warn", "locks/no record: a file that lokt did not put there"),
     ("mkfifo stripes/zz", "files", "warn", "stripes/zz: a FIFO"),
     ("touch sessions/x", "files", "warn", "sessions/x: a file"),
@@ -169,6 +169,7 @@ const FINDINGS: [(&str, &str, &str, &str); 22] = [
     ("mkfifo sessions/x.0123456789abcdef0123456789abcdef", "sessions", "warn", "sessions/x.0123"),
     ("touch stripes/3f.tmp", "temporary_files", "warn", "stripes/3f.tmp"),
     ("rm audit.log; mkfifo audit.log", "audit_log", "warn", "is a FIFO"),
+    ("mkdir audit.log.3", "audit_log", "warn", "not be rotated"),
     ("chmod 777 .", "access", "warn", "every user of this machine may remove"),
     ("chmod 770 .", "access", "warn", "without setgid"),
     ("chmod 722 locks", "access", "warn", "what stands in locks/"),

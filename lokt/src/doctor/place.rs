@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use super::{Check, Patient, State, WRITABLE, word};
-use crate::host::{Dir, Fault, FileSystem, Reach, RootSource, me_called};
+use crate::host::{Dir, Fault, FileSystem, Host, ROTATED, Reach, RootSource, me_called};
 use crate::{audit, words};
 
 /// Less room than this, and the next lock may fail.
@@ -159,8 +159,18 @@ pub(super) fn audit_log(patient: &Patient) -> Check {
         return Check::ok("nothing is logged yet");
     }
     match patient.host.appendable(audit::FILE) {
-        Ok(None) => Check::ok("nothing is logged yet"),
-        Ok(Some(bytes)) => Check::ok(format!("lines can be appended; it has {}", size(bytes))),
+        Ok(bytes) => {
+            match (0..=ROTATED).try_for_each(|age| patient.host.open_log(audit::FILE, age).map(drop)) {
+                Err(error) => {
+                    Check::warn(format!("it can't be read, or not be rotated: {}", words::cause(&error)))
+                        .advise("move that out of the way: until then the log only grows")
+                }
+                Ok(()) => Check::ok(match bytes {
+                    None => "nothing is logged yet".to_owned(),
+                    Some(bytes) => format!("lines can be appended; it has {}", size(bytes)),
+                }),
+            }
+        }
         Err(error) if is_read_only(&error) => Check::skipped(),
         Err(error) => {
             Check::warn(format!("what happens is not logged: {}", words::cause(&error))).advise(format!(
