@@ -6,9 +6,7 @@ use std::io;
 use std::time::Duration;
 
 use super::list::Listing;
-use super::{
-    DirStore, Error, Name, Now, Publish, Record, Seen, Slot, Stripe, Turn, record_content, stripe_of,
-};
+use super::{DirStore, Error, Name, Now, Publish, Record, Seen, Slot, Stripe, Turn, stripe_of};
 use crate::audit::{self, Event};
 use crate::host::Dir;
 use crate::protocol::{Freeze, FreezeDecision, FreezeEvidence, FreezeRequest, LiftBy, decide_freeze};
@@ -172,7 +170,7 @@ impl DirStore {
 
     fn place(&self, name: &Name, record: &Record) -> io::Result<()> {
         let (dir, file, stripe) = (Place::Own.dir(), Place::Own.file(name), stripe_of(name.as_str()));
-        let content = record_content(record)?;
+        let content = super::record_content(record)?;
         let placed = self.host.publish(dir, &file, &content, Publish::Replace, true, stripe);
         // A write that failed leaves nothing behind: it may have been placed, and only not synced.
         if placed.is_err()
