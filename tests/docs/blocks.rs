@@ -50,7 +50,7 @@ impl<'a> Reader<'a> {
     fn read(&mut self, block: &Block) {
         match (&*block.language, block.test()) {
             ("sh", "background") => self.put_in_background(block),
-            ("sh", "elsewhere") => {}
+            ("sh", "elsewhere" | "set-up") => {}
             ("sh", "waits") => {
                 let waiter = self.start(block);
                 self.await_a_waiter(block);
@@ -159,7 +159,26 @@ fn the_tasks_that_the_pages_speak_of_exist() {
         for rest in page.text.split("cargo xtask ").skip(1) {
             let name: String = rest.chars().take_while(|c| c.is_ascii_alphabetic()).collect();
             let known = tasks.contains(&format!("//! | `{name}` |"));
-            assert!(known || name.is_empty() || name == "man", "{} speaks of cargo xtask {name}", page.name);
+            assert!(known || name.is_empty(), "{} speaks of cargo xtask {name}", page.name);
         }
     }
+}
+
+/// What a page tells a newcomer to set up with is the project's own: this package, or a task that a job of the CI runs.
+#[test]
+fn what_a_page_sets_up_with_is_run_by_the_ci() {
+    let matrix = fs::read_to_string(repository().join("ci/matrix.json")).unwrap();
+    let mut seen = 0;
+    for page in pages() {
+        let blocks = page.blocks().into_iter().filter(|block| block.test() == "set-up");
+        for line in blocks.flat_map(|block| block.text.lines().map(str::to_owned).collect::<Vec<_>>()) {
+            let command = line.split('#').next().unwrap().trim();
+            let by_ci = |task: &str| matrix.contains(&format!("\"kind\": \"{task}\""));
+            let known = command == "cargo install --path lokt --locked"
+                || command.strip_prefix("cargo xtask ").is_some_and(by_ci);
+            assert!(known, "{}: no job of the CI runs {command}", page.name);
+            seen += 1;
+        }
+    }
+    assert!(seen >= 3, "the README says how to set up");
 }

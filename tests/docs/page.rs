@@ -5,6 +5,7 @@
 //! <!-- test: background -->    it is started, goes on while the next ones run, and has what it wants when they do
 //! <!-- test: waits -->         it is started, and what is in the background is let go once it waits
 //! <!-- test: elsewhere -->     another test runs it
+//! <!-- test: set-up -->        it builds the project: a job of the CI does that
 //! <!-- test: output -->        a block that shows what the one before it says
 //! <!-- file: patterns/a.sh --> a block that shows this file, which other tests run
 //! ```
