@@ -37,7 +37,7 @@ pub const EXIT_CODES: [Fact; 12] = [
     fact("any other", "The guarded command's own.", &["guard"]),
 ];
 
-pub const VARIABLES: [Fact; 9] = [
+pub const VARIABLES: [Fact; 10] = [
     fact(
         "LOKT_ROOT",
         "The lock directory. Without it, it belongs to the git repository around the working directory, and is else ./.lokt.",
@@ -49,6 +49,11 @@ pub const VARIABLES: [Fact; 9] = [
         "LOKT_NO_SWEEP",
         "If it is set, dead locks are not cleared away in passing.",
         &["guard", "lock", "unlock", "status"],
+    ),
+    fact(
+        "LOKT_AUDIT_MAX_BYTES",
+        "How large the audit log may become, all its files together: 64 MiB without it. 0 keeps everything.",
+        ALL,
     ),
     fact("NO_COLOR", "If it is set, nothing is coloured.", ALL),
     fact("LOKT_NAME", "Set for the guarded command: the lock's name.", &["guard"]),
@@ -68,7 +73,11 @@ pub const VARIABLES: [Fact; 9] = [
 pub const FILES: [Fact; 4] = [
     fact("$LOKT_ROOT/locks/NAME.json", "The record of a lock that is held.", ALL),
     fact("$LOKT_ROOT/freezes/NAME.json", "A freeze.", ALL),
-    fact("$LOKT_ROOT/audit.log", "What happened, a line of JSON each.", ALL),
+    fact(
+        "$LOKT_ROOT/audit.log, audit.log.1 to audit.log.3",
+        "What happened, a line of JSON each, the latest in the first.",
+        ALL,
+    ),
     fact(
         "$LOKT_ROOT/{stripes,sessions,lines}",
         "Mutexes, and what tells the living from the dead. Nothing to edit.",

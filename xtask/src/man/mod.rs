@@ -218,4 +218,29 @@ mod tests {
         assert!(page("lokt-guard.1").contains("LOKT_TOKEN") && page("lokt-guard.1").contains("\\fB127\\fR"));
         assert!(!page("lokt-why.1").contains("LOKT_TOKEN") && !page("lokt-why.1").contains("127"));
     }
+
+    /// `environment("LOKT_…")` in any file of the program.
+    fn variables(dir: &Path) -> Vec<String> {
+        let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+        let of = |path: PathBuf| match path.is_dir() {
+            true => variables(&path),
+            false => fs::read_to_string(&path)
+                .unwrap()
+                .split("environment(\"LOKT_")
+                .skip(1)
+                .map(|rest| format!("LOKT_{}", rest.split('"').next().unwrap()))
+                .collect(),
+        };
+        entries.flat_map(of).collect()
+    }
+
+    #[test]
+    fn every_variable_that_the_program_reads_is_on_its_page() {
+        let read = variables(&paths::workspace().join("lokt/src"));
+        assert!(read.len() >= 5, "they were found: {read:?}");
+        for variable in read {
+            let page = &made()[0].text;
+            assert!(page.contains(&format!("\\fB{variable}\\fR")), "lokt.1 says nothing of {variable}");
+        }
+    }
 }
