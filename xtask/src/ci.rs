@@ -68,6 +68,7 @@ enum Kind {
     Fmt,
     Clippy,
     Doc,
+    Oldest,
     Test,
     Race,
     Sanitize,
@@ -174,6 +175,7 @@ impl Job {
             Kind::Doc => cmd!(sh, "cargo doc --workspace --no-deps --locked")
                 .env("RUSTDOCFLAGS", "-D warnings")
                 .run()?,
+            Kind::Oldest => oldest(sh)?,
             Kind::Test => Test::default().run(sh)?,
             Kind::Race => Race::of(self.ttl, self.runs, false).run(sh)?,
             Kind::Sim => prove(Part::Sim, sh)?,
@@ -199,6 +201,23 @@ impl Job {
         }
         words
     }
+}
+
+/// Whether the oldest Rust that `Cargo.toml` promises still understands everything that people build themselves.
+fn oldest(sh: &Shell) -> anyhow::Result<()> {
+    let version = env!("CARGO_PKG_RUST_VERSION");
+    // Another compiler, other objects.
+    let dir = paths::target().join("oldest");
+    let found =
+        cmd!(sh, "rustup run {version} rustc --version").quiet().ignore_stdout().ignore_stderr().run();
+    if found.is_err() {
+        cmd!(sh, "rustup toolchain install {version} --profile minimal --no-self-update").run()?;
+    }
+    cmd!(sh, "rustup run {version} cargo check --workspace --locked --target-dir {dir}")
+        // A toolchain that was chosen for this program would go before.
+        .env_remove("RUSTUP_TOOLCHAIN")
+        .run()
+        .with_context(|| format!("it does not build with Rust {version}, the rust-version in Cargo.toml"))
 }
 
 /// One part of the proof, at the size of CI.
@@ -230,7 +249,8 @@ mod tests {
         for os in [Os::Ubuntu, Os::Macos] {
             assert!(has(os, Kind::Test) && has(os, Kind::Race), "{os:?} is not tested");
         }
-        for kind in [Kind::Sim, Kind::Faults, Kind::Soak, Kind::Fuzz, Kind::Mutants, Kind::Dist] {
+        for kind in [Kind::Oldest, Kind::Sim, Kind::Faults, Kind::Soak, Kind::Fuzz, Kind::Mutants, Kind::Dist]
+        {
             assert!(has(Os::Ubuntu, kind), "no job for {kind:?}");
         }
         Ok(())
