@@ -54,6 +54,28 @@ fn a_freeze_keeps_everybody_out_until_it_is_lifted() {
 }
 
 #[test]
+fn the_status_tells_of_a_freeze_what_it_tells_of_a_lock() {
+    let sandbox = sandbox();
+    check(
+        &sandbox,
+        r#"
+        $ lokt freeze deploy --ttl 30m --note 'incident 1432'
+        frozen "deploy" for 30m0s
+        $ lokt status
+        deploy                tester@HOST  0s [FROZEN]  incident 1432
+        "#,
+    );
+    let list: serde_json::Value = serde_json::from_str(&sh(&sandbox, "lokt status --json").stdout).unwrap();
+    let freeze = &list[0];
+    assert_eq!(
+        (&freeze["freeze"], &freeze["state"], &freeze["kind"], &freeze["note"]),
+        (&true.into(), &"frozen".into(), &"freeze".into(), &"incident 1432".into()),
+    );
+    assert_eq!(freeze["lock_id"].as_str().map(str::len), Some(32), "{freeze}");
+    assert!(matches!(freeze["remaining_sec"].as_u64(), Some(1700..=1800)), "{freeze}");
+}
+
+#[test]
 fn a_freeze_is_its_owners() {
     check(
         &sandbox(),

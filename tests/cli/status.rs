@@ -77,6 +77,7 @@ fn freezes_and_what_cannot_be_read_are_in_the_list() {
             "name": "corrupt",
             "state": "corrupt"
             "name": "frozen",
+            "state": "frozen"
             "name": "later",
             "state": "newer"
             "name": "young",
@@ -166,7 +167,8 @@ fn a_freeze_is_shown_beside_the_lock() {
             "age_sec": 0,
             "expired": false,
             "pid_status": "unknown",
-            "freeze": true
+            "freeze": true,
+            "state": "frozen"
           }
         ]
         "#,

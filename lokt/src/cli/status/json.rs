@@ -37,23 +37,8 @@ pub(super) fn one(status: &Status) -> Value {
 pub(super) fn object(record: &Record, status: &Status) -> Value {
     let view = &status.view;
     let mut fields = common(record, status, &view.standing);
-    let mut put = |key: &str, value: Value| drop(fields.insert(key.to_owned(), value));
-    put("state", json!(words::state(&view.standing, view.freeze.is_some())));
-    if let Some(kind) = record.kind {
-        put("kind", json!(kind));
-    }
-    if !record.lock_id.is_empty() {
-        put("lock_id", json!(record.lock_id));
-    }
-    if let Some(token) = record.token {
-        put("token", json!(token));
-    }
-    if let Some(note) = &record.note {
-        put("note", json!(note));
-    }
-    if let Some(left) = left_sec(&view.standing) {
-        put("remaining_sec", json!(left));
-    }
+    let state = words::state(&view.standing, view.freeze.is_some());
+    own(&mut fields, record, state, left_sec(&view.standing));
     let waiters: Vec<Value> = status
         .waiters
         .iter()
@@ -67,8 +52,29 @@ pub(super) fn object(record: &Record, status: &Status) -> Value {
             })
         })
         .collect();
-    put("waiters", json!(waiters));
+    fields.insert("waiters".into(), json!(waiters));
     Value::Object(fields)
+}
+
+/// What the Go tool does not tell of a lock or a freeze.
+fn own(fields: &mut Map<String, Value>, record: &Record, state: &str, left: Option<u64>) {
+    let mut put = |key: &str, value: Value| drop(fields.insert(key.to_owned(), value));
+    put("state", json!(state));
+    if let Some(kind) = record.kind {
+        put("kind", json!(kind));
+    }
+    if !record.lock_id.is_empty() {
+        put("lock_id", json!(record.lock_id));
+    }
+    if let Some(token) = record.token {
+        put("token", json!(token));
+    }
+    if let Some(note) = &record.note {
+        put("note", json!(note));
+    }
+    if let Some(left) = left {
+        put("remaining_sec", json!(left));
+    }
 }
 
 fn common(record: &Record, status: &Status, standing: &Standing) -> Map<String, Value> {
@@ -97,5 +103,7 @@ fn common(record: &Record, status: &Status, standing: &Standing) -> Map<String, 
 fn frozen(freeze: &Freeze, status: &Status) -> Value {
     let mut fields = common(&freeze.record, status, &Standing::Free);
     fields.insert("freeze".into(), json!(true));
+    let left = freeze.left.map(|left| left.as_secs());
+    own(&mut fields, &freeze.record, words::state(&Standing::Free, true), left);
     Value::Object(fields)
 }

@@ -124,9 +124,7 @@ fn lines_of(status: &Status) -> Vec<Line> {
             if !status.waiters.is_empty() {
                 let _ = write!(line.rest, " ({} waiting)", status.waiters.len());
             }
-            if let Some(note) = &record.note {
-                let _ = write!(line.rest, "  {}", words::printable(note));
-            }
+            line.rest.push_str(&note(record));
             lines.push(line);
         }
         Slot::Empty => {}
@@ -137,9 +135,16 @@ fn lines_of(status: &Status) -> Vec<Line> {
         }),
     }
     if let Some(freeze) = &view.freeze {
-        lines.push(line(status, &freeze.record, " [FROZEN]"));
+        let mut line = line(status, &freeze.record, " [FROZEN]");
+        line.rest.push_str(&note(&freeze.record));
+        lines.push(line);
     }
     lines
+}
+
+/// What its holder says about it, at the end of the line.
+fn note(record: &Record) -> String {
+    record.note.as_ref().map(|note| format!("  {}", words::printable(note))).unwrap_or_default()
 }
 
 fn line(status: &Status, record: &Record, mark: &str) -> Line {
