@@ -43,8 +43,7 @@ impl<'a> Live<'a> {
             return Ok(());
         }
         self.enter()?;
-        let lines: Vec<String> = lines.lines().map(|line| format!("{line}\x1b[K")).collect();
-        draw(&format!("\x1b[H{}\x1b[J", lines.join("\r\n")))
+        draw(&instead(lines))
     }
 
     /// Sleeps until it is time to draw again.
@@ -130,6 +129,15 @@ impl Drop for Live<'_> {
     }
 }
 
+/// The lines in place of what the terminal shows. What stood there goes before a line comes and not after it: behind one
+/// as wide as the terminal the cursor still stands on its last character.
+fn instead(lines: &str) -> String {
+    let lines: Vec<&str> = lines.lines().collect();
+    let (last, above) = lines.split_last().map_or(("", [].as_slice()), |(last, above)| (*last, above));
+    let above: String = above.iter().map(|line| format!("\x1b[K{line}\r\n")).collect();
+    format!("\x1b[H{above}\x1b[J{last}")
+}
+
 /// Lets keys be read as they are typed, and not shown; returns how it was before.
 fn key_by_key() -> Option<Termios> {
     let before = tcgetattr(stdin()).ok()?;
@@ -137,4 +145,15 @@ fn key_by_key() -> Option<Termios> {
     modes.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO);
     tcsetattr(stdin(), OptionalActions::Now, &modes).ok()?;
     Some(before)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_erased_behind_what_was_drawn() {
+        assert_eq!(instead("one\ntwo\nthree"), "\x1b[H\x1b[Kone\r\n\x1b[Ktwo\r\n\x1b[Jthree");
+        assert_eq!(instead(""), "\x1b[H\x1b[J");
+    }
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{Args, array, json, list, table, text};
 use crate::cli::live::Live;
 use crate::cli::output::{Output, Report, show};
-use crate::cli::screen::{DIM, Screen, rows};
+use crate::cli::screen::{DIM, Screen, cut, rows};
 use crate::host::Root;
 use crate::host::signals::Signals;
 use crate::locks::Status;
@@ -109,8 +109,10 @@ fn heading(seen: &[Status], all: &[table::Row], root: &str, now: &Now, screen: S
     let waiting = if waiting > 0 { format!(", {waiting} waiting") } else { String::new() };
     let time = now.wall.to_string();
     let time = time.get(11..19).unwrap_or_default();
-    let beside = format!("{time} UTC  {}  q ends", words::printable(root));
-    format!("{}{waiting}  {}", table::counts(all, screen), screen.paint(DIM, &beside))
+    let beside = format!("  {time}Z  q ends  {}", words::printable(root));
+    let taken = table::counts(all, Screen::NONE).len() + waiting.len();
+    let beside = cut(&beside, screen.columns.unwrap_or(usize::MAX).saturating_sub(taken));
+    format!("{}{waiting}{}", table::counts(all, screen), screen.paint(DIM, &beside))
 }
 
 /// One lock in full, whatever stands in its place.
