@@ -189,7 +189,8 @@ fn a_freeze_comes_before_the_holder() {
 
         Suggestions:
           - Wait for the freeze to end
-          - lokt unfreeze deploy
+          - lokt unfreeze deploy  (by its owner)
+          - lokt unfreeze deploy --force  (break-glass)
         = 2
         $ lokt why deploy --json
         {
@@ -206,7 +207,8 @@ fn a_freeze_comes_before_the_holder() {
           ],
           "suggestions": [
             "Wait for the freeze to end",
-            "lokt unfreeze deploy"
+            "lokt unfreeze deploy  (by its owner)",
+            "lokt unfreeze deploy --force  (break-glass)"
           ],
           "waiters": 0
         }

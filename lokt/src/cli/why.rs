@@ -15,7 +15,7 @@ use crate::{Error, Locks, words};
 
 /// Explain who holds a lock, and what to do next
 ///
-/// Exit code 0 if nothing is in the way, 2 if there is.
+/// Exit code 0 if the name is free; 2 if it is held or frozen, or was left behind by a holder that is gone.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  lokt why deploy\n  lokt why deploy --json")]
 pub(super) struct Args {
@@ -82,7 +82,11 @@ fn frozen(freeze: &Freeze, status: &Status) -> Reason {
         message: format!("Frozen by {} for {age}{remaining}", words::person(record)),
         detail,
         fields: freeze_fields(freeze, now),
-        suggestions: vec![wait, format!("lokt unfreeze {name}")],
+        suggestions: vec![
+            wait,
+            format!("lokt unfreeze {name}  (by its owner)"),
+            format!("lokt unfreeze {name} --force  (break-glass)"),
+        ],
     }
 }
 
