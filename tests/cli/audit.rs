@@ -219,14 +219,14 @@ fn a_summary_adds_up_for_each_lock() {
     assert_eq!(
         stdout(&sandbox, "--summary"),
         "\
-LOCK    TAKEN  DENIED  HELD P50  P99  WAITED P50  P99   BROKEN             LOST
-build   1      0                                        1 corrupt, 1 dead
-deploy  2      1       2.2s      40s  1.7s        1.7s  1 force            1
+LOCK    TAKEN  DENIED  HELD P50  P99  WAITED P50  P99   BROKEN               LOST
+build   1      0                                        1 corrupt, 1 pruned
+deploy  2      1       2.2s      40s  1.7s        1.7s  1 force              1
 "
     );
     assert_eq!(
         stdout(&sandbox, "--summary --since 2020-01-01T12:00:44Z"),
-        "LOCK   TAKEN  DENIED  BROKEN\nbuild  1      0       1 corrupt, 1 dead\n"
+        "LOCK   TAKEN  DENIED  BROKEN\nbuild  1      0       1 corrupt, 1 pruned\n"
     );
     let summary: Value = serde_json::from_str(&stdout(&sandbox, "--summary --json --name deploy")).unwrap();
     let expected = serde_json::json!([{

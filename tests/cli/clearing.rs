@@ -109,7 +109,7 @@ fn what_a_corrupt_record_keeps_goes_with_it_and_all_at_once() {
 fn it_says_in_text_what_it_has_done() {
     let sandbox = planted("touch stripes/3f.tmp");
     let text = sandbox.run(["doctor"]).stdout;
-    assert!(text.ends_with("\nResult: 1 warning; lokt doctor --fix mends them\n"), "{text}");
+    assert!(text.ends_with("\nResult: 1 warning; lokt doctor --fix mends it\n"), "{text}");
     let text = sandbox.run(["doctor", "--fix"]).stdout;
     assert!(text.contains("\n         fixed: removed stripes/3f.tmp\n"), "{text}");
     assert!(text.ends_with("\nResult: 1 cleared away, all is well\n"), "{text}");

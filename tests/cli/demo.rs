@@ -130,7 +130,7 @@ fn what_makes_no_sense_is_refused() {
         ! lokt: hint: did you mean hexwall?
         = 64
         $ lokt demo --workers 1
-        ! lokt: --workers can be 2 to 8
+        ! lokt: --workers: "1" is not a number from 2 to 8
         ! lokt: hint: see lokt demo --help
         = 64
         $ lokt demo --speed fast

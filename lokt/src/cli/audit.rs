@@ -49,7 +49,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "WHEN", value_parser = since, allow_hyphen_values = true)]
     since: Option<Since>,
     /// Only the last N of them
-    #[arg(long, value_name = "N", value_parser = count)]
+    #[arg(long, value_name = "N", value_parser = count, allow_hyphen_values = true)]
     limit: Option<usize>,
     /// Only events of this lock; may be given several times
     #[arg(long, value_name = "NAME", value_parser = name)]
@@ -306,7 +306,7 @@ fn broken(summary: &Summary) -> String {
         (breaks.stale, "stale"),
         (breaks.force, "force"),
         (breaks.corrupt, "corrupt"),
-        (breaks.prune, "dead"),
+        (breaks.prune, "pruned"),
     ];
     let kinds: Vec<String> =
         kinds.iter().filter(|kind| kind.0 > 0).map(|kind| format!("{} {}", kind.0, kind.1)).collect();

@@ -147,7 +147,11 @@ fn result(checks: &[Check], fixed: bool) -> (String, Style) {
         (0, 0) => parts.push("all is well".to_owned()),
         _ => {
             let fixable = number(|check| check.fixable);
-            let of_them = if fixable == failed + warned { "them" } else { "some of them" };
+            let of_them = match failed + warned {
+                1 => "it",
+                all if all == fixable => "them",
+                _ => "some of them",
+            };
             let advice = format!("; lokt doctor --fix mends {of_them}");
             let advice = if fixable > 0 && !fixed { advice } else { String::new() };
             parts.extend((failed > 0).then(|| format!("{failed} failed")));

@@ -26,6 +26,9 @@ use crate::words;
 /// How many can work on a side.
 const WORKERS: RangeInclusive<u32> = 2..=8;
 
+/// How many times as fast it can be.
+const SPEEDS: RangeInclusive<u32> = 1..=50;
+
 /// Play the same work without a lock and with one
 ///
 /// hexwall: painters fill a wall that is one file. trunk: agents push to one git repository. Real processes and real
@@ -40,11 +43,12 @@ pub(super) struct Args {
     #[arg(value_enum, default_value = "hexwall")]
     scene: Which,
     /// How many work on each side, 2 to 8
-    #[arg(long, value_name = "N", value_parser = number)]
+    #[arg(long, value_name = "N", value_parser = |text: &str| number(text, WORKERS),
+        allow_hyphen_values = true)]
     workers: Option<u32>,
     /// How many times as fast, 1 to 50
     #[arg(long, value_name = "N", default_value = "1", hide_default_value = true,
-        value_parser = number)]
+        value_parser = |text: &str| number(text, SPEEDS), allow_hyphen_values = true)]
     speed: u32,
     /// What a painter does, in the directory of its side
     #[arg(long, hide = true)]
@@ -69,11 +73,6 @@ pub(super) fn run(args: &Args) -> Exit {
             Err(error) => failed(&format!("failed to paint: {}", words::cause(&error))),
         };
     }
-    if args.workers.is_some_and(|workers| !WORKERS.contains(&workers)) {
-        output::say("--workers can be 2 to 8");
-        output::say("hint: see lokt demo --help");
-        return Exit::Usage;
-    }
     let workers = |usual| args.workers.map_or(usual, |workers| workers as usize);
     let pace = |usual| Pace(Duration::from_millis(usual) / args.speed);
     let mut scene: Box<dyn Scene> = match args.scene {
@@ -88,11 +87,11 @@ pub(super) fn run(args: &Args) -> Exit {
     }
 }
 
-fn number(text: &str) -> Result<u32, String> {
-    match text.parse() {
-        Ok(number) if (1..=50).contains(&number) => Ok(number),
-        _ => Err(format!("\"{}\" is not a number from 1 to 50", words::printable(text))),
-    }
+fn number(text: &str, range: RangeInclusive<u32>) -> Result<u32, String> {
+    let wrong = || {
+        format!("\"{}\" is not a number from {} to {}", words::printable(text), range.start(), range.end())
+    };
+    text.parse().ok().filter(|number| range.contains(number)).ok_or_else(wrong)
 }
 
 fn failed(why: &str) -> Exit {
