@@ -1,11 +1,11 @@
 //! A simulator of the machine that lokt runs on: the production protocol, store, waiting and heartbeat, on a
 //! virtual file system, clock and process table, under a scheduler that picks every step.
 //!
-//! One run is decided by a list of [`choices`]. [`world`] has the time, the processes and who runs next, [`faults`] what
-//! befalls them; [`fibers`] are
-//! their threads; [`disk`] is the file system and what a power loss leaves of it; [`host`] is all that the lock sees of
-//! this. [`actors`] use the lock, at random or in one of the small [`cases`]; [`truth`] knows what really holds, and checks the promises at each step. [`explore`]
-//! runs schedules by the million, and makes one that broke a promise short.
+//! One run is decided by a list of [`choices`]. `world` has the time, the processes and who runs next, `faults` what
+//! befalls them; `fibers` are their threads; `disk` is the file system and what a power loss leaves of it; `host` is
+//! all that the lock sees of this. `actors` use the lock, at random or in one of the small `cases`; `truth` knows what
+//! really holds, and checks the promises at each step. [`explore`] runs schedules by the million, and makes one that
+//! broke a promise short.
 //!
 //! What it can't show: anything below `trait Host`. That the real machine does what this one does is for the fault
 //! injection on the real binary to show.
