@@ -1,6 +1,6 @@
 //! How a lock's state is said to people. Everything that a record says is made printable first.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::time::Duration;
 
 use crate::protocol::{
@@ -210,6 +210,16 @@ pub(crate) fn hints(name: &Name, refusal: &Refusal, waited: bool) -> Vec<String>
     }
 }
 
+/// `text` as one word of a shell's command.
+pub(crate) fn shell_word(text: impl Display) -> String {
+    let text = text.to_string();
+    let is_plain = |c: char| c.is_alphanumeric() || "_-./:+@%,".contains(c);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        return text;
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
 /// Why the system refused, without the number that means nothing to people.
 pub(crate) fn cause(error: &std::io::Error) -> String {
     let text = printable(&error.to_string());
@@ -259,6 +269,17 @@ mod tests {
         assert_eq!(printable("ada \u{1b}[31m\u{7}\n\u{9b}"), "ada \\u{1b}[31m\\u{7}\\n\\u{9b}");
         assert_eq!(printable("\u{202e}evil\u{2066}"), "\\u{202e}evil\\u{2066}");
         assert_eq!(printable("Zoë, 東京 🔒"), "Zoë, 東京 🔒");
+    }
+
+    #[test]
+    fn whatever_it_is_it_is_one_word_to_a_shell() {
+        for plain in ["/srv/locks", "./build.sh", "test:unit", "Zoë"] {
+            assert_eq!(shell_word(plain), plain);
+        }
+        for (text, word) in [("/a b/it's", r"'/a b/it'\''s'"), ("", "''"), ("$(id)", "'$(id)'"), ("~", "'~'")]
+        {
+            assert_eq!(shell_word(text), word);
+        }
     }
 
     #[test]

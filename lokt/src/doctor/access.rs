@@ -1,12 +1,11 @@
 //! Who may use the root: its user alone, or a group; and whether all that stands in it is theirs.
 
-use std::path::Path;
-
 use rustix::fs::RawMode;
 
 use super::check::count;
-use super::{ACCESS, Check, Patient, State, word};
+use super::{ACCESS, Check, Patient, State};
 use crate::host::{Dir, Place, basename, group_called, me_called, user_called};
+use crate::words::shell_word;
 
 /// The mode of a directory that a group shares: set-group-id, and all for user and group.
 const SHARED: RawMode = 0o2770;
@@ -33,13 +32,13 @@ fn judge(patient: &Patient, root: Place, parent: Place) -> Check {
     let (user, group) = (user_called(root.user), group_called(root.group));
     let mode = root.mode;
     let shared = mode & 0o2020 == 0o2020;
-    let mut wrong = of_the_root(&word(&patient.root.path), root, parent);
+    let mut wrong = of_the_root(&shell_word(patient.root.path.display()), root, parent);
     if !patient.host.is_ours() {
         wrong.push((
             format!("it is for the user {user} alone, who can't use what you ({}) make in it", me_called()),
             format!(
                 "sudo -u {} lokt doctor --fix; as another user it clears nothing away",
-                word(Path::new(&user))
+                shell_word(&user)
             ),
         ));
     }
@@ -88,7 +87,7 @@ fn of_its_directories(patient: &Patient, group: Option<&String>) -> Vec<Wrong> {
     let users = patient.host.users().unwrap_or_default();
     for dir in [Dir::Locks, Dir::Freezes, Dir::Sessions, Dir::Stripes, Dir::Lines] {
         let Ok(Some(place)) = patient.host.place_of(dir) else { continue };
-        let (name, path, mode) = (basename(dir), word(&patient.host.path_of(dir)), place.mode);
+        let (name, path, mode) = (basename(dir), shell_word(patient.host.path_of(dir).display()), place.mode);
         match group {
             Some(group) if mode & SHARED != SHARED => wrong.push((
                 format!("{name}/ is not for the whole group {group} (mode {mode:04o})"),
@@ -99,10 +98,11 @@ fn of_its_directories(patient: &Patient, group: Option<&String>) -> Vec<Wrong> {
                 format!("chmod go-w {path}"),
             )),
             // A directory's mode is judged above.
-            _ => wrong.extend(
-                foreign(&format!("{name}/"), Place { mode: SHARED, ..place }, users)
-                    .map(|why| (why, format!("see whose they are: ls -la {}", word(&patient.root.path)))),
-            ),
+            _ => wrong.extend(foreign(&format!("{name}/"), Place { mode: SHARED, ..place }, users).map(
+                |why| {
+                    (why, format!("see whose they are: ls -la {}", shell_word(patient.root.path.display())))
+                },
+            )),
         }
     }
     wrong
@@ -138,7 +138,7 @@ pub(super) fn files(patient: &Patient) -> Check {
     if foreign.is_empty() && strangers.is_empty() {
         return Check::ok("all that stands in it is lokt's, and of the right users");
     }
-    let path = word(&patient.root.path);
+    let path = shell_word(patient.root.path.display());
     let check = match (foreign.len(), strangers.len()) {
         (0, strange) => Check::warn(format!("{} that lokt did not put there", count(strange, "thing"))),
         (others, 0) => Check::warn(format!("{} of users who are not the root's", count(others, "file"))),
@@ -152,7 +152,7 @@ pub(super) fn files(patient: &Patient) -> Check {
     };
     let mut check = check.naming(foreign.iter().chain(strangers).cloned());
     if let (false, Ok((owner, group))) = (foreign.is_empty(), patient.host.users()) {
-        let owner = word(Path::new(&user_called(owner)));
+        let owner = shell_word(user_called(owner));
         check = check.advise(match group {
             None => format!("if they are from sudo lokt: sudo chown -hR {owner}: {path}"),
             Some(group) => {

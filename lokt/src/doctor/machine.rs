@@ -83,7 +83,7 @@ pub(super) fn mutexes(patient: &Patient) -> Check {
             .naming(failed)
             .advise(format!(
                 "see what stands there: ls -la {}",
-                super::word(&patient.host.path_of(Dir::Stripes))
+                words::shell_word(patient.host.path_of(Dir::Stripes).display())
             ));
     }
     if !held.is_empty() {

@@ -13,7 +13,7 @@ mod mend;
 mod place;
 
 use std::cell::{Cell, OnceCell};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
@@ -211,20 +211,10 @@ fn gather(news: &Receiver<News>) -> Diagnosis {
     diagnosis
 }
 
-/// A path as a word of a shell command.
-fn word(path: &Path) -> String {
-    let text = path.display().to_string();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@:,".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        text
-    } else {
-        format!("'{}'", text.replace('\'', "'\\''"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
 
     #[test]
     fn a_check_that_hangs_fails_and_those_after_it_are_left_out() {
@@ -239,11 +229,5 @@ mod tests {
         assert_eq!(stati[..2], [Status::Ok, Status::Fail]);
         assert!(checks[2..].iter().all(|check| check.skipped));
         assert_eq!(checks.len(), CHECKS.len());
-    }
-
-    #[test]
-    fn a_path_is_one_word_to_a_shell() {
-        assert_eq!(word(Path::new("/srv/locks")), "/srv/locks");
-        assert_eq!(word(Path::new("/a b/it's")), "'/a b/it'\\''s'");
     }
 }

@@ -3,9 +3,10 @@
 use std::io;
 use std::path::Path;
 
-use super::{Check, Patient, State, WRITABLE, word};
+use super::{Check, Patient, State, WRITABLE};
+use crate::audit;
 use crate::host::{Dir, Fault, FileSystem, Host, ROTATED, Reach, RootSource, me_called};
-use crate::{audit, words};
+use crate::words::{self, shell_word};
 
 /// Less room than this, and the next lock may fail.
 const LITTLE_ROOM: u64 = 1024 * 1024;
@@ -25,7 +26,7 @@ pub(super) fn root(patient: &Patient) -> Check {
         && let Ok(now) = std::path::absolute(path)
     {
         return Check::warn("LOKT_ROOT is relative: it is another directory in each working directory")
-            .advise(format!("export LOKT_ROOT={}", word(&now)));
+            .advise(format!("export LOKT_ROOT={}", shell_word(now.display())));
     }
     let found = match patient.source {
         Some(RootSource::Environment) => "LOKT_ROOT names it",
@@ -61,7 +62,7 @@ pub(super) fn writable(patient: &Patient) -> Check {
 /// What could not be written, and what to do, by the reason that the system gives.
 fn refused(why: &str, path: &Path, to_be_made: bool) -> Check {
     let check = Check::fail(why);
-    let (me, path) = (word(Path::new(&me_called())), word(path));
+    let (me, path) = (shell_word(me_called()), shell_word(path.display()));
     if why.contains("No space") || why.contains("quota") {
         check.advise("make room there; what is held stays held, and can be released")
     } else if why.contains("Permission denied") && to_be_made {
@@ -175,7 +176,7 @@ pub(super) fn audit_log(patient: &Patient) -> Check {
         Err(error) => {
             Check::warn(format!("what happens is not logged: {}", words::cause(&error))).advise(format!(
                 "see what stands there: ls -l {}",
-                word(&patient.host.path_of(Dir::Root).join(audit::FILE))
+                shell_word(patient.host.path_of(Dir::Root).join(audit::FILE).display())
             ))
         }
     }

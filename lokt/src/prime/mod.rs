@@ -69,8 +69,8 @@ fn script(path: &str, file: &ScriptFile) -> Option<(String, String)> {
         return None;
     }
     let run = match interpreter {
-        Some(_) if file.executable => shell::quoted(&format!("./{path}")),
-        other => format!("{} {}", other.unwrap_or("sh"), shell::quoted(&format!("./{path}"))),
+        Some(_) if file.executable => words::shell_word(format!("./{path}")),
+        other => format!("{} {}", other.unwrap_or("sh"), words::shell_word(format!("./{path}"))),
     };
     Some((run, file.text.clone()))
 }

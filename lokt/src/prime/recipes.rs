@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::shell::quoted;
+use crate::words::shell_word;
 
 /// The rules of a Makefile.
 pub(super) fn make(text: &str) -> Vec<(String, String)> {
@@ -11,7 +11,7 @@ pub(super) fn make(text: &str) -> Vec<(String, String)> {
         for target in targets.split_ascii_whitespace() {
             // A special target, a pattern or a variable is nothing to type.
             if !target.starts_with('.') && !target.contains(['%', '$', '=']) {
-                found.push((format!("make {}", quoted(target)), expanded(&body, target)));
+                found.push((format!("make {}", shell_word(target)), expanded(&body, target)));
             }
         }
     }
@@ -31,7 +31,7 @@ pub(super) fn just(text: &str) -> Vec<(String, String)> {
         let name = head.split_ascii_whitespace().next()?.trim_start_matches('@').to_owned();
         let shown = name.starts_with(|c: char| c.is_ascii_alphabetic());
         // just's own brackets stand for something that the shell does not see.
-        shown.then(|| (format!("just {}", quoted(&name)), body.replace("{{", "${")))
+        shown.then(|| (format!("just {}", shell_word(&name)), body.replace("{{", "${")))
     });
     named.collect()
 }
@@ -68,7 +68,7 @@ pub(super) fn package(text: &str, manager: &str) -> Vec<(String, String)> {
     let scripts = package.get("scripts").and_then(Value::as_object);
     let named = scripts.into_iter().flatten().filter_map(|(name, script)| {
         let text = script.as_str()?.to_owned();
-        Some((format!("{manager} run {}", quoted(name)), text))
+        Some((format!("{manager} run {}", shell_word(name)), text))
     });
     named.collect()
 }

@@ -271,15 +271,6 @@ impl Reader {
     }
 }
 
-/// `text` as one word of a shell.
-pub(super) fn quoted(text: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "_-./:+@%,".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        return text.to_owned();
-    }
-    format!("'{}'", text.replace('\'', r"'\''"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -371,13 +362,5 @@ mod tests {
             assert_eq!(found(&text), []);
             assert!(found(&format!("lokt guard b -- {text}")).len() <= 1);
         }
-    }
-
-    #[test]
-    fn a_word_is_quoted_where_it_must_be() {
-        assert_eq!(quoted("./scripts/build.sh"), "./scripts/build.sh");
-        assert_eq!(quoted("a b"), "'a b'");
-        assert_eq!(quoted("it's $(x)"), r"'it'\''s $(x)'");
-        assert_eq!(quoted(""), "''");
     }
 }
