@@ -2,8 +2,9 @@
 
 use rustix::fs::RawMode;
 
-use super::check::count;
-use super::{ACCESS, Check, Patient, State};
+use super::check::{ACCESS, Check, count};
+use super::place::CHOOSE;
+use super::{Patient, State};
 use crate::host::{Dir, Place, basename, group_called, me_called, user_called};
 use crate::words::shell_word;
 
@@ -12,9 +13,7 @@ const SHARED: RawMode = 0o2770;
 
 pub(super) fn access(patient: &Patient) -> Check {
     match &patient.state {
-        State::Unusable(ACCESS, why) => Check::fail(why.clone()).advise(
-            "LOKT_ROOT chooses another lock directory; everybody who shares these locks needs the same",
-        ),
+        State::Unusable(ACCESS, why) => Check::fail(why.clone()).advise(CHOOSE),
         State::Unusable(..) => Check::skipped(),
         State::ToBeMade { .. } => {
             Check::ok("it will be your own, mode 0700; make it yourself to share it with a group")

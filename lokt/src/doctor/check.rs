@@ -1,5 +1,17 @@
 //! A check: what was looked at, how it stands, and what to do about it.
 
+// Names of checks that are spoken of elsewhere: by what makes another impossible, by what was found for one.
+pub(super) const ROOT: &str = "root";
+pub(super) const WRITABLE: &str = "writable";
+pub(super) const ACCESS: &str = "access";
+pub(super) const STALE: &str = "stale_records";
+pub(super) const CORRUPT: &str = "corrupt_records";
+pub(super) const FREEZES: &str = "freezes";
+pub(super) const LEGACY: &str = "legacy_freezes";
+pub(super) const SESSIONS: &str = "sessions";
+pub(super) const LINES: &str = "lines";
+pub(super) const TEMPORARY: &str = "temporary_files";
+
 /// How it stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Status {

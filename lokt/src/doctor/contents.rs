@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use super::check::count;
-use super::leftovers::{CORRUPT, FREEZES, LINES, SESSIONS, STALE, TEMPORARY};
-use super::{Check, Patient};
+use super::check::{CORRUPT, Check, FREEZES, LEGACY, LINES, SESSIONS, STALE, TEMPORARY, count};
 use crate::host::{Dir, Entry, Host, ROTATOR, Survey, UnixHost, What, basename};
 use crate::protocol::{Abandoned, Freeze, Kind, Name, Slot, Standing};
 use crate::store::{DirStore, Leftover, Store, View, pid_of_hidden, split_session};
@@ -287,8 +285,6 @@ const DIRECTORIES: [Dir<'static>; 5] = [Dir::Locks, Dir::Freezes, Dir::Sessions,
 /// How the hidden files begin that lokt makes in the root itself.
 const HIDDEN: [&str; 3] = [".audit.log.", ".doctor.", ".doctor-made."];
 
-const LEGACY: &str = "legacy_freezes";
-
 fn place(dir: Dir<'_>, file: &str) -> String {
     match dir {
         Dir::Root => file.to_owned(),
@@ -307,11 +303,7 @@ fn called(what: What) -> &'static str {
 }
 
 /// The records: what they hold, and which can't be dealt with.
-pub(super) fn records(patient: &Patient) -> Check {
-    let contents = match patient.contents() {
-        Ok(contents) => contents,
-        Err(check) => return check,
-    };
+pub(super) fn records(contents: &Contents) -> Check {
     if let Some(check) = unusable(contents) {
         return check;
     }

@@ -1,17 +1,9 @@
 //! What the dead have left behind, and what has lapsed: a check for each kind.
 
-use super::check::count;
+use super::check::{CORRUPT, Check, FREEZES, LEGACY, LINES, SESSIONS, STALE, TEMPORARY, count};
 use super::contents::{Contents, said};
-use super::{Check, Patient};
 use crate::protocol::{Abandoned, Freeze, Slot, Standing};
 use crate::words;
-
-pub(super) const STALE: &str = "stale_records";
-pub(super) const CORRUPT: &str = "corrupt_records";
-pub(super) const FREEZES: &str = "freezes";
-pub(super) const SESSIONS: &str = "sessions";
-pub(super) const LINES: &str = "lines";
-pub(super) const TEMPORARY: &str = "temporary_files";
 
 /// What was found for a check, in words.
 fn found<'a>(contents: &'a Contents, check: &str) -> Vec<&'a str> {
@@ -19,11 +11,7 @@ fn found<'a>(contents: &'a Contents, check: &str) -> Vec<&'a str> {
 }
 
 /// A check of which all that is found can be cleared away.
-fn plain(patient: &Patient, name: &'static str, fine: &str, what: &str, left: &str) -> Check {
-    let contents = match patient.contents() {
-        Ok(contents) => contents,
-        Err(check) => return check,
-    };
+fn plain(contents: &Contents, name: &'static str, fine: &str, what: &str, left: &str) -> Check {
     let found = found(contents, name);
     if found.is_empty() {
         return contents.fine(fine);
@@ -33,23 +21,19 @@ fn plain(patient: &Patient, name: &'static str, fine: &str, what: &str, left: &s
         .mendable(true)
 }
 
-pub(super) fn sessions(patient: &Patient) -> Check {
-    plain(patient, SESSIONS, "none is left of one that has ended", "file", "left by sessions that are dead")
+pub(super) fn sessions(contents: &Contents) -> Check {
+    plain(contents, SESSIONS, "none is left of one that has ended", "file", "left by sessions that are dead")
 }
 
-pub(super) fn lines(patient: &Patient) -> Check {
-    plain(patient, LINES, "nobody in line is dead", "line", "with waiters that are dead")
+pub(super) fn lines(contents: &Contents) -> Check {
+    plain(contents, LINES, "nobody in line is dead", "line", "with waiters that are dead")
 }
 
-pub(super) fn temporary_files(patient: &Patient) -> Check {
-    plain(patient, TEMPORARY, "none is left", "file", "left by processes that died while they wrote")
+pub(super) fn temporary_files(contents: &Contents) -> Check {
+    plain(contents, TEMPORARY, "none is left", "file", "left by processes that died while they wrote")
 }
 
-pub(super) fn stale_records(patient: &Patient) -> Check {
-    let contents = match patient.contents() {
-        Ok(contents) => contents,
-        Err(check) => return check,
-    };
+pub(super) fn stale_records(contents: &Contents) -> Check {
     let dead = found(contents, STALE);
     let (mut spared, mut lapsed) = (Vec::new(), Vec::new());
     for (name, view) in &contents.records {
@@ -82,11 +66,7 @@ pub(super) fn stale_records(patient: &Patient) -> Check {
     }
 }
 
-pub(super) fn corrupt_records(patient: &Patient) -> Check {
-    let contents = match patient.contents() {
-        Ok(contents) => contents,
-        Err(check) => return check,
-    };
+pub(super) fn corrupt_records(contents: &Contents) -> Check {
     let alive: Vec<String> = contents
         .records
         .iter()
@@ -111,11 +91,7 @@ pub(super) fn corrupt_records(patient: &Patient) -> Check {
     }
 }
 
-pub(super) fn freezes(patient: &Patient) -> Check {
-    let contents = match patient.contents() {
-        Ok(contents) => contents,
-        Err(check) => return check,
-    };
+pub(super) fn freezes(contents: &Contents) -> Check {
     let odd: Vec<String> = contents
         .freezes
         .iter()
@@ -146,11 +122,7 @@ pub(super) fn freezes(patient: &Patient) -> Check {
     }
 }
 
-pub(super) fn legacy_freezes(patient: &Patient) -> Check {
-    let contents = match patient.contents() {
-        Ok(contents) => contents,
-        Err(check) => return check,
-    };
+pub(super) fn legacy_freezes(contents: &Contents) -> Check {
     if contents.legacy.is_empty() {
         return contents.fine("none");
     }
@@ -159,7 +131,7 @@ pub(super) fn legacy_freezes(patient: &Patient) -> Check {
         Some(Freeze { left: Some(left), .. }) => format!("\"{name}\": {} left", words::short(*left)),
         Some(_) => format!("\"{name}\": it does not end by itself"),
     };
-    let removable = found(contents, "legacy_freezes").len();
+    let removable = found(contents, LEGACY).len();
     let lapsed = contents.legacy.iter().filter(|(_, freeze)| freeze.is_none()).count();
     let number = count(contents.legacy.len(), "freeze");
     let mut check = Check::warn(format!("{number} in the Go tool's old place, locks/freeze-NAME.json"))

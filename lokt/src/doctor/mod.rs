@@ -22,6 +22,7 @@ use std::time::Duration;
 pub(crate) use check::{Check, Status};
 pub(crate) use mend::mend;
 
+use self::check::{ACCESS, CORRUPT, FREEZES, LEGACY, LINES, ROOT, SESSIONS, STALE, TEMPORARY, WRITABLE};
 use self::contents::Contents;
 use self::mend::Cleared;
 use crate::host::{Identity, Root, RootSource, Scratch, UnixHost};
@@ -32,34 +33,45 @@ use crate::words;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What makes one check.
-type Examine = fn(&Patient) -> Check;
+enum Examine {
+    /// By a look at the root, and at the machine.
+    Patient(fn(&Patient) -> Check),
+    /// By what stands in the root, if anything does.
+    Contents(fn(&Contents) -> Check),
+}
+
+impl Examine {
+    fn make(&self, name: &'static str, patient: &Patient) -> Check {
+        let check = match self {
+            Self::Patient(examine) => examine(patient),
+            Self::Contents(examine) => patient.contents().map_or_else(|check| check, examine),
+        };
+        Check { name, ..check }
+    }
+}
 
 /// The checks, in their order. `writable`, `clock` and `legacy_freezes` are named as in the Go tool.
 const CHECKS: [(&str, Examine); 19] = [
-    (ROOT, place::root),
-    (WRITABLE, place::writable),
-    ("filesystem", place::filesystem),
-    ("flock", place::flock),
-    (ACCESS, access::access),
-    ("files", access::files),
-    ("space", place::space),
-    ("audit_log", place::audit_log),
-    ("clock", machine::clock),
-    ("mutexes", machine::mutexes),
-    ("versions", machine::versions),
-    ("records", contents::records),
-    (leftovers::STALE, leftovers::stale_records),
-    (leftovers::CORRUPT, leftovers::corrupt_records),
-    (leftovers::FREEZES, leftovers::freezes),
-    ("legacy_freezes", leftovers::legacy_freezes),
-    (leftovers::SESSIONS, leftovers::sessions),
-    (leftovers::LINES, leftovers::lines),
-    (leftovers::TEMPORARY, leftovers::temporary_files),
+    (ROOT, Examine::Patient(place::root)),
+    (WRITABLE, Examine::Patient(place::writable)),
+    ("filesystem", Examine::Patient(place::filesystem)),
+    ("flock", Examine::Patient(place::flock)),
+    (ACCESS, Examine::Patient(access::access)),
+    ("files", Examine::Patient(access::files)),
+    ("space", Examine::Patient(place::space)),
+    ("audit_log", Examine::Patient(place::audit_log)),
+    ("clock", Examine::Patient(machine::clock)),
+    ("mutexes", Examine::Patient(machine::mutexes)),
+    ("versions", Examine::Patient(machine::versions)),
+    ("records", Examine::Contents(contents::records)),
+    (STALE, Examine::Contents(leftovers::stale_records)),
+    (CORRUPT, Examine::Contents(leftovers::corrupt_records)),
+    (FREEZES, Examine::Contents(leftovers::freezes)),
+    (LEGACY, Examine::Contents(leftovers::legacy_freezes)),
+    (SESSIONS, Examine::Contents(leftovers::sessions)),
+    (LINES, Examine::Contents(leftovers::lines)),
+    (TEMPORARY, Examine::Contents(leftovers::temporary_files)),
 ];
-
-const ROOT: &str = "root";
-const WRITABLE: &str = "writable";
-const ACCESS: &str = "access";
 
 /// What was found.
 pub(crate) struct Diagnosis {
@@ -180,7 +192,7 @@ pub(crate) fn examine(identity: &Identity) -> Diagnosis {
         let root = News::Root(patient.root.path.clone(), patient.source);
         let mut heard = sender.send(root).is_ok();
         for (name, examine) in CHECKS {
-            heard = heard && sender.send(News::Check(Check { name, ..examine(&patient) })).is_ok();
+            heard = heard && sender.send(News::Check(examine.make(name, &patient))).is_ok();
         }
     }))
 }

@@ -3,9 +3,10 @@
 use std::io;
 use std::path::Path;
 
-use super::{Check, Patient, State, WRITABLE};
+use super::check::{Check, ROOT, WRITABLE};
+use super::{Patient, State};
 use crate::audit;
-use crate::host::{Dir, Fault, FileSystem, Host, ROTATED, Reach, RootSource, me_called};
+use crate::host::{Dir, Fault, FileSystem, Host, ROTATED, Reach, RootSource, UnixHost, me_called};
 use crate::words::{self, shell_word};
 
 /// Less room than this, and the next lock may fail.
@@ -14,12 +15,13 @@ const LITTLE_ROOM: u64 = 1024 * 1024;
 /// Fewer files than this, and the next lock may fail.
 const FEW_FILES: u64 = 256;
 
-const CHOOSE: &str =
+/// What to do about a root that can't be used.
+pub(super) const CHOOSE: &str =
     "LOKT_ROOT chooses another lock directory; everybody who shares these locks needs the same";
 
 pub(super) fn root(patient: &Patient) -> Check {
     let path = &patient.root.path;
-    if let State::Unusable(super::ROOT, why) = &patient.state {
+    if let State::Unusable(ROOT, why) = &patient.state {
         return Check::fail(why.clone()).advise(CHOOSE);
     }
     if path.is_relative()
@@ -102,11 +104,11 @@ fn careful(message: String) -> Check {
 }
 
 pub(super) fn flock(patient: &Patient) -> Check {
-    let host = match patient.ground() {
-        Ok(host) => host,
+    let tried = match patient.ground() {
+        Ok(host) => host.probe_flock(),
         Err(skipped) => return skipped,
     };
-    match host.probe_flock() {
+    match tried {
         Ok(()) => Check::ok("two processes exclude each other, and a kill frees the lock"),
         Err(Fault::Untried(why)) => Check::warn(format!("it could not be tried: {}", plain(why))),
         Err(Fault::Broken(why)) => Check::fail(format!("locks do not exclude here: {}", plain(why)))
@@ -120,7 +122,7 @@ fn plain(why: String) -> String {
 }
 
 pub(super) fn space(patient: &Patient) -> Check {
-    let room = match patient.ground().map(crate::host::UnixHost::room) {
+    let room = match patient.ground().map(UnixHost::room) {
         Ok(Ok(room)) => room,
         Ok(Err(error)) => return Check::warn(format!("it can't be told: {}", words::cause(&error))),
         Err(skipped) => return skipped,
