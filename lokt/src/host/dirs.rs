@@ -209,7 +209,8 @@ impl RootDir {
     }
 }
 
-pub(super) fn basename(dir: Dir<'_>) -> &'static str {
+/// The name of a directory in the root.
+pub(crate) fn basename(dir: Dir<'_>) -> &'static str {
     match dir {
         Dir::Root | Dir::Line(_) => ".",
         Dir::Locks => "locks",

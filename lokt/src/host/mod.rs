@@ -27,6 +27,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
+pub(crate) use dirs::basename;
 pub(crate) use filesystem::{FileSystem, Reach};
 pub use identity::Identity;
 pub(crate) use identity::{environment, group_called, me_called, user_called};
@@ -35,7 +36,7 @@ pub(crate) use probe::Scratch;
 pub(crate) use project::{Project, ScriptFile};
 pub(crate) use rival::Fault;
 pub use root::{Root, RootSource};
-pub(crate) use survey::{Entry, Place, Survey, What, basename};
+pub(crate) use survey::{Entry, Place, Survey, What};
 pub use unix::UnixHost;
 
 use crate::protocol::{Name, Now};

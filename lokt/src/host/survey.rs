@@ -10,7 +10,7 @@ use rustix::fs::{AtFlags, CWD, FileType, OFlags, RawMode, Stat, statat};
 use rustix::io::Errno;
 
 use super::filesystem::{self, FileSystem, Room};
-use super::{Dir, UnixHost, dirs, files};
+use super::{Dir, UnixHost, files};
 
 /// What something is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -172,11 +172,6 @@ pub(super) fn at(path: &Path) -> io::Result<Option<What>> {
         Err(Errno::NOENT) => Ok(None),
         Err(error) => Err(files::named(&error.into(), "look at", path)),
     }
-}
-
-/// The name of a directory in the root.
-pub(crate) fn basename(dir: Dir<'_>) -> &'static str {
-    dirs::basename(dir)
 }
 
 fn what(stat: &Stat) -> What {
