@@ -57,8 +57,8 @@ impl Screen {
         if !isatty(&stream) {
             return Self::NONE;
         }
-        let able = environment("TERM").is_none_or(|kind| kind != "dumb");
-        Self { columns: Some(columns(stream)), colour: able && environment("NO_COLOR").is_none() }
+        let colour = is_able(&stream) && environment("NO_COLOR").is_none();
+        Self { columns: Some(columns(stream)), colour }
     }
 
     /// `text` in a style, if there is colour.
@@ -92,7 +92,7 @@ pub(super) fn in_foreground(terminal: impl AsFd) -> Option<bool> {
     Some(job_of(0).is_some_and(|(group, _)| group == foreground.as_raw_nonzero().get()))
 }
 
-/// Whether the terminal understands more than text: its cursor can be moved.
+/// Whether the terminal understands more than text: colours, and that its cursor is moved.
 pub(super) fn is_able(terminal: impl AsFd) -> bool {
     isatty(terminal) && environment("TERM").is_none_or(|kind| kind != "dumb")
 }

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use anstyle::Style;
-use rustix::termios::tcgetwinsize;
+use rustix::stdio::stdout;
 
 use super::canvas::{Line, beside};
 use super::scene::{Progress, Scene, Side};
 use crate::cli::output;
-use crate::cli::screen::{BAD, DIM, GOOD, STRONG, Screen};
+use crate::cli::screen::{BAD, DIM, GOOD, STRONG, Screen, columns, is_able, rows};
 use crate::host::environment;
 
 /// The width of a side.
@@ -45,8 +45,8 @@ impl Show {
         let screen = Screen::stdout();
         let lines = frame(scene, &Default::default(), screen.columns.unwrap_or_default(), true);
         // The console of Linux has no hexagons.
-        let able = environment("TERM").is_some_and(|kind| kind != "dumb" && kind != "linux");
-        let live = screen.columns.is_some() && able && fits(&lines, size());
+        let has_hexagons = environment("TERM").is_some_and(|kind| kind != "linux");
+        let live = is_able(stdout()) && has_hexagons && fits(&lines, size());
         if !live {
             output::out(&scene.title());
         }
@@ -125,8 +125,7 @@ impl Show {
 
 /// Columns and rows of the terminal.
 fn size() -> (usize, usize) {
-    let size = tcgetwinsize(rustix::stdio::stdout());
-    size.map_or((80, 24), |size| (usize::from(size.ws_col), usize::from(size.ws_row)))
+    (columns(stdout()), rows(stdout()))
 }
 
 fn fits(lines: &[Line], (columns, rows): (usize, usize)) -> bool {
