@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::exit::Exit;
-use super::output::{Output, Report, denial, whole_seconds};
+use super::fields::{denial, whole_seconds};
+use super::output::{Output, Report};
 use super::values::{Wanted, pid};
 use super::waiting::Watcher;
 use crate::host::signals::Signals;

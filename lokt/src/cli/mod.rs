@@ -10,6 +10,7 @@ mod doctor;
 mod events;
 mod exists;
 mod exit;
+mod fields;
 mod freeze;
 mod guard;
 mod help;

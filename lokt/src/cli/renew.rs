@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::output::{Output, Report, another, whole_seconds};
+use super::fields::whole_seconds;
+use super::output::{Output, Report, another};
 use super::values::{duration, lock_id, name};
 use crate::protocol::{Authority, Name, format_duration};
 use crate::{Error, Locks};

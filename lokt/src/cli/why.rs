@@ -6,7 +6,8 @@ use anstyle::Style;
 use serde_json::{Map, Value, json};
 
 use super::exit::Exit;
-use super::output::{Output, Report, freeze_fields, holder_fields, own_fields};
+use super::fields::{freeze_fields, holder_fields, own_fields};
+use super::output::{Output, Report};
 use super::screen::{BAD, DIM, FROZEN, GOOD, HELD, STRONG, Screen};
 use super::values::name;
 use crate::locks::Status;

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::cli::output::{is_expired, left_sec, pid_status, whole_seconds};
+use crate::cli::fields::{is_expired, left_sec, pid_status, whole_seconds};
 use crate::locks::Status;
 use crate::protocol::{Freeze, Record, Slot, Standing};
 use crate::words;

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::output::{Output, Report, is_expired};
+use super::fields::is_expired;
+use super::output::{Output, Report};
 use super::screen::Screen;
 use super::values::{interval, name};
 use crate::locks::Status;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use unicode_width::UnicodeWidthStr;
 
 use super::table::style;
-use crate::cli::output::{is_expired, pid_status, whole_seconds};
+use crate::cli::fields::{is_expired, pid_status, whole_seconds};
 use crate::cli::screen::{DIM, FROZEN, PLAIN, STRONG, Screen, padded};
 use crate::locks::Status;
 use crate::protocol::{Kind, Now, Record, Slot, Standing, format_duration};
