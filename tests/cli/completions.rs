@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use lokt_tests::sandbox::{Sandbox, output};
+use lokt_tests::sandbox::{Sandbox, output, skipped};
 
 use super::transcript::{check, commands, sandbox};
 
@@ -134,7 +134,6 @@ fn completing_creates_nothing_waits_for_nothing_and_says_nothing_of_what_is_wron
 }
 
 #[test]
-#[allow(clippy::print_stderr, reason = "a skipped test says so")]
 fn every_script_is_understood_by_its_shell() {
     let sandbox = sandbox();
     for (shell, parse_only) in [("bash", "-n"), ("zsh", "-n"), ("fish", "--no-execute")] {
@@ -144,18 +143,17 @@ fn every_script_is_understood_by_its_shell() {
             Ok(parsed) => {
                 assert!(parsed.status.success(), "{shell}: {}", String::from_utf8_lossy(&parsed.stderr));
             }
-            Err(_) => eprintln!("SKIPPED: there is no {shell} here"),
+            Err(_) => skipped(&format!("there is no {shell} here")),
         }
     }
 }
 
 /// The script in a real bash, driven as readline would: bash takes `=` for a word of its own.
 #[test]
-#[allow(clippy::print_stderr, reason = "a skipped test says so")]
 fn bash_completes_with_the_script() {
     let sandbox = sandbox();
     if Command::new("bash").arg("--version").output().is_err() {
-        eprintln!("SKIPPED: there is no bash here");
+        skipped("there is no bash here");
         return;
     }
     assert_eq!(sandbox.run(["lock", "deploy"]).code, 0);

@@ -2,7 +2,7 @@
 
 use super::schemas::validate;
 use super::transcript::{check, sandbox, sh};
-use lokt_tests::sandbox::{Output, Sandbox, output};
+use lokt_tests::sandbox::{Output, Sandbox, output, skipped};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -337,7 +337,7 @@ fn with_flock(body: &str) -> Option<Value> {
     fs::write(&source, text).unwrap();
     let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status();
     if !built.is_ok_and(|status| status.success()) {
-        super::roots::eprint_skip("there is no C compiler");
+        skipped("there is no C compiler");
         return None;
     }
     Some(told(&output(sandbox.lokt(["doctor", "--json"]).env("LD_PRELOAD", library))))

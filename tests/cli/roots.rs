@@ -1,7 +1,7 @@
 //! Where the locks are.
 
 use super::transcript::{check, sandbox};
-use lokt_tests::sandbox::{Output, Sandbox, output};
+use lokt_tests::sandbox::{Output, Sandbox, output, skipped};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -56,15 +56,10 @@ fn git(sandbox: &Sandbox, arguments: &str) -> bool {
         Ok(output) if output.status.success() => true,
         Ok(output) => panic!("git {arguments}: {output:?}"),
         Err(_) => {
-            eprint_skip("there is no git here");
+            skipped("there is no git here");
             false
         }
     }
-}
-
-#[allow(clippy::print_stderr, reason = "a skipped test says so")]
-pub fn eprint_skip(why: &str) {
-    eprintln!("SKIPPED: {why}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use super::transcript::{sandbox, sh, steady};
-use lokt_tests::sandbox::{Running, Sandbox, eventually, start};
+use lokt_tests::sandbox::{Running, Sandbox, eventually, skipped, start};
 use rustix::process::Signal;
 
 /// Watches, and looks often.
@@ -76,7 +76,6 @@ fn a_result_that_cannot_be_written_ends_it() {
 }
 
 #[test]
-#[expect(clippy::print_stderr, reason = "what was not tested is told")]
 fn it_sleeps_between_its_looks() {
     // The reader dawdles, and whoever does not sleep has time to show it.
     let script = "strace -qq -e trace=poll,ppoll -o trace $LOKT status --watch --interval 1h |
@@ -84,7 +83,7 @@ fn it_sleeps_between_its_looks() {
     let sandbox = sandbox();
     let said = sandbox.sh(script);
     if said.stdout.is_empty() {
-        eprintln!("SKIPPED: strace does not work here");
+        skipped("strace does not work here");
         return;
     }
     let trace = fs::read_to_string(sandbox.work().join("trace")).unwrap();

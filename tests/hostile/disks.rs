@@ -1,7 +1,7 @@
 //! Full disks and read-only ones. They are mounted in a namespace of their own, for which one must be root.
 
 use super::attack::Attack;
-use lokt_tests::sandbox::Output;
+use lokt_tests::sandbox::{Output, output, skipped};
 
 /// Runs a script with a file system of 64 KiB in `$DISK`, which has the root in it; `None` without the right to.
 fn on_small_disk(attack: &Attack, script: &str) -> Option<Output> {
@@ -11,9 +11,9 @@ fn on_small_disk(attack: &Attack, script: &str) -> Option<Output> {
         fill() { dd if=/dev/zero of=$DISK/fill bs=4096 count=${1:-100} 2>/dev/null; }\n";
     let mut command = attack.sandbox.command("unshare");
     command.args(["-m", "sh", "-c", &format!("{setup}{script}")]);
-    let output = lokt_tests::sandbox::output(&mut command);
+    let output = output(&mut command);
     if output.code == 199 || output.stderr.contains("unshare failed") {
-        eprintln!("SKIPPED: only root may mount a small disk: {}", output.stderr);
+        skipped(&format!("only root may mount a small disk: {}", output.stderr));
         return None;
     }
     assert!(!output.stderr.contains("panicked"), "{output:?}");

@@ -38,6 +38,12 @@ pub struct Running {
     child: Child,
 }
 
+/// Says that a test was not made here, and why.
+#[allow(clippy::print_stderr, reason = "a skipped test says so")]
+pub fn skipped(why: &str) {
+    eprintln!("SKIPPED: {why}");
+}
+
 impl Sandbox {
     /// A new sandbox; `program` is `env!("CARGO_BIN_EXE_lokt-under-test")`.
     pub fn new(program: &str) -> Self {
