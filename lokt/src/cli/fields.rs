@@ -86,10 +86,7 @@ pub(super) fn holder_fields(
 
 /// What is left of the lease, in whole seconds.
 pub(super) fn left_sec(standing: &Standing) -> Option<u64> {
-    match standing {
-        Standing::Held { lapse: Lapse::Left(left), .. } => Some(left.as_secs()),
-        _ => None,
-    }
+    standing.left().map(|left| left.as_secs())
 }
 
 /// Whether the lease has lapsed.

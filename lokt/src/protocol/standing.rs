@@ -1,5 +1,7 @@
 //! How a name stands: what evidence says of its holder.
 
+use std::time::Duration;
+
 use super::clock::Now;
 use super::evidence::{Evidence, Liveness};
 use super::lease::{Lapse, lapse};
@@ -51,6 +53,14 @@ impl Standing {
     /// Whether `--break-stale` may remove or take it.
     pub fn is_stale(&self) -> bool {
         matches!(self, Self::Lapsed { .. } | Self::Abandoned(_))
+    }
+
+    /// What is left of the lease of whoever holds it; `None` if nobody does, or if it never lapses.
+    pub fn left(&self) -> Option<Duration> {
+        match self {
+            Self::Held { lapse, .. } => lapse.left(),
+            _ => None,
+        }
     }
 }
 

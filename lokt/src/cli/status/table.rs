@@ -82,10 +82,7 @@ fn rows_of(status: &Status) -> Vec<Row> {
 }
 
 fn lock(status: &Status, record: &Record) -> Row {
-    let left = match &status.view.standing {
-        Standing::Held { lapse, .. } => lapse.left().map(words::short),
-        _ => None,
-    };
+    let left = status.view.standing.left().map(words::short);
     row(status, words::state(&status.view.standing, false), Some(record), left.unwrap_or_default())
 }
 

@@ -65,10 +65,7 @@ fn process(record: &Record, standing: &Standing) -> String {
 }
 
 fn expires(expiry: &str, standing: &Standing) -> String {
-    let left = match standing {
-        Standing::Held { lapse, .. } => lapse.left().unwrap_or_default(),
-        _ => Duration::ZERO,
-    };
+    let left = standing.left().unwrap_or_default();
     let when = if is_expired(standing) { "EXPIRED".to_owned() } else { format!("in {}", words::span(left)) };
     format!("{} ({when})", words::printable(&whole_seconds(expiry)))
 }
