@@ -94,6 +94,47 @@ fn the_protocol_knows_no_effects() {
     }
 }
 
+/// The words of a page that are set as code, but for whole blocks.
+fn in_code(page: &str) -> Vec<String> {
+    let text: String = read(page).split("```").step_by(2).collect();
+    text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_architecture_is_that_of_the_sources() {
+    let page = read("docs/architecture.md");
+    for entry in fs::read_dir(repository().join("lokt/src")).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        let room =
+            if entry.path().is_dir() { format!("lokt/src/{name}/") } else { format!("lokt/src/{name}") };
+        assert!(page.contains(&room), "{room} is not in docs/architecture.md");
+    }
+    let code = in_code("docs/architecture.md");
+    let places: Vec<_> = code.iter().filter(|word| word.contains('/') && !word.contains(' ')).collect();
+    assert!(places.len() > 20, "the page says where things are");
+    for place in places {
+        let mut rooms = ["", "lokt/src", "lokt/src/cli"].iter().map(|room| repository().join(room));
+        assert!(rooms.any(|room| room.join(place).exists()), "there is no {place}");
+    }
+}
+
+#[test]
+fn every_variable_that_is_read_is_in_the_man_pages() {
+    let facts = read("xtask/src/man/facts.rs");
+    let mut seen = 0;
+    for (name, text) in sources().iter().filter(|(name, _)| name.starts_with("lokt/src")) {
+        for call in ["environment(\"LOKT_", "environment_path(\"LOKT_"] {
+            for rest in text.split(call).skip(1) {
+                let variable = format!("LOKT_{}", rest.split('"').next().unwrap());
+                assert!(facts.contains(&format!("\"{variable}\"")), "{name} reads {variable}");
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 5, "they are read");
+}
+
 #[test]
 fn every_row_of_the_protocols_table_has_its_test() {
     let tests = read("lokt/src/protocol/table.rs");

@@ -48,7 +48,7 @@ pub const VARIABLES: [Fact; 10] = [
     fact(
         "LOKT_NO_SWEEP",
         "If it is set, dead locks are not cleared away in passing.",
-        &["guard", "lock", "unlock", "status"],
+        &["guard", "lock", "unlock", "freeze", "unfreeze", "status"],
     ),
     fact(
         "LOKT_AUDIT_MAX_BYTES",
