@@ -60,7 +60,10 @@ const LAPSED: &str = r#"{"version":1,"name":"x","owner":"ada","host":"h","pid":7
 /// A root in which something is left over.
 fn planted(script: &str) -> Sandbox {
     let sandbox = sandbox();
-    let setup = format!("lokt lock first && lokt unlock first; cd $LOKT_ROOT; ID={ID}; LAPSED='{LAPSED}'");
+    // What is planted is for the doctor to clear away, and not for a sweep in passing.
+    let setup = format!(
+        "lokt lock first && lokt unlock first; export LOKT_NO_SWEEP=1; cd $LOKT_ROOT; ID={ID}; LAPSED='{LAPSED}'"
+    );
     let _ = sh(&sandbox, &format!("{setup}; {script}"));
     sandbox
 }

@@ -126,7 +126,7 @@ fn a_look_makes_no_root_and_leaves_nothing_behind() {
 fn a_look_changes_nothing_in_a_root() {
     let sandbox = used();
     let script = format!(
-        "cd $LOKT_ROOT; lokt lock gone --ttl 1ms; mkdir -p lines/none freezes; mkfifo sessions/y.{ID}
+        "export LOKT_NO_SWEEP=1; cd $LOKT_ROOT; lokt lock gone --ttl 1ms; mkdir -p lines/none freezes; mkfifo sessions/y.{ID}
         echo x >locks/corrupt.json; touch -d '1 hour ago' locks/corrupt.json; touch stripes/05.tmp
         echo x >freezes/z.json; touch -d '1 hour ago' freezes/z.json"
     );
@@ -179,7 +179,7 @@ const FINDINGS: [(&str, &str, &str, &str); 23] = [
 fn whatever_is_planted_is_seen_and_something_is_to_be_done_about_it() {
     for (script, name, status, words) in FINDINGS {
         let sandbox = used();
-        let planted = sh(&sandbox, &format!("cd $LOKT_ROOT; {script}"));
+        let planted = sh(&sandbox, &format!("export LOKT_NO_SWEEP=1; cd $LOKT_ROOT; {script}"));
         let found = examined(&sandbox, &[]);
         let check = of(&found, name);
         assert_eq!(check["status"], status, "{script}: {planted:?}: {found:#}");
