@@ -109,7 +109,7 @@ fn a_limit_to_the_size_of_files_ends_no_command_in_the_middle() {
         for command in 'lock y' 'unlock x' 'freeze f --ttl 1h' 'unfreeze f'; do
             (ulimit -f 4; timeout 20 \"$LOKT\" $command 2>&1; echo $?) | cat
         done";
-    let output = lokt_tests::sandbox::output(attack.sandbox.command("bash").args(["-c", script]));
+    let output = output(attack.sandbox.command("bash").args(["-c", script]));
     let said: Vec<&str> = output.stdout.lines().filter(|line| !line.starts_with("lokt: warning")).collect();
     let expected = "acquired lock \"y\" 0 released lock \"x\" 0 frozen \"f\" for 1h0m0s 0 unfrozen \"f\" 0";
     assert_eq!(said.join(" "), expected, "{output:?}");
