@@ -70,6 +70,12 @@ fn typing_mistakes_and_the_words_of_other_tools_suggest_the_right_one() {
         ("list", "status"),
         ("ls", "status"),
         ("LS", "status"),
+        ("LOCK x", "lock"),
+        ("Guard x -- true", "guard"),
+        ("lst", "status"),
+        ("relase x", "unlock"),
+        ("aquire x", "lock"),
+        ("hsitory", "audit"),
         ("explain x", "why"),
         ("extend x", "renew"),
     ] {
@@ -77,6 +83,14 @@ fn typing_mistakes_and_the_words_of_other_tools_suggest_the_right_one() {
         assert_eq!(said.code, 64, "{typed}: {said:?}");
         let hint = said.stderr.lines().nth(1).unwrap_or_default();
         assert_eq!(hint, format!("lokt: hint: did you mean {meant}?"), "{typed}");
+    }
+    for (typed, hint) in [
+        ("deploy", "lokt --help lists the commands"),
+        ("stat -- true", "to run a command under a lock: lokt guard stat -- CMD"),
+        ("audit --limit -1", "see lokt audit --help"),
+    ] {
+        let said = sh(&sandbox, &format!("lokt {typed}"));
+        assert_eq!(said.stderr.lines().nth(1), Some(&*format!("lokt: hint: {hint}")), "{typed}: {said:?}");
     }
 }
 

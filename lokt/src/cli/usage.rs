@@ -180,20 +180,18 @@ impl Complaint<'_> {
 
     fn hint(&self) -> String {
         let missing = self.error.kind() == ErrorKind::MissingRequiredArgument;
-        let similar =
-            [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand, ContextKind::SuggestedValue]
-                .into_iter()
-                .find_map(|kind| self.all(kind).pop());
+        let similar = [ContextKind::SuggestedArg, ContextKind::SuggestedValue]
+            .into_iter()
+            .find_map(|kind| self.all(kind).pop());
         match (self.error.kind(), similar) {
             _ if self.meant().is_some() => {
                 format!("did you mean {}?", self.meant().unwrap_or_default())
             }
-            // With a command behind it, it is the name of a lock, unless it is nearly guard itself.
-            (ErrorKind::InvalidSubcommand, similar) if self.runs && similar.as_deref() != Some("guard") => {
+            (ErrorKind::InvalidSubcommand, _) if self.runs => {
                 format!("to run a command under a lock: lokt guard {} -- CMD", self.command)
             }
+            (ErrorKind::InvalidSubcommand, _) => "lokt --help lists the commands".to_owned(),
             (_, Some(similar)) => format!("did you mean {}?", plain(&similar)),
-            (ErrorKind::InvalidSubcommand, None) => "lokt --help lists the commands".to_owned(),
             _ if missing && self.command == "unlock" => "give a NAME, --owner OWNER or --all".to_owned(),
             (ErrorKind::UnknownArgument, None) if self.is_misplaced_command() => {
                 let command = self.first(ContextKind::InvalidArg);
@@ -212,12 +210,23 @@ impl Complaint<'_> {
         }
     }
 
-    /// Our command for what another tool calls it.
-    fn meant(&self) -> Option<&'static str> {
+    /// Our command for what was asked, or nearly asked, in our word for it or in another tool's.
+    fn meant(&self) -> Option<String> {
         let asked = self.first(ContextKind::InvalidSubcommand).to_ascii_lowercase();
+        if asked.is_empty() {
+            return None;
+        }
         let ours = super::command();
-        let mut known = OTHER_WORDS.iter().filter(|(command, _)| ours.find_subcommand(command).is_some());
-        known.find(|(_, words)| words.contains(&asked.as_str())).map(|(command, _)| *command)
+        let ours = ours.get_subcommands().filter(|command| !command.is_hide_set());
+        let ours: Vec<&str> = ours.map(clap::Command::get_name).collect();
+        let others = OTHER_WORDS.iter().filter(|(command, _)| ours.contains(command));
+        let others = others.flat_map(|(command, words)| words.iter().map(|word| (*word, *command)));
+        let near = |word: &str| strsim::osa_distance(word, &asked);
+        let known = ours.iter().map(|command| (*command, *command)).chain(others);
+        let (word, command) = known.min_by_key(|(word, _)| near(word))?;
+        // With a command behind it, it is the name of a lock, unless it is nearly guard itself.
+        let slips = if self.runs && command != "guard" { 0 } else { asked.len() / 3 };
+        (near(word) <= slips).then(|| command.to_owned())
     }
 
     /// Whether an option stands in the command's place that some command has.
