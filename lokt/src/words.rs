@@ -187,7 +187,7 @@ pub(crate) fn hints(name: &Name, refusal: &Refusal, waited: bool) -> Vec<String>
         Refusal::Held { .. } | Refusal::Queued { .. } | Refusal::Frozen(_) if waited => {
             vec![format!("see who holds it: lokt why {name}")]
         }
-        Refusal::Frozen(_) => vec![wait.to_owned(), format!("end the freeze: lokt unfreeze {name}")],
+        Refusal::Frozen(_) => vec![wait.to_owned(), format!("its owner can end the freeze: lokt unfreeze {name}")],
         Refusal::Held { .. } | Refusal::Queued { .. } => vec![wait.to_owned()],
         Refusal::FrozenAlready(_) => vec![format!("to freeze it anew, end that first: lokt unfreeze {name}")],
         Refusal::AnothersFreeze(_) => {

@@ -15,12 +15,12 @@ fn a_freeze_keeps_everybody_out_until_it_is_lifted() {
         $ lokt guard deploy -- true
         ! lokt: lock "deploy" is frozen by tester@HOST (agent agent-test), for 0s, 30m0s left, note: incident 1432
         ! lokt: hint: wait for it: --wait, or --wait --timeout 5m
-        ! lokt: hint: end the freeze: lokt unfreeze deploy
+        ! lokt: hint: its owner can end the freeze: lokt unfreeze deploy
         = 2
         $ lokt lock deploy
         ! lokt: lock "deploy" is frozen by tester@HOST (agent agent-test), for 0s, 30m0s left, note: incident 1432
         ! lokt: hint: wait for it: --wait, or --wait --timeout 5m
-        ! lokt: hint: end the freeze: lokt unfreeze deploy
+        ! lokt: hint: its owner can end the freeze: lokt unfreeze deploy
         = 2
         $ lokt lock deploy --json 2>/dev/null
         {
@@ -186,7 +186,7 @@ fn the_old_place_of_the_go_tool_is_honoured() {
         $ lokt guard deploy -- true 2>&1 | cut -d, -f1
         lokt: lock "deploy" is frozen by ops@h
         lokt: hint: wait for it: --wait
-        lokt: hint: end the freeze: lokt unfreeze deploy
+        lokt: hint: its owner can end the freeze: lokt unfreeze deploy
         $ lokt freeze deploy --ttl 5m 2>&1 | head -1 | cut -d, -f1
         lokt: lock "deploy" is already frozen by ops@h
         $ lokt unfreeze deploy

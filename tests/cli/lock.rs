@@ -182,7 +182,7 @@ fn a_frozen_name_is_denied_and_says_who_froze_it() {
         }
         ! lokt: lock "deploy" is frozen by ops@h, for 0s
         ! lokt: hint: wait for it: --wait, or --wait --timeout 5m
-        ! lokt: hint: end the freeze: lokt unfreeze deploy
+        ! lokt: hint: its owner can end the freeze: lokt unfreeze deploy
         = 2
         "#,
     );
