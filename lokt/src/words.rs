@@ -187,7 +187,9 @@ pub(crate) fn hints(name: &Name, refusal: &Refusal, waited: bool) -> Vec<String>
         Refusal::Held { .. } | Refusal::Queued { .. } | Refusal::Frozen(_) if waited => {
             vec![format!("see who holds it: lokt why {name}")]
         }
-        Refusal::Frozen(_) => vec![wait.to_owned(), format!("its owner can end the freeze: lokt unfreeze {name}")],
+        Refusal::Frozen(_) => {
+            vec![wait.to_owned(), format!("its owner can end the freeze: lokt unfreeze {name}")]
+        }
         Refusal::Held { .. } | Refusal::Queued { .. } => vec![wait.to_owned()],
         Refusal::FrozenAlready(_) => vec![format!("to freeze it anew, end that first: lokt unfreeze {name}")],
         Refusal::AnothersFreeze(_) => {
@@ -206,7 +208,9 @@ pub(crate) fn hints(name: &Name, refusal: &Refusal, waited: bool) -> Vec<String>
         Refusal::Unusable(Standing::Unreadable(_)) => {
             vec!["see what stands there; lokt removes nothing that is not its own".to_owned()]
         }
-        Refusal::Unusable(_) | Refusal::NotFound | Refusal::NotFrozen | Refusal::Lost(_) => Vec::new(),
+        Refusal::NotFound => vec!["see what is held: lokt status".to_owned()],
+        Refusal::NotFrozen => vec![format!("see how it stands: lokt why {name}")],
+        Refusal::Unusable(_) | Refusal::Lost(_) => Vec::new(),
     }
 }
 

@@ -94,6 +94,7 @@ fn a_freeze_is_its_owners() {
         unfrozen "deploy"
         $ lokt unfreeze deploy --force
         ! lokt: lock "deploy" is not frozen
+        ! lokt: hint: see how it stands: lokt why deploy
         = 3
         "#,
     );
@@ -159,6 +160,7 @@ fn a_lapsed_freeze_is_none_and_is_cleared_away() {
         in
         $ lokt unfreeze deploy
         ! lokt: lock "deploy" is not frozen
+        ! lokt: hint: see how it stands: lokt why deploy
         = 3
         $ until [ -z "$(ls $LOKT_ROOT/freezes)" ]; do lokt guard other -- true; done
         $ lokt audit --event auto-prune | grep -c '"freeze_owner":'
@@ -243,6 +245,7 @@ fn a_lock_that_is_named_like_an_old_freeze_is_no_freeze() {
         in
         $ lokt unfreeze deploy --force
         ! lokt: lock "deploy" is not frozen
+        ! lokt: hint: see how it stands: lokt why deploy
         = 3
         $ lokt unlock freeze-deploy
         released lock "freeze-deploy"

@@ -54,6 +54,7 @@ fn only_its_owner_or_who_knows_its_id_renews_a_lock() {
         r#"
         $ lokt renew deploy
         ! lokt: lock "deploy" not found
+        ! lokt: hint: see what is held: lokt status
         = 3
         $ LOKT_OWNER=ada lokt lock deploy --ttl 5m
         acquired lock "deploy"

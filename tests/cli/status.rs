@@ -23,9 +23,11 @@ fn an_empty_root_has_no_locks() {
         []
         $ lokt status deploy
         ! lokt: lock "deploy" not found
+        ! lokt: hint: see what is held: lokt status
         = 3
         $ lokt status deploy --json
         ! lokt: lock "deploy" not found
+        ! lokt: hint: see what is held: lokt status
         = 3
         "#,
     );
@@ -153,6 +155,7 @@ fn a_freeze_is_shown_beside_the_lock() {
         r#"
         $ lokt status deploy
         ! lokt: lock "deploy" not found
+        ! lokt: hint: see what is held: lokt status
         ! lokt: lock "deploy" is frozen by ops@h, for 0s
         = 3
         $ lokt status --json

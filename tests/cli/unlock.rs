@@ -14,6 +14,7 @@ fn its_owner_releases_a_lock_and_then_there_is_none() {
         released lock "deploy"
         $ lokt unlock deploy
         ! lokt: lock "deploy" not found
+        ! lokt: hint: see what is held: lokt status
         = 3
         $ lokt lock deploy
         acquired lock "deploy"
