@@ -91,3 +91,21 @@ fn judge_record(record: &Record, evidence: &Evidence, now: &Now) -> Standing {
         _ => Standing::Held { lapse, liveness },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::Lapse;
+    use super::*;
+
+    #[test]
+    fn only_of_a_lease_that_is_held_something_is_left() {
+        let held = |lapse| Standing::Held { lapse, liveness: Liveness::Alive };
+        let some = Duration::from_secs(7);
+        assert_eq!(held(Lapse::Left(some)).left(), Some(some));
+        assert_eq!(held(Lapse::Never).left(), None);
+        assert_eq!(Standing::Lapsed { liveness: Liveness::Alive }.left(), None);
+        assert_eq!(Standing::Free.left(), None);
+    }
+}
