@@ -299,7 +299,7 @@ fn table(summaries: &[Summary]) -> String {
     table.render(Screen::stdout())
 }
 
-/// `3 (1 stale, 2 force)`.
+/// `1 stale, 2 force`; nothing if none was broken.
 fn broken(summary: &Summary) -> String {
     let breaks = summary.breaks;
     let kinds = [
@@ -310,7 +310,7 @@ fn broken(summary: &Summary) -> String {
     ];
     let kinds: Vec<String> =
         kinds.iter().filter(|kind| kind.0 > 0).map(|kind| format!("{} {}", kind.0, kind.1)).collect();
-    if kinds.is_empty() { String::new() } else { kinds.join(", ") }
+    kinds.join(", ")
 }
 
 /// A summary as JSON; times in seconds, left out where nothing was measured.

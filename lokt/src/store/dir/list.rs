@@ -54,13 +54,18 @@ impl DirStore {
     }
 
     fn status_of(&self, name: Name, all: &Listing) -> Result<Status, Error> {
-        let now = self.host.now();
-        let evidence = self.gather_from(&name, None, &now, Some(all));
-        let standing = judge(&evidence, &now);
-        let view = View { slot: evidence.slot, standing, freeze: evidence.freeze, now };
+        let view = self.view(&name, Some(all));
         let waiters =
             if all.lines.contains(name.as_str()) { self.living_waiters(&name)? } else { Vec::new() };
         Ok(Status { name, view, waiters })
+    }
+
+    /// A name as it stands, without any lock.
+    pub(super) fn view(&self, name: &Name, all: Option<&Listing>) -> View {
+        let now = self.host.now();
+        let evidence = self.gather_from(name, None, &now, all);
+        let standing = judge(&evidence, &now);
+        View { slot: evidence.slot, standing, freeze: evidence.freeze, now }
     }
 
     /// The sessions of a name; `None` if they can't be listed.

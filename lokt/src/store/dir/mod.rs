@@ -41,7 +41,7 @@ use crate::audit::{self, Event};
 use crate::host::{Dir, Host, Identity, Publish, SessionFile, SessionState, Stripe, StripeError};
 use crate::protocol::{
     Abandoned, Authority, Claim, Decision, Displaced, Evidence, FreezeDecision, FreezeRequest, Kind, LockId,
-    Manner, Name, Now, Record, Refusal, Request, Slot, Standing, decide, judge,
+    Manner, Name, Now, Record, Refusal, Request, Slot, Standing, decide,
 };
 
 /// How many mutexes there are. More than the cores that could contend for them, few enough to leave lying.
@@ -317,10 +317,7 @@ impl Store for DirStore {
     }
 
     fn look(&self, name: &Name) -> Result<View, Error> {
-        let now = self.host.now();
-        let evidence = self.gather(name, None, &now);
-        let standing = judge(&evidence, &now);
-        Ok(View { slot: evidence.slot, standing, freeze: evidence.freeze, now })
+        Ok(self.view(name, None))
     }
 
     fn list(&self) -> Result<Vec<Status>, Error> {
