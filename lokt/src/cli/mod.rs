@@ -14,6 +14,7 @@ mod fields;
 mod freeze;
 mod guard;
 mod help;
+mod lazy;
 mod live;
 mod lock;
 mod output;
@@ -38,6 +39,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 pub use self::help::GROUPS;
 
 use self::exit::Exit;
+use self::lazy::Lazy;
 use crate::host::signals::outlive_limits;
 use crate::host::{Identity, Root, UnixHost, environment};
 use crate::{Error, Locks};
@@ -72,25 +74,25 @@ struct Cli {
 enum Command {
     #[command(flatten)]
     Locks(OnLocks),
-    Doctor(doctor::Args),
-    Demo(demo::Args),
-    Completions(completions::Args),
+    Doctor(Lazy<doctor::Args>),
+    Demo(Lazy<demo::Args>),
+    Completions(Lazy<completions::Args>),
 }
 
 /// What is asked of the locks of a root.
 #[derive(Subcommand)]
 enum OnLocks {
-    Guard(guard::Args),
-    Lock(lock::Args),
-    Unlock(unlock::Args),
-    Renew(renew::Args),
-    Status(status::Args),
-    Why(why::Args),
-    Exists(exists::Args),
-    Freeze(freeze::Args),
-    Unfreeze(unfreeze::Args),
-    Audit(audit::Args),
-    Prime(prime::Args),
+    Guard(Lazy<guard::Args>),
+    Lock(Lazy<lock::Args>),
+    Unlock(Lazy<unlock::Args>),
+    Renew(Lazy<renew::Args>),
+    Status(Lazy<status::Args>),
+    Why(Lazy<why::Args>),
+    Exists(Lazy<exists::Args>),
+    Freeze(Lazy<freeze::Args>),
+    Unfreeze(Lazy<unfreeze::Args>),
+    Audit(Lazy<audit::Args>),
+    Prime(Lazy<prime::Args>),
 }
 
 /// The arguments of the program, for whoever describes them: its help, man pages.
@@ -134,9 +136,9 @@ fn run(command: Command) -> Exit {
             Ok(locks) => ask(&locks, command),
             Err(error) => output::fail(&error),
         },
-        Command::Doctor(args) => output::print(&doctor::run(&args)),
-        Command::Demo(args) => demo::run(&args),
-        Command::Completions(args) => output::print(&completions::run(&args)),
+        Command::Doctor(Lazy(args)) => output::print(&doctor::run(&args)),
+        Command::Demo(Lazy(args)) => demo::run(&args),
+        Command::Completions(Lazy(args)) => output::print(&completions::run(&args)),
     }
 }
 
@@ -144,17 +146,17 @@ fn ask(locks: &Locks, command: OnLocks) -> Exit {
     // What looking has found is to be seen before anything is cleared away.
     let tidies = matches!(command, OnLocks::Status(_));
     let outcome = match command {
-        OnLocks::Guard(args) => guard::run(locks, &args),
-        OnLocks::Lock(args) => lock::run(locks, &args),
-        OnLocks::Unlock(args) => unlock::run(locks, &args),
-        OnLocks::Renew(args) => renew::run(locks, &args),
-        OnLocks::Status(args) => status::run(locks, &args),
-        OnLocks::Why(args) => why::run(locks, &args),
-        OnLocks::Exists(args) => exists::run(locks, &args),
-        OnLocks::Freeze(args) => freeze::run(locks, &args),
-        OnLocks::Unfreeze(args) => unfreeze::run(locks, &args),
-        OnLocks::Audit(args) => audit::run(locks, &args),
-        OnLocks::Prime(args) => prime::run(locks, &args),
+        OnLocks::Guard(Lazy(args)) => guard::run(locks, &args),
+        OnLocks::Lock(Lazy(args)) => lock::run(locks, &args),
+        OnLocks::Unlock(Lazy(args)) => unlock::run(locks, &args),
+        OnLocks::Renew(Lazy(args)) => renew::run(locks, &args),
+        OnLocks::Status(Lazy(args)) => status::run(locks, &args),
+        OnLocks::Why(Lazy(args)) => why::run(locks, &args),
+        OnLocks::Exists(Lazy(args)) => exists::run(locks, &args),
+        OnLocks::Freeze(Lazy(args)) => freeze::run(locks, &args),
+        OnLocks::Unfreeze(Lazy(args)) => unfreeze::run(locks, &args),
+        OnLocks::Audit(Lazy(args)) => audit::run(locks, &args),
+        OnLocks::Prime(Lazy(args)) => prime::run(locks, &args),
     };
     let exit = match outcome {
         Ok(report) => output::print(&report),

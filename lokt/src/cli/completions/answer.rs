@@ -17,7 +17,9 @@ use crate::protocol::Slot;
 use crate::{Locks, words};
 
 /// The answer for these words of the command line, the program's name first.
-pub(in crate::cli) fn answer(command: Command, words: Vec<OsString>) -> String {
+pub(in crate::cli) fn answer(mut command: Command, words: Vec<OsString>) -> String {
+    // Until then the commands have no arguments.
+    command.build();
     if let Some(begin) = guarded_command(&command, &words) {
         return format!("command {begin}");
     }
