@@ -1,8 +1,10 @@
-//! The command and what it starts: signals, lingerers, daemons.
+//! The command and what it starts: how it is found, signals, lingerers, daemons.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
-use lokt_tests::sandbox::{Sandbox, eventually, start};
+use lokt_tests::sandbox::{Sandbox, eventually, output, start};
 use rustix::process::Signal;
 
 use crate::helpers::{
@@ -120,4 +122,44 @@ fn holds_session(sandbox: &Sandbox, pid: i32) -> bool {
     descriptors
         .flatten()
         .any(|entry| fs::read_link(entry.path()).is_ok_and(|file| file.starts_with(&sessions)))
+}
+
+/// Writes an executable file.
+fn write_program(path: &Path, content: &str) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, content).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn a_script_that_names_no_interpreter_is_run_by_the_shell() {
+    let sandbox = sandbox();
+    write_program(&sandbox.work().join("bare"), "echo \"ran $0 with $1 under $LOKT_NAME\"\n");
+    let run = sandbox.run(["guard", "x", "--", "./bare", "an argument"]);
+    assert_eq!((run.code, run.stdout.as_str()), (0, "ran ./bare with an argument under x\n"), "{run:?}");
+}
+
+#[test]
+fn the_search_path_is_searched_as_a_shell_does_it() {
+    let sandbox = sandbox();
+    let dir = |name: &str| sandbox.work().join(name);
+    write_program(&dir("first/other"), "#!/bin/sh\necho other\n");
+    write_program(&dir("locked/tool"), "#!/bin/sh\necho locked\n");
+    fs::set_permissions(dir("locked/tool"), fs::Permissions::from_mode(0o644)).unwrap();
+    write_program(&dir("last/tool"), "#!/bin/sh\necho last\n");
+    write_program(&dir("tool"), "#!/bin/sh\necho here\n");
+    let run = |path: &str| {
+        let mut command = sandbox.lokt(["guard", "x", "--", "tool"]);
+        command.env("PATH", path);
+        output(&mut command)
+    };
+    let found = run("first:missing:first/other:locked:last");
+    assert_eq!(
+        (found.code, found.stdout.as_str()),
+        (0, "last\n"),
+        "what may not be run is passed over: {found:?}"
+    );
+    assert_eq!(run("first::last").stdout, "here\n", "an empty part is the working directory");
+    assert_eq!(run("first:locked").code, 126, "found, but not to be run");
+    assert_eq!(run("first:missing").code, 127);
 }

@@ -22,6 +22,7 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags};
 use rustix::process::{Signal, WaitOptions, WaitStatus, wait};
 
 use self::group::Group;
@@ -44,6 +45,10 @@ const AFTER_KILL: Duration = Duration::from_secs(2);
 
 /// How long a heartbeat that was asleep has to prove that the lease can still be renewed.
 const LAST_CHANCE: Duration = Duration::from_millis(100);
+
+/// Without a lease a heartbeat only listens whether its lock is removed by force. A command that ends within this
+/// needs no thread for it.
+const QUIET: Duration = Duration::from_millis(100);
 
 /// How the heartbeat found the lock lost.
 type Lost = Arc<Mutex<Option<Error>>>;
@@ -86,11 +91,15 @@ pub(crate) fn run(
     if let Some(signal) = signals.end_asked() {
         return Ok(Ended::Signalled(signal.as_raw()));
     }
-    // Before the command is there: its start may take long, and so may we have since the admission.
     let lost = Arc::default();
-    if let Err(error) = keep_alive(&mut session, &lost, signals) {
-        tell(&format!("warning: {error}"));
-    }
+    let listen_at = match session.beat() {
+        // Before the command is there: its start may take long, and so may we have since the admission.
+        Some(_) => {
+            keep_alive(&mut session, &lost, signals, tell);
+            None
+        }
+        None => Some(now() + QUIET),
+    };
     if let Err(error) = still_ours(&session) {
         tell(&format!("{error}; the command was not started"));
         return Ok(Ended::Lost);
@@ -112,6 +121,7 @@ pub(crate) fn run(
         signals,
         tell,
         lost,
+        listen_at,
         status: None,
         ending: None,
         told: false,
@@ -123,15 +133,19 @@ pub(crate) fn run(
 /// Starts the heartbeat; what it finds is left in `lost`, and wakes whoever sleeps on the signals.
 ///
 /// Without a heartbeat a lease is given up in time; a strict lock only misses a removal by force.
-fn keep_alive(session: &mut Session, lost: &Lost, signals: &Signals) -> Result<(), Error> {
+fn keep_alive(session: &mut Session, lost: &Lost, signals: &Signals, tell: &(dyn Fn(&str) + Sync)) {
     let lost = Arc::clone(lost);
-    let waker = signals.waker().map_err(Error::root)?;
-    session.keep_alive(move |news| {
-        if let News::Lost(error) = news {
-            *lost.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-            waker.wake();
-        }
-    })
+    let started = signals.waker().map_err(Error::root).and_then(|waker| {
+        session.keep_alive(move |news| {
+            if let News::Lost(error) = news {
+                *lost.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                waker.wake();
+            }
+        })
+    });
+    if let Err(error) = started {
+        tell(&format!("warning: {error}"));
+    }
 }
 
 /// Proves that a lease which should have been renewed by now is still ours.
@@ -159,6 +173,8 @@ struct Guard<'a> {
     tell: &'a (dyn Fn(&str) + Sync),
     /// What the heartbeat found, until it has been dealt with.
     lost: Lost,
+    /// When the heartbeat begins, if it has not.
+    listen_at: Option<Duration>,
     /// How the command itself ended; others of its group may still run.
     status: Option<WaitStatus>,
     ending: Option<Ending>,
@@ -187,7 +203,19 @@ impl Guard<'_> {
             if let Some(status) = self.status.filter(|status| self.is_over(*status)) {
                 return status;
             }
-            self.signals.wait(self.next_deadline());
+            self.sleep();
+        }
+    }
+
+    /// Sleeps until there is something to attend to.
+    fn sleep(&mut self) {
+        let deadline = self.next_deadline();
+        let bell = self.session.file().descriptor().filter(|_| self.listen_at.is_some());
+        let bell = bell.as_ref().map(|bell| PollFd::new(bell, PollFlags::IN));
+        let rung = self.signals.wait_or(deadline, bell.as_slice()).iter().any(|came| !came.is_empty());
+        if self.listen_at.is_some_and(|at| rung || now() >= at) {
+            self.listen_at = None;
+            keep_alive(&mut self.session, &self.lost, self.signals, self.tell);
         }
     }
 
@@ -343,7 +371,7 @@ impl Guard<'_> {
         };
         let waits = self.status.is_some() || self.ending.is_some_and(|ending| ending.killed);
         let look = waits.then(|| now() + poll);
-        [renewal, kill, look].into_iter().flatten().min()
+        [renewal, kill, look, self.listen_at].into_iter().flatten().min()
     }
 
     /// Whether nothing is left that keeps the lock, now that the command itself has ended.

@@ -78,7 +78,6 @@ pub(crate) fn outlive_limits() -> io::Result<()> {
 }
 
 /// How signals were treated when this program was started.
-#[derive(Clone)]
 pub(crate) struct AtBirth {
     caught: Vec<signal::Signal>,
     mask: SigSet,
@@ -181,8 +180,8 @@ impl Signals {
     }
 
     /// For a child: what to go back to before its exec.
-    pub(crate) fn at_birth(&self) -> AtBirth {
-        self.at_birth.clone()
+    pub(crate) fn at_birth(&self) -> &AtBirth {
+        &self.at_birth
     }
 
     /// Holds back what comes, in this thread, until the result is dropped.

@@ -1,0 +1,120 @@
+//! A program that is about to take a process over: all that execve(2) needs, made beforehand.
+
+use std::ffi::{CString, OsStr, OsString, c_char};
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::ptr;
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::signal::{self, SigHandler};
+
+use super::identity::environment_path;
+
+/// Where programs are looked for if there is no `PATH`, as by the C libraries.
+const DEFAULT_PATH: &str = "/usr/local/bin:/bin:/usr/bin";
+
+/// Runs what is executable and in no format that the kernel knows: a script without its first line, says POSIX.
+const SHELL: &str = "/bin/sh";
+
+/// A program, its arguments and its environment.
+pub(crate) struct Program {
+    /// Where it may be, in the order of the search.
+    places: Vec<CString>,
+    arguments: Vector,
+    /// The arguments of a shell that runs it as a script; the place comes second.
+    script: Vector,
+    environment: Vector,
+}
+
+/// Strings as execve(2) takes them: pointers, and a null at the end.
+struct Vector {
+    /// What the pointers point to: it stays where it is, wherever this goes.
+    _strings: Vec<CString>,
+    pointers: Vec<*const c_char>,
+}
+
+impl Program {
+    /// `command` with its arguments, in this process's environment and these variables.
+    ///
+    /// # Errors
+    ///
+    /// There is no command, or a null byte in it.
+    pub(crate) fn new(command: &[OsString], variables: &[(&str, String)]) -> io::Result<Self> {
+        let name = command.first().filter(|name| !name.is_empty()).ok_or(io::ErrorKind::NotFound)?;
+        let script = [OsStr::new(SHELL)].into_iter().chain(command.iter().map(OsString::as_os_str));
+        let inherited = std::env::vars_os().filter(|(name, _)| variables.iter().all(|(own, _)| name != own));
+        let own = variables.iter().map(|(name, value)| ((*name).into(), value.into()));
+        let environment = inherited.chain(own).map(|(name, value): (OsString, OsString)| {
+            let mut pair = name;
+            pair.push("=");
+            pair.push(value);
+            pair
+        });
+        Ok(Self {
+            places: places(name).into_iter().map(c_string).collect::<Result<_, _>>()?,
+            arguments: Vector::new(command.iter().cloned())?,
+            script: Vector::new(script.map(OsStr::to_owned))?,
+            environment: Vector::new(environment)?,
+        })
+    }
+
+    /// Replaces the program of this process by it; returns why not, as execvp(3) does. Async-signal-safe.
+    #[expect(
+        unsafe_code,
+        reason = "what takes pointers has no safe form, and one that makes them would allocate"
+    )]
+    pub(crate) fn exec(&mut self) -> Errno {
+        // SAFETY: the default action runs no code of ours. Only for itself does the runtime ignore the signal.
+        let _ = unsafe { signal::signal(signal::SIGPIPE, SigHandler::SigDfl) };
+        let mut outcome = Errno::ENOENT;
+        for place in &self.places {
+            let execute = |program: *const c_char, arguments: &Vector| {
+                // SAFETY: all are strings that end in a null, in lists that do; they live in `self`.
+                unsafe {
+                    libc::execve(program, arguments.pointers.as_ptr(), self.environment.pointers.as_ptr())
+                };
+                Errno::last()
+            };
+            match execute(place.as_ptr(), &self.arguments) {
+                Errno::ENOENT | Errno::ENOTDIR | Errno::ESTALE | Errno::ENODEV | Errno::ETIMEDOUT => {}
+                // One may be found that does let us.
+                Errno::EACCES => outcome = Errno::EACCES,
+                Errno::ENOEXEC => {
+                    self.script.pointers[1] = place.as_ptr();
+                    return execute(self.script.pointers[0], &self.script);
+                }
+                other => return other,
+            }
+        }
+        outcome
+    }
+}
+
+impl Vector {
+    fn new(strings: impl Iterator<Item = OsString>) -> io::Result<Self> {
+        let strings = strings.map(c_string).collect::<Result<Vec<_>, _>>()?;
+        let pointers = strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect();
+        Ok(Self { _strings: strings, pointers })
+    }
+}
+
+fn c_string(string: OsString) -> io::Result<CString> {
+    Ok(CString::new(string.into_vec())?)
+}
+
+/// Where a command may be: what names a place is there; anything else is in one of the directories of `PATH`.
+fn places(name: &OsStr) -> Vec<OsString> {
+    if name.as_bytes().contains(&b'/') {
+        return vec![name.to_owned()];
+    }
+    let path = environment_path("PATH").map_or_else(|| DEFAULT_PATH.into(), OsString::from);
+    let in_dir = |dir: &[u8]| {
+        // An empty one is the working directory.
+        let mut place = OsStr::from_bytes(if dir.is_empty() { b"." } else { dir }).to_owned();
+        place.push("/");
+        place.push(name);
+        place
+    };
+    path.as_bytes().split(|byte| *byte == b':').map(in_dir).collect()
+}
