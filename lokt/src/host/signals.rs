@@ -8,14 +8,16 @@
 //!   the latter is ours to pass on, so it is remembered which it was.
 //! * A child is born with our handlers, and would swallow what comes before its exec: [`HeldBack`], [`AtBirth`].
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use nix::sys::signal::{self, SigHandler, SigSet, SigmaskHow};
+use nix::errno::Errno;
+use nix::libc::{c_int, c_void, siginfo_t};
+use nix::sys::signal::{self, SaFlags, SigAction, SigHandler, SigSet, SigmaskHow};
 use nix::unistd::{getpgid, getsid};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Signal, getpid, kill_process};
@@ -41,18 +43,27 @@ const NEWS: [Signal; 2] = [Signal::CONT, Signal::CHILD];
 
 /// The signals that came, and a place to sleep until one does.
 pub(crate) struct Signals {
-    readable: File,
-    writable: OwnedFd,
-    caught: Vec<Caught>,
+    pipe: &'static Pipe,
     at_birth: AtBirth,
 }
 
-struct Caught {
-    signal: Signal,
-    /// Its place in the order of all that came; 0 if it has not.
-    came: Arc<AtomicUsize>,
-    sent: Arc<AtomicBool>,
+/// What a handler writes to, and a sleeper reads from. It stays for good: a handler may run at any time.
+struct Pipe {
+    readable: File,
+    writable: OwnedFd,
 }
+
+static PIPE: OnceLock<Pipe> = OnceLock::new();
+
+/// What is known of one signal.
+struct Noted {
+    /// Its place in the order of all that came; 0 if it has not.
+    came: AtomicUsize,
+    sent: AtomicBool,
+}
+
+/// By number.
+static NOTED: [Noted; 32] = [const { Noted { came: AtomicUsize::new(0), sent: AtomicBool::new(false) } }; 32];
 
 /// How many signals have come: who stops us and then continues us means another thing than one who stops us again.
 static COUNT: AtomicUsize = AtomicUsize::new(0);
@@ -69,17 +80,18 @@ pub(crate) struct Came {
 pub(crate) struct Waker(File);
 
 /// Makes writing beyond a limit (ulimit -f) an error to report, not an end without a word in the middle of a transition.
+///
+/// Its handler does nothing to the point: the error of the write tells.
 pub(crate) fn outlive_limits() -> io::Result<()> {
-    if ignored() & (1 << (Signal::XFSZ.as_raw() - 1)) == 0 {
-        // Its handler does nothing, and a command that is started does not inherit it; the error of the write tells.
-        signal_hook::flag::register(Signal::XFSZ.as_raw(), Arc::default())?;
-    }
+    let held_back = HeldBack::all()?;
+    catch(Signal::XFSZ)?;
+    drop(held_back);
     Ok(())
 }
 
 /// How signals were treated when this program was started.
 pub(crate) struct AtBirth {
-    caught: Vec<signal::Signal>,
+    caught: Vec<Signal>,
     mask: SigSet,
 }
 
@@ -94,28 +106,31 @@ impl Signals {
 
     /// Begins to catch signals, and these beside.
     pub(crate) fn catch_also(more: &[Signal]) -> io::Result<Self> {
-        let (readable, writable) = platform::pipe()?;
-        // A word to a terminal (stty tostop), and the care for it, from the background: it must not stop us.
-        let mut background = SigSet::empty();
-        background.add(signal::SIGTTOU);
-        let mask = background.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
-        let ignored = ignored();
+        let pipe = match PIPE.get() {
+            Some(pipe) => pipe,
+            None => {
+                let (readable, writable) = platform::pipe()?;
+                PIPE.get_or_init(|| Pipe { readable: readable.into(), writable })
+            }
+        };
+        let mut held_back = HeldBack::all()?;
         let mut caught = Vec::new();
         for signal in CAUGHT.iter().chain(more).copied() {
-            if ignored & (1 << (signal.as_raw() - 1)) == 0 || NEWS.contains(&signal) {
-                caught.push(catch(signal, &writable)?);
+            if catch(signal)? {
+                caught.push(signal);
             }
         }
-        let numbers = caught.iter().map(|caught| caught.signal.as_raw());
-        let at_birth = AtBirth { caught: numbers.map(TryInto::try_into).collect::<Result<_, _>>()?, mask };
-        Ok(Self { readable: readable.into(), writable, caught, at_birth })
+        let at_birth = AtBirth { caught, mask: held_back.0 };
+        // A word to a terminal (stty tostop), and the care for it, from the background: it must not stop us.
+        held_back.0.add(signal::SIGTTOU);
+        Ok(Self { pipe, at_birth })
     }
 
     /// The signals that came since the last time.
     pub(crate) fn take(&self) -> Vec<Came> {
         let mut bytes = [0; 64];
-        while (&self.readable).read(&mut bytes).is_ok_and(|read| read == bytes.len()) {}
-        let mut came: Vec<(usize, Came)> = self.caught.iter().filter_map(Caught::take).collect();
+        while (&self.pipe.readable).read(&mut bytes).is_ok_and(|read| read == bytes.len()) {}
+        let mut came: Vec<(usize, Came)> = self.at_birth.caught.iter().copied().filter_map(taken).collect();
         came.sort_unstable_by_key(|(order, _)| *order);
         let mut came: Vec<Came> = came.into_iter().map(|(_, came)| came).collect();
         // A stop that has been followed by its continuation is over.
@@ -129,8 +144,8 @@ impl Signals {
 
     /// A signal that came and asks us to end; the others stay to be taken.
     pub(crate) fn end_asked(&self) -> Option<Signal> {
-        let asks = |caught: &&Caught| asks_to_end(caught.signal) && caught.take().is_some();
-        self.caught.iter().find(asks).map(|caught| caught.signal)
+        let mut caught = self.at_birth.caught.iter().copied();
+        caught.find(|signal| asks_to_end(*signal) && taken(*signal).is_some())
     }
 
     /// Sleeps until a signal comes, somebody wakes us, or the monotonic clock reaches `until`.
@@ -141,7 +156,7 @@ impl Signals {
     /// As [`wait`](Self::wait), or until something comes of `others`: what came of each of them.
     pub(crate) fn wait_or(&self, until: Option<Duration>, others: &[PollFd<'_>]) -> Vec<PollFlags> {
         let timeout = until.map(time_left);
-        let mut all = vec![PollFd::new(&self.readable, PollFlags::IN)];
+        let mut all = vec![PollFd::new(&self.pipe.readable, PollFlags::IN)];
         all.extend(others.iter().cloned());
         match poll(&mut all, timeout.as_ref()) {
             Ok(_) => all[1..].iter().map(PollFd::revents).collect(),
@@ -158,25 +173,20 @@ impl Signals {
             return false;
         }
         // Whoever has continued us already won't do it again.
-        if !self.has_come(Signal::CONT) {
+        if noted(Signal::CONT).came.load(Ordering::SeqCst) == 0 {
             let _ = kill_process(getpid(), Signal::STOP);
         }
         true
     }
 
-    fn has_come(&self, signal: Signal) -> bool {
-        let mut caught = self.caught.iter();
-        caught.any(|caught| caught.signal == signal && caught.came.load(Ordering::SeqCst) > 0)
-    }
-
     /// The descriptor that becomes readable when a signal comes.
     pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
-        self.readable.as_fd()
+        self.pipe.readable.as_fd()
     }
 
     /// Something that wakes whoever sleeps here.
     pub(crate) fn waker(&self) -> io::Result<Waker> {
-        Ok(Waker(self.writable.try_clone()?.into()))
+        Ok(Waker(self.pipe.writable.try_clone()?.into()))
     }
 
     /// For a child: what to go back to before its exec.
@@ -186,15 +196,7 @@ impl Signals {
 
     /// Holds back what comes, in this thread, until the result is dropped.
     pub(crate) fn hold_back(&self) -> io::Result<HeldBack> {
-        Ok(HeldBack(SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?))
-    }
-}
-
-impl Caught {
-    fn take(&self) -> Option<(usize, Came)> {
-        let order = self.came.swap(0, Ordering::SeqCst);
-        let typed = || !self.sent.swap(false, Ordering::SeqCst);
-        (order > 0).then(|| (order, Came { signal: self.signal, typed: typed() }))
+        HeldBack::all()
     }
 }
 
@@ -211,10 +213,16 @@ impl AtBirth {
     pub(crate) fn restore(&self) -> io::Result<()> {
         for signal in &self.caught {
             // SAFETY: the default action runs no code of ours, and nobody asks for the handler that was there.
-            unsafe { signal::signal(*signal, SigHandler::SigDfl) }?;
+            unsafe { signal::signal(signal.as_raw().try_into()?, SigHandler::SigDfl) }?;
         }
         // Only now what was held back: it is for the command.
         Ok(self.mask.thread_set_mask()?)
+    }
+}
+
+impl HeldBack {
+    fn all() -> io::Result<Self> {
+        Ok(Self(SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?))
     }
 }
 
@@ -230,21 +238,49 @@ pub(crate) fn asks_to_end(signal: Signal) -> bool {
     ![Signal::CHILD, Signal::CONT, Signal::TSTP, Signal::WINCH].contains(&signal)
 }
 
+fn noted(signal: Signal) -> &'static Noted {
+    &NOTED[signal.as_raw() as usize % NOTED.len()]
+}
+
+fn taken(signal: Signal) -> Option<(usize, Came)> {
+    let noted = noted(signal);
+    let order = noted.came.swap(0, Ordering::SeqCst);
+    let typed = || !noted.sent.swap(false, Ordering::SeqCst);
+    (order > 0).then(|| (order, Came { signal, typed: typed() }))
+}
+
+/// Catches a signal, unless it was ignored; whether it does. Every signal is held back meanwhile, so that none of those
+/// that are to be ignored is caught.
 #[expect(unsafe_code, reason = "who sent a signal is told to no safe handler")]
-fn catch(signal: Signal, writable: &OwnedFd) -> io::Result<Caught> {
-    let (came, sent) = <(Arc<AtomicUsize>, Arc<AtomicBool>)>::default();
-    let flags = (Arc::clone(&came), Arc::clone(&sent));
-    // SAFETY: the action is async-signal-safe: it only stores to atomics. POSIX: a code of at most 0 means that a
-    // process has sent it.
-    unsafe {
-        signal_hook_registry::register_sigaction(signal.as_raw(), move |info| {
-            flags.1.fetch_or(info.si_code <= 0, Ordering::SeqCst);
-            flags.0.store(COUNT.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-        })
-    }?;
-    // First the flags, then the byte: whoever wakes up finds the flags set.
-    signal_hook::low_level::pipe::register(signal.as_raw(), writable.try_clone()?)?;
-    Ok(Caught { signal, came, sent })
+fn catch(signal: Signal) -> io::Result<bool> {
+    let number = signal.as_raw().try_into()?;
+    let flags = SaFlags::SA_RESTART | SaFlags::SA_SIGINFO;
+    let ours = SigAction::new(SigHandler::SigAction(note), flags, SigSet::empty());
+    // SAFETY: the handler is async-signal-safe: it stores to atomics and writes to a descriptor that is never closed.
+    let before = unsafe { signal::sigaction(number, &ours) }?;
+    if before.handler() != SigHandler::SigIgn || NEWS.contains(&signal) {
+        return Ok(true);
+    }
+    // SAFETY: to ignore a signal runs no code.
+    unsafe { signal::sigaction(number, &before) }?;
+    Ok(false)
+}
+
+/// The handler of all that is caught.
+extern "C" fn note(signal: c_int, info: *mut siginfo_t, _: *mut c_void) {
+    let errno = Errno::last_raw();
+    let noted = &NOTED[signal as usize % NOTED.len()];
+    // SAFETY: with SA_SIGINFO the kernel hands over a valid one. POSIX: a code of at most 0 means that a process has
+    // sent it.
+    #[expect(unsafe_code, reason = "the kernel's pointer")]
+    let sent = unsafe { (*info).si_code } <= 0;
+    noted.sent.fetch_or(sent, Ordering::SeqCst);
+    noted.came.store(COUNT.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+    // First the flags, then the byte: whoever wakes up finds the flags set. A full pipe wakes as well.
+    if let Some(pipe) = PIPE.get() {
+        let _ = rustix::io::write(&pipe.writable, b"!");
+    }
+    Errno::set_raw(errno);
 }
 
 /// The process group and the session of a process; of this one for 0. Those of another namespace are 0, which the
@@ -260,11 +296,4 @@ fn is_orphaned() -> bool {
     let mut outside = process::ancestors().into_iter().filter_map(job_of);
     let watcher = outside.find(|(other, _)| *other != group);
     watcher.is_none_or(|(_, other)| other != session)
-}
-
-/// The signals (1 to 31, from the lowest bit on) that this process ignores: field 33 of `/proc/self/stat`.
-fn ignored() -> u64 {
-    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields);
-    fields.split_ascii_whitespace().nth(30).and_then(|mask| mask.parse().ok()).unwrap_or(0)
 }
