@@ -80,13 +80,15 @@ pub(crate) enum Ended {
     Lost,
 }
 
-/// Runs `command` under `session`, and releases the session when it has ended.
+/// Runs `command` under `session`, and releases the session when it has ended. What has to be done at some time, but
+/// for which nobody should wait, is done `meanwhile`.
 pub(crate) fn run(
     mut session: Session,
     command: &[OsString],
     policy: Policy,
     signals: &Signals,
     tell: &(dyn Fn(&str) + Sync),
+    meanwhile: impl FnOnce(),
 ) -> io::Result<Ended> {
     if let Some(signal) = signals.end_asked() {
         return Ok(Ended::Signalled(signal.as_raw()));
@@ -113,6 +115,7 @@ pub(crate) fn run(
         }
         other => other?,
     };
+    meanwhile();
     let guard = Guard {
         session,
         group: Group::new(child, setting.is_apart(), adopts),

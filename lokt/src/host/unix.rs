@@ -1,6 +1,6 @@
 //! The real machine: Linux, and other Unixes as far as they go.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
@@ -38,7 +38,7 @@ pub struct UnixHost {
 
 /// What is being watched, and whose bells its end rings: a thread each, however many watch it.
 #[derive(Default)]
-struct Watched(Mutex<HashMap<String, Vec<Weak<dyn SessionFile>>>>);
+struct Watched(Mutex<BTreeMap<String, Vec<Weak<dyn SessionFile>>>>);
 
 /// A mutex that is held.
 struct UnixStripe {

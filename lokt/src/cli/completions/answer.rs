@@ -17,9 +17,7 @@ use crate::protocol::Slot;
 use crate::{Locks, words};
 
 /// The answer for these words of the command line, the program's name first.
-pub(in crate::cli) fn answer(mut command: Command, words: Vec<OsString>) -> String {
-    // Until then the commands have no arguments.
-    command.build();
+pub(in crate::cli) fn answer(command: Command, words: Vec<OsString>) -> String {
     if let Some(begin) = guarded_command(&command, &words) {
         return format!("command {begin}");
     }

@@ -5,10 +5,10 @@
 
 mod quote;
 
-use clap::{CommandFactory, ValueEnum};
+use clap::ValueEnum;
 
 use self::quote::{code, in_table, yaml};
-use super::Cli;
+use super::commands;
 use super::output::{Output, Report};
 use crate::host::{Project, environment};
 use crate::locks::Status;
@@ -77,7 +77,7 @@ pub(super) fn run(locks: &Locks, args: &Args) -> Result<Report, Error> {
 }
 
 fn guarded(project: &Project) -> Vec<Guarded> {
-    let cli = Cli::command();
+    let cli = commands::all();
     let guard = cli.find_subcommand("guard").into_iter();
     let valued =
         guard.flat_map(clap::Command::get_arguments).filter(|option| option.get_action().takes_values());
