@@ -216,16 +216,18 @@ impl Session {
             // A child that was forked with a copy of the session: it is not the child's to end.
             return Ok(());
         }
-        // Dropped in the heartbeat's own thread, there is nobody to wait for.
-        if let Some(heartbeat) = self.heartbeat.take_if(|heartbeat| !heartbeat.is_current()) {
-            shared.file.ring();
-            heartbeat.join();
-        }
+        // Whatever the heartbeat is about to do, it will find the record gone, and say nothing: whoever waits for the
+        // lock need not wait for its thread.
+        shared.file.ring();
         let released = shared.remove();
         match &released {
             // The record stays: without its session's file nobody could tell that the session is dead.
             Err(error) if !error.is_lost() => shared.file.release(),
             _ => shared.store.end_session(&shared.name, &shared.lock_id, shared.file.as_ref()),
+        }
+        // Dropped in the heartbeat's own thread, there is nobody to wait for.
+        if let Some(heartbeat) = self.heartbeat.take_if(|heartbeat| !heartbeat.is_current()) {
+            heartbeat.join();
         }
         released
     }

@@ -50,11 +50,14 @@ fn target_of(sh: &Shell, host: &str) -> (String, Vec<String>) {
         return (host.to_owned(), Vec::new());
     };
     let musl = format!("{arch}-unknown-linux-musl");
+    // At a fixed address there is nothing to relocate at the start, as `.cargo/config.toml` has it for whoever builds it
+    // by hand.
+    let fixed = "-Crelocation-model=static".to_owned();
     if can_build(sh, &musl) || add(sh, &musl) {
-        return (musl, Vec::new());
+        return (musl, vec![fixed]);
     }
     console::note(&format!("{musl} is not to be had: building with this system's C library, statically"));
-    (host.to_owned(), vec!["-Ctarget-feature=+crt-static".to_owned()])
+    (host.to_owned(), vec![fixed, "-Ctarget-feature=+crt-static".to_owned()])
 }
 
 /// Whether the standard library of a target is installed, by whatever means.

@@ -48,10 +48,13 @@ impl DirStore {
         let own = own.filter(|own| tickets.contains(&(own.number, own.lock_id.clone())));
         let before = tickets.iter().take_while(|(number, _)| own.is_none_or(|own| *number < own.number));
         for (number, id) in before {
-            if silent != Some(id) && self.lives(name, id) && !self.is_stopped(name, *number, id) {
-                // It may sleep on one that has just been put out of line.
+            if silent != Some(id) && self.lives(name, id) {
+                // Waking takes it longer than what is left to do here; or it may sleep on one that has just been put out
+                // of line.
                 self.host.ring_session(&Self::session_file(name, id));
-                return Ok(1);
+                if !self.is_stopped(name, *number, id) {
+                    return Ok(1);
+                }
             }
             self.put_out_of_line(name, *number, id);
         }
@@ -187,12 +190,10 @@ impl DirStore {
         serde_json::from_slice(&content.bytes).ok()
     }
 
-    /// Gives the place up; the last one to leave takes the line away.
-    pub(super) fn drop_ticket(&self, name: &Name, ticket: Option<&Ticket>) {
-        if let Some(ticket) = ticket {
-            let _ = self.host.remove(Dir::Line(name), &ticket_file(ticket.number, &ticket.lock_id), false);
-            self.host.remove_line(name);
-        }
+    /// Gives the place up. An empty line is taken away by whoever leaves it without the lock, or has had the lock:
+    /// whoever gets it has no time for that.
+    pub(super) fn drop_ticket(&self, name: &Name, ticket: &Ticket) {
+        let _ = self.host.remove(Dir::Line(name), &ticket_file(ticket.number, &ticket.lock_id), false);
     }
 }
 

@@ -252,7 +252,7 @@ impl Store for DirStore {
                         Turn::Passing => None,
                     };
                     // First: a ticket beside the record of one who then dies would be taken for a waiter's.
-                    self.drop_ticket(name, ticket);
+                    ticket.inspect(|ticket| self.drop_ticket(name, ticket));
                     match self.admit(name, record, displaced.as_ref(), ticket) {
                         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                         Err(error) => return Err(failed(error)),
@@ -301,7 +301,9 @@ impl Store for DirStore {
         if let Decision::Remove(gone) = &decision {
             self.settle_displaced(name, gone);
             // It is the first's turn; whoever is dead or stopped makes way for it now, not when somebody looks.
-            let _ = self.ready_ahead(name, &Turn::Passing);
+            if self.ready_ahead(name, &Turn::Passing).is_ok_and(|ready| ready == 0) {
+                self.host.remove_line(name);
+            }
         }
         drop(stripe);
         Ok(decision)
@@ -330,7 +332,8 @@ impl Store for DirStore {
 
     fn leave(&self, name: &Name, ticket: &Ticket) {
         if let Ok(_stripe) = self.locked(name, Duration::from_secs(1)) {
-            self.drop_ticket(name, Some(ticket));
+            self.drop_ticket(name, ticket);
+            self.host.remove_line(name);
             self.remove_session(name, &ticket.lock_id);
         }
         // If the mutex can't be had, a dead ticket is left: whoever comes next clears it away.
