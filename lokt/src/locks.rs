@@ -321,6 +321,11 @@ impl Locks {
         Reading::begin(Arc::clone(&self.host), query)
     }
 
+    /// Whether it seems to be time to [`tidy`](Self::tidy): for who can look when nobody waits for it.
+    pub fn is_untidy(&self) -> bool {
+        self.store.is_untidy()
+    }
+
     /// Sweeps if it is time for it: what everybody does who is done with its own work.
     pub fn tidy(&self) {
         self.store.tidy(Duration::from_millis(20));

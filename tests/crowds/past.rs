@@ -1,7 +1,6 @@
 //! Nothing grows with the past, and one name does not pay for the others.
 
 use std::fs;
-use std::process::Stdio;
 
 use lokt_tests::sandbox::{Running, Sandbox, output, start};
 use rustix::process::Signal;
@@ -183,10 +182,7 @@ fn crowd_of_other_locks_is_swept_only_after_the_command_has_run() {
 fn crowd_of_2_000_other_locks_does_not_hide_the_dead_from_the_sweep() {
     let sandbox = sandbox();
     fill(&sandbox, 2_000);
-    // Nobody has swept yet, so that the sweep is due.
-    let mut holder = sandbox.lokt(["guard", "mine", "--", "sh", "-c", "echo in; read line; exit 0"]);
-    let mut holder = start(holder.env("LOKT_NO_SWEEP", "1").stdin(Stdio::piped()));
-    holder.await_line("in");
+    let holder = sandbox.hold(["guard", "mine"]);
     let held = remains(&sandbox);
     let mut line: Vec<Running> =
         (0..5).map(|_| start(&mut sandbox.lokt(["guard", "mine", "--wait", "--", "true"]))).collect();

@@ -74,7 +74,12 @@ pub(super) fn run(locks: &Locks, args: &Args) -> Result<Report, Error> {
         Lost::Warn => OnLost::Warn,
     };
     let policy = Policy { on_lost, kill_after };
-    let ended = guard::run(session, &args.command, policy, &signals, &say_soon, || super::tidy(locks));
+    let mut untidy = false;
+    let ended =
+        guard::run(session, &args.command, policy, &signals, &say_soon, || untidy = locks.is_untidy());
+    if untidy {
+        super::tidy(locks);
+    }
     Ok(match ended {
         Ok(ended) => Report::silent(ended.into()),
         Err(error) => not_started(&args.command, &error),

@@ -112,7 +112,7 @@ fn open() -> Result<Locks, Error> {
     Ok(Locks::with_host(host, Identity::current(), warn))
 }
 
-/// Beside a command's own work: clears dead locks away, if it is time for it and nobody has turned it off.
+/// After a command's own work: clears dead locks away, if it is time for it and nobody has turned it off.
 fn tidy(locks: &Locks) {
     if environment("LOKT_NO_SWEEP").is_none() {
         locks.tidy();

@@ -80,8 +80,8 @@ pub(crate) enum Ended {
     Lost,
 }
 
-/// Runs `command` under `session`, and releases the session when it has ended. What has to be done at some time, but
-/// for which nobody should wait, is done `meanwhile`.
+/// Runs `command` under `session`, and releases the session when it has ended. What is short, and for which nobody
+/// should wait, is done `meanwhile`.
 pub(crate) fn run(
     mut session: Session,
     command: &[OsString],

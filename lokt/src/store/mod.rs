@@ -229,6 +229,9 @@ pub trait Store: Send + Sync + 'static {
     /// Removes what is dead, as far as it gets in `budget`; returns the names whose records went.
     fn sweep(&self, budget: Duration) -> Vec<Name>;
 
+    /// Whether it seems to be time to sweep; costs next to nothing.
+    fn is_untidy(&self) -> bool;
+
     /// Sweeps if it is time for it.
     fn tidy(&self, budget: Duration);
 

@@ -369,6 +369,10 @@ impl Store for DirStore {
         self.sweep_within(budget)
     }
 
+    fn is_untidy(&self) -> bool {
+        self.sweep_seems_due()
+    }
+
     fn tidy(&self, budget: Duration) {
         self.sweep_if_due(budget);
     }

@@ -1,12 +1,12 @@
 //! The sweep: removes what is dead, each thing in a transition of its own, and never on the way of an admission.
 //!
-//! Whoever is done with its own work looks whether a sweep is due. The next is due after a thousand times what the
+//! Whoever is done with its own work, or has none for a moment, looks whether a sweep is due. The next is due after a thousand times what the
 //! last one cost, so that sweeping takes a thousandth of the time, whether the root has ten locks or a million.
 
 use std::time::Duration;
 
 use super::evidence::split_session;
-use super::{Asked, DirStore, Name, STRIPES, Stripe};
+use super::{Asked, DirStore, Name, STRIPES};
 use crate::host::{Dir, SessionState};
 use crate::protocol::{Decision, FreezeRequest, LiftBy, LockId, Now, Request};
 use crate::store::Store;
@@ -21,13 +21,20 @@ const PATIENCE: Duration = Duration::from_millis(5);
 const RARITY: u32 = 1000;
 
 impl DirStore {
+    /// Whether a sweep seems to be due: without the mutex, and so without a claim to the truth.
+    pub(super) fn sweep_seems_due(&self) -> bool {
+        let sweeper = self.host.read(Dir::Stripes, &format!("{SWEEPER:02x}"), 256).ok().flatten();
+        let now = self.host.now();
+        sweeper.is_none_or(|sweeper| now.monotonic >= due(&sweeper.bytes, &now))
+    }
+
     /// Sweeps if it is due, as far as it gets in `budget`.
     pub(super) fn sweep_if_due(&self, budget: Duration) {
         let Ok(mut sweeper) = self.host.lock_stripe(SWEEPER, Duration::ZERO) else {
             return;
         };
         let began = self.host.now();
-        if began.monotonic < due(sweeper.as_ref(), &began) {
+        if began.monotonic < due(&sweeper.read().unwrap_or_default(), &began) {
             return;
         }
         self.sweep_within(budget);
@@ -124,9 +131,8 @@ impl DirStore {
 }
 
 /// When the next sweep is due; at once after another boot.
-fn due(sweeper: &dyn Stripe, now: &Now) -> Duration {
-    let content = sweeper.read().unwrap_or_default();
-    let text = String::from_utf8_lossy(&content);
+fn due(sweeper: &[u8], now: &Now) -> Duration {
+    let text = String::from_utf8_lossy(sweeper);
     let mut fields = text.split_ascii_whitespace();
     match (fields.next(), fields.next().and_then(|nanos| nanos.parse().ok())) {
         (Some(clock), Some(nanos)) if clock == now.clock.as_str() => Duration::from_nanos(nanos),
