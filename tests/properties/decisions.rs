@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use lokt::protocol::{
-    Authority, Decision, Evidence, Kind, Liveness, LockId, Now, Record, Refusal, Request, Slot, decide,
+    Authority, Decision, Displaced, Evidence, Kind, Liveness, LockId, Now, Record, Refusal, Request, Slot,
+    Standing, decide,
 };
 use lokt_tests::rules::{check, check_all, is_believed, without_wall_times};
 use proptest::prelude::*;
@@ -41,6 +42,25 @@ proptest! {
             prop_assert_eq!(matches!(decision, Decision::Admit { displaced: None, .. }), open);
         } else {
             prop_assert!(matches!(decision, Decision::Refuse(_)), "there is nothing: {:?}", decision);
+        }
+    }
+
+    /// The store does not even look for them.
+    #[test]
+    fn what_a_session_does_with_its_own_record_depends_on_nothing_else(
+        request in made::request(),
+        evidence in made::evidence(),
+        other in made::evidence(),
+        now in made::now(),
+    ) {
+        if request.is_of_ones_own() {
+            let decided = |evidence: &Evidence| match decide("name", &request, evidence, &now) {
+                Decision::Remove(gone) => Decision::Remove(Displaced { standing: Standing::Free, ..gone }),
+                Decision::Refuse(Refusal::Unusable(_)) => Decision::Refuse(Refusal::Unusable(Standing::Free)),
+                decision => decision,
+            };
+            let other = Evidence { slot: evidence.slot.clone(), ..other };
+            prop_assert_eq!(decided(&evidence), decided(&other));
         }
     }
 

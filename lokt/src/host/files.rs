@@ -172,7 +172,11 @@ impl RootDir {
             other => other?,
         };
         let mut names = Vec::new();
-        for entry in rustix::fs::Dir::read_from(&handle)? {
+        let entries = match handle {
+            Handle::Own(fd) => rustix::fs::Dir::new(fd)?,
+            Handle::Kept(fd) => rustix::fs::Dir::read_from(fd)?,
+        };
+        for entry in entries {
             let entry = entry?;
             // Ours are ASCII; what is not Unicode is not ours.
             if let Ok(name) = entry.file_name().to_str()

@@ -13,6 +13,11 @@ use std::time::Duration;
 
 use fs2::FileExt;
 
+use super::clock::monotonic;
+
+/// Longer than most transitions take. To start a thread takes half as long.
+const TRANSITION: Duration = Duration::from_micros(100);
+
 /// Takes an exclusive lock if it is free.
 pub(super) fn try_exclusive(file: &File) -> io::Result<bool> {
     taken(FileExt::try_lock_exclusive(file))
@@ -42,18 +47,24 @@ pub(super) fn unlock(file: &File) {
 
 /// Takes an exclusive lock within `patience`; `None` if that was not enough.
 ///
-/// The kernel has no flock with a time limit. A thread of its own sleeps in it, in the kernel's queue; if it is
-/// served too late, nobody is there to take the file from it, and it lets go at once.
+/// Most often it is free after the few system calls of somebody else's transition.
 pub(super) fn exclusive_within(file: File, patience: Duration) -> io::Result<Option<File>> {
-    for _ in 0..20 {
-        if try_exclusive(&file)? {
-            return Ok(Some(file));
-        }
+    let soon = monotonic() + TRANSITION.min(patience);
+    while !try_exclusive(&file)? {
         if patience.is_zero() {
             return Ok(None);
         }
+        if monotonic() >= soon {
+            return queued(file, patience);
+        }
         thread::yield_now();
     }
+    Ok(Some(file))
+}
+
+/// The kernel has no flock with a time limit. A thread of its own sleeps in it, in the kernel's queue; if it is
+/// served too late, nobody is there to take the file from it, and it lets go at once.
+fn queued(file: File, patience: Duration) -> io::Result<Option<File>> {
     let (served, service) = mpsc::sync_channel(0);
     thread::Builder::new().name("mutex".into()).stack_size(64 * 1024).spawn(move || {
         let taken = uninterrupted(|| FileExt::lock_exclusive(&file)).map(|()| file);

@@ -78,6 +78,14 @@ pub enum Request {
     Sweep,
 }
 
+impl Request {
+    /// Whether nothing counts but the record: for what a session does with its own, it does not matter whether its
+    /// holder lives, or whether the name is frozen.
+    pub fn is_of_ones_own(&self) -> bool {
+        matches!(self, Self::Renew(Authority::Session(_), _) | Self::Release(Authority::Session(_)))
+    }
+}
+
 /// What happens. The store carries it out.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Decision {

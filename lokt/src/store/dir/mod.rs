@@ -284,7 +284,10 @@ impl Store for DirStore {
             other => other?,
         };
         let now = self.host.now();
-        let evidence = self.gather(name, asked.seen, &now);
+        let evidence = match request.is_of_ones_own() {
+            true => Evidence { slot: self.read_record(name), ..evidence::nothing() },
+            false => self.gather(name, asked.seen, &now),
+        };
         let decision = decide(name.as_str(), request, &evidence, &now);
         match &decision {
             Decision::Renew(record) => {
@@ -294,16 +297,16 @@ impl Store for DirStore {
             }
             Decision::Remove(gone) => {
                 self.remove_record(name, gone)?;
+                self.settle_displaced(name, gone);
+                // It is the first's turn, and it wakes while we write the log; whoever is dead or stopped makes way for
+                // it now, not when somebody looks.
+                let ready = self.ready_ahead(name, &Turn::Passing);
                 self.log(&self.event(audit::displaced(gone), name, &now).removed(gone));
+                if ready.is_ok_and(|ready| ready == 0) {
+                    self.host.remove_line(name);
+                }
             }
             Decision::Admit { .. } | Decision::Refuse(_) => {}
-        }
-        if let Decision::Remove(gone) = &decision {
-            self.settle_displaced(name, gone);
-            // It is the first's turn; whoever is dead or stopped makes way for it now, not when somebody looks.
-            if self.ready_ahead(name, &Turn::Passing).is_ok_and(|ready| ready == 0) {
-                self.host.remove_line(name);
-            }
         }
         drop(stripe);
         Ok(decision)
