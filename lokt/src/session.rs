@@ -218,7 +218,6 @@ impl Session {
         }
         // Whatever the heartbeat is about to do, it will find the record gone, and say nothing: whoever waits for the
         // lock need not wait for its thread.
-        shared.file.ring();
         let released = shared.remove();
         match &released {
             // The record stays: without its session's file nobody could tell that the session is dead.
@@ -227,6 +226,7 @@ impl Session {
         }
         // Dropped in the heartbeat's own thread, there is nobody to wait for.
         if let Some(heartbeat) = self.heartbeat.take_if(|heartbeat| !heartbeat.is_current()) {
+            shared.file.ring();
             heartbeat.join();
         }
         released

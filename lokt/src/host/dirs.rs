@@ -140,8 +140,10 @@ impl RootDir {
     }
 
     fn open_sub(&self, parent: BorrowedFd<'_>, name: &str, dir: Dir<'_>) -> io::Result<OwnedFd> {
-        openat(parent, name, DIRECTORY, Mode::empty())
-            .map_err(|error| named(&error.into(), "open", &self.path_of(dir, "")))
+        openat(parent, name, DIRECTORY, Mode::empty()).map_err(|error| match error {
+            Errno::NOENT => error.into(),
+            _ => named(&error.into(), "open", &self.path_of(dir, "")),
+        })
     }
 
     /// Creates one directory; it may be there already.

@@ -53,6 +53,8 @@ impl RootDir {
         let handle = self.open_dir(dir)?;
         let fd = match openat(&handle, file, flags | FILE, self.file_mode()?) {
             Ok(fd) => fd,
+            // Most often that is as good as any other answer: no words are made for it.
+            Err(Errno::NOENT) => return Err(Errno::NOENT.into()),
             Err(Errno::LOOP) => return Err(strange(&path(), "a symbolic link")),
             Err(Errno::ISDIR) => return Err(strange(&path(), "a directory")),
             Err(Errno::NXIO) => return Err(strange(&path(), "a FIFO or a socket")),
@@ -189,8 +191,8 @@ impl RootDir {
     }
 
     /// Opens (creating it first, if need be) the file of a mutex.
-    pub(super) fn open_stripe(&self, file: &str) -> io::Result<File> {
-        Ok(self.open_lasting(Dir::Stripes, file, OFlags::RDWR)?.0)
+    pub(super) fn open_stripe(&self, file: &str) -> io::Result<(File, Stat)> {
+        self.open_lasting(Dir::Stripes, file, OFlags::RDWR)
     }
 
     /// Opens a file that is there for good, creating it the first time. The log's may be renamed just then.

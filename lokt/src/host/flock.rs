@@ -6,6 +6,7 @@
 //! child that was forked meanwhile can't delay.
 
 use std::fs::File;
+use std::hint;
 use std::io;
 use std::sync::mpsc;
 use std::thread;
@@ -57,7 +58,8 @@ pub(super) fn exclusive_within(file: File, patience: Duration) -> io::Result<Opt
         if monotonic() >= soon {
             return queued(file, patience);
         }
-        thread::yield_now();
+        // To yield would be to hand the processor over for some milliseconds, to whoever else wants it.
+        hint::spin_loop();
     }
     Ok(Some(file))
 }

@@ -165,7 +165,7 @@ mod tests {
     /// What [`super::super::UnixHost`] does, with files enough to keep everything.
     fn append(dir: &RootDir, line: &str, rotation: Rotation) {
         if dir.append(FILE, line.as_bytes(), rotation).unwrap() {
-            let mutex = dir.open_stripe(ROTATOR).unwrap();
+            let mutex = dir.open_stripe(ROTATOR).unwrap().0;
             if super::super::flock::try_exclusive(&mutex).unwrap() {
                 dir.rotate(FILE, rotation).unwrap();
             }

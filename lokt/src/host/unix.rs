@@ -89,10 +89,9 @@ impl UnixHost {
 
     fn lock_mutex(&self, name: &str, patience: Duration) -> Result<UnixStripe, StripeError> {
         loop {
-            let file = self.files.open_stripe(name).map_err(StripeError::Io)?;
-            let inode = fstat(&file).map_err(|error| StripeError::Io(error.into()))?.st_ino;
+            let (file, stat) = self.files.open_stripe(name).map_err(StripeError::Io)?;
             let Some(file) = flock::exclusive_within(file, patience).map_err(StripeError::Io)? else {
-                let holder = process::flock_holder(inode);
+                let holder = process::flock_holder(stat.st_ino);
                 return Err(StripeError::Busy(MutexBusy { holder }));
             };
             // Nobody removes it but a user who clears the root away; then this lock excludes nobody.

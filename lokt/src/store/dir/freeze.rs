@@ -6,7 +6,7 @@ use std::io;
 use std::time::Duration;
 
 use super::list::Listing;
-use super::{DirStore, Error, Name, Now, Publish, Record, Seen, Slot, Stripe, Turn, stripe_of};
+use super::{DirStore, Error, Name, Now, Publish, Record, Seen, Slot, Stripe, stripe_of};
 use crate::audit::{self, Event};
 use crate::host::Dir;
 use crate::protocol::{Freeze, FreezeDecision, FreezeEvidence, FreezeRequest, LiftBy, decide_freeze};
@@ -154,13 +154,12 @@ impl DirStore {
             FreezeDecision::Lift(record) => {
                 self.lift(name, place)?;
                 self.log(&self.lifted(name, request, record.as_deref(), now));
-                if place == Place::Own {
-                    // As after a release: it is the first's turn.
-                    let _ = self.ready_ahead(name, &Turn::Passing);
-                }
-                drop(stripe);
                 if place == Place::Legacy {
+                    drop(stripe);
                     self.wake_line(name, 1);
+                } else {
+                    // As after a release: it is the first's turn.
+                    self.call_next(name, stripe);
                 }
             }
             FreezeDecision::Refuse(_) => {}

@@ -127,7 +127,8 @@ impl DirStore {
         };
         self.remove_record(name, &gone)?;
         self.log(&self.event(audit::displaced(&gone), name, now).removed(&gone));
-        let _ = self.ready_ahead(name, &Turn::Passing);
+        let next = self.first_ready(name, &Turn::Passing).unwrap_or_default();
+        next.iter().for_each(|first| self.ring(name, first));
         Ok(true)
     }
 

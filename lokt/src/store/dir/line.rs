@@ -6,12 +6,16 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::{Claim, DirStore, Evidence, Name, Now, Publish, Ticket, Turn, Waiter, stripe_of};
+use super::{Claim, DirStore, Evidence, Name, Now, Publish, Stripe, Ticket, Turn, Waiter, stripe_of};
 use crate::Error;
 use crate::host::Dir;
 use crate::protocol::{Kind, Liveness, LockId, Slot};
 use crate::store::{Place, Watch};
+
+/// How long the mutex is waited for by one who only does the others a favour.
+pub(super) const BESIDE: Duration = Duration::from_secs(1);
 
 /// Numbers have twelve digits. Each line counts from 1.
 const LAST_TICKET: u64 = 999_999_999_999;
@@ -34,11 +38,40 @@ impl DirStore {
             .collect())
     }
 
-    /// How many waiters stand before the asker and are ready to go. Stops counting at the first, and rings it.
+    /// The first waiter that stands before the asker and is ready to go.
     ///
     /// Whoever is dead or stopped, and the one that has been silent for too long, is put out of line on the way: its
     /// place holds up the others, and it can take a new one when it runs again.
-    pub(super) fn ready_ahead(&self, name: &Name, turn: &Turn<'_>) -> io::Result<usize> {
+    pub(super) fn first_ready(&self, name: &Name, turn: &Turn<'_>) -> io::Result<Option<LockId>> {
+        let is_ready = |number, id: &_| self.lives(name, id) && !self.is_stopped(name, number, id);
+        Ok(self.first_of(name, turn, &is_ready)?.map(|(_, id)| id))
+    }
+
+    /// Gives the mutex back and calls the first in line: it is free now.
+    ///
+    /// Only then, as it wakes to take the mutex; and then sees whether it is stopped, which takes longer than to wake.
+    pub(super) fn call_next(&self, name: &Name, stripe: Box<dyn Stripe>) {
+        let lives = |_, id: &_| self.lives(name, id);
+        let Ok(Some((number, id))) = self.first_of(name, &Turn::Passing, &lives) else {
+            return self.host.remove_line(name);
+        };
+        drop(stripe);
+        self.ring(name, &id);
+        if self.is_stopped(name, number, &id)
+            && let Ok(_stripe) = self.locked(name, BESIDE)
+            && let Ok(Some(next)) = self.first_ready(name, &Turn::Passing)
+        {
+            self.ring(name, &next);
+        }
+    }
+
+    /// The first before the asker that `is_ready`; all before that one are put out of line.
+    fn first_of(
+        &self,
+        name: &Name,
+        turn: &Turn<'_>,
+        is_ready: &dyn Fn(u64, &LockId) -> bool,
+    ) -> io::Result<Option<(u64, LockId)>> {
         let (own, silent) = match turn {
             Turn::Passing => (None, None),
             Turn::Waiting { ticket, silent } => (*ticket, *silent),
@@ -48,17 +81,17 @@ impl DirStore {
         let own = own.filter(|own| tickets.contains(&(own.number, own.lock_id.clone())));
         let before = tickets.iter().take_while(|(number, _)| own.is_none_or(|own| *number < own.number));
         for (number, id) in before {
-            if silent != Some(id) && self.lives(name, id) {
-                // Waking takes it longer than what is left to do here; or it may sleep on one that has just been put out
-                // of line.
-                self.host.ring_session(&Self::session_file(name, id));
-                if !self.is_stopped(name, *number, id) {
-                    return Ok(1);
-                }
+            if silent != Some(id) && is_ready(*number, id) {
+                return Ok(Some((*number, id.clone())));
             }
             self.put_out_of_line(name, *number, id);
         }
-        Ok(0)
+        Ok(None)
+    }
+
+    /// Tells a waiter that something has changed.
+    pub(super) fn ring(&self, name: &Name, id: &LockId) {
+        self.host.ring_session(&Self::session_file(name, id));
     }
 
     /// Takes a ticket away; the waiter is told, and a dead one leaves nothing behind.

@@ -182,8 +182,13 @@ impl DirStore {
             return Ok(decision);
         }
         // Only now does it matter who of the line is ready.
-        evidence.ahead = self.ready_ahead(name, turn)?;
-        Ok(if evidence.ahead == 0 { decision } else { decide(name.as_str(), request, evidence, now) })
+        let Some(first) = self.first_ready(name, turn)? else {
+            return Ok(decision);
+        };
+        // It may sleep on one that has just been put out of line.
+        self.ring(name, &first);
+        evidence.ahead = 1;
+        Ok(decide(name.as_str(), request, evidence, now))
     }
 
     fn refused(
@@ -297,18 +302,12 @@ impl Store for DirStore {
             }
             Decision::Remove(gone) => {
                 self.remove_record(name, gone)?;
-                self.settle_displaced(name, gone);
-                // It is the first's turn, and it wakes while we write the log; whoever is dead or stopped makes way for
-                // it now, not when somebody looks.
-                let ready = self.ready_ahead(name, &Turn::Passing);
                 self.log(&self.event(audit::displaced(gone), name, &now).removed(gone));
-                if ready.is_ok_and(|ready| ready == 0) {
-                    self.host.remove_line(name);
-                }
+                self.settle_displaced(name, gone);
+                self.call_next(name, stripe);
             }
             Decision::Admit { .. } | Decision::Refuse(_) => {}
         }
-        drop(stripe);
         Ok(decision)
     }
 
@@ -334,7 +333,7 @@ impl Store for DirStore {
     }
 
     fn leave(&self, name: &Name, ticket: &Ticket) {
-        if let Ok(_stripe) = self.locked(name, Duration::from_secs(1)) {
+        if let Ok(_stripe) = self.locked(name, line::BESIDE) {
             self.drop_ticket(name, ticket);
             self.host.remove_line(name);
             self.remove_session(name, &ticket.lock_id);
