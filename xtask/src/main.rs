@@ -36,6 +36,7 @@ mod machine;
 mod man;
 mod mutants;
 mod nextest;
+mod outdir;
 mod page;
 mod paths;
 mod proof;
