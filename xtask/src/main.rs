@@ -12,6 +12,7 @@
 //! | `fuzz` | libFuzzer on records, names and durations |
 //! | `mutants` | broken versions of lokt, and which test notices each |
 //! | `film` | the moving picture of the README, played by the real program |
+//! | `bench` | lokt beside its peers, as ratios, and its targets |
 //! | `proof` | `race`, `sim`, `faults`, `soak`, `fuzz` and `mutants`, on one page |
 //! | `man` | a man page for each command |
 //! | `dist` | what a release consists of: archive, package, checksums |
@@ -26,6 +27,7 @@
 )]
 
 mod alone;
+mod bench;
 mod ci;
 mod console;
 mod dist;
@@ -77,6 +79,8 @@ enum Task {
     Mutants(mutants::Mutants),
     /// Play the scene of the README's picture, and draw it
     Film(film::Film),
+    /// Measure lokt beside its peers, and hold it to its targets
+    Bench(bench::Bench),
     /// Run every part of the proof at the size of CI, and put what was seen on one page
     Proof(proof::Prove),
     /// Write the man pages
@@ -98,6 +102,7 @@ impl Task {
             Self::Fuzz(fuzz) => fuzz.run(sh),
             Self::Mutants(mutants) => mutants.run(sh),
             Self::Film(film) => film.run(sh),
+            Self::Bench(bench) => bench.run(sh),
             Self::Proof(proof) => proof.run(sh),
             Self::Man(man) => man.run(sh),
             Self::Dist(dist) => dist.run(sh),

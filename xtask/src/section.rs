@@ -87,7 +87,7 @@ impl Table {
         Self { title: title.to_owned(), columns, rows: Vec::new() }
     }
 
-    fn text(&self) -> String {
+    pub fn text(&self) -> String {
         let width = |text: &String| text.chars().count();
         let widths: Vec<usize> = (0..self.columns.len())
             .map(|n| self.rows.iter().filter_map(|row| row.get(n)).chain([&self.columns[n]]).map(width).max())
@@ -109,7 +109,7 @@ impl Table {
         format!("{}\n{}{rows}", self.title, line(&self.columns))
     }
 
-    fn html(&self) -> String {
+    pub fn html(&self) -> String {
         let class = |n: usize, cell: &str| if n > 0 && is_number(cell) { "" } else { " class=\"words\"" };
         let head = |(n, column): (usize, &String)| {
             // As what stands below it.

@@ -30,6 +30,13 @@ fn nearest_rank(sorted: &[f64], percent: usize) -> f64 {
     sorted[rank - 1]
 }
 
+/// The value at a percentile, by nearest rank, if there are any values.
+pub fn percentile(values: &[f64], percent: usize) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    (!sorted.is_empty()).then(|| nearest_rank(&sorted, percent))
+}
+
 /// A time for people: three digits that matter and the unit that suits it.
 pub fn time(ms: f64) -> String {
     let (value, unit) = match ms.abs() {

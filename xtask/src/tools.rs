@@ -27,12 +27,7 @@ impl Tool {
     }
 
     fn find(&self) -> Option<PathBuf> {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        std::env::split_paths(&path)
-            .chain(paths::cargo_home_bin())
-            .chain([paths::tools().join("bin")])
-            .map(|dir| dir.join(format!("{}{}", self.name, std::env::consts::EXE_SUFFIX)))
-            .find(|program| program.is_file())
+        in_dirs(self.name, search_path().chain(paths::cargo_home_bin()).chain([paths::tools().join("bin")]))
     }
 
     fn install(&self, sh: &Shell) -> anyhow::Result<PathBuf> {
@@ -47,4 +42,19 @@ impl Tool {
         })?;
         Ok(root.join("bin").join(name))
     }
+}
+
+/// A program of this name in the search path.
+pub fn find(name: &str) -> Option<PathBuf> {
+    in_dirs(name, search_path())
+}
+
+fn search_path() -> impl Iterator<Item = PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).collect::<Vec<_>>().into_iter()
+}
+
+fn in_dirs(name: &str, mut dirs: impl Iterator<Item = PathBuf>) -> Option<PathBuf> {
+    let file = format!("{name}{}", std::env::consts::EXE_SUFFIX);
+    dirs.find_map(|dir| Some(dir.join(&file)).filter(|program| program.is_file()))
 }

@@ -26,7 +26,7 @@ mod operation;
 mod report;
 mod scene;
 mod sections;
-mod trace;
+pub mod trace;
 
 use std::fs;
 use std::path::PathBuf;

@@ -103,6 +103,11 @@ fn calls(trace: &str) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
+/// How many calls a trace of one thread has.
+pub fn count(trace: &str) -> usize {
+    calls(trace).count()
+}
+
 /// The positions of a clean run's trace. `root` as it appears there is how the root is told from the rest; a thread
 /// that is attached to later has the root open already.
 pub fn positions(trace: &str, root: Option<&Path>) -> Vec<Position> {

@@ -1,7 +1,8 @@
 //! Pages for people: one file that needs nothing else, to be looked at, sent around and kept.
 //!
-//! `scale` and `plot` draw; what a page says is its task's.
+//! `scale`, `plot` and `compare` draw; what a page says is its task's.
 
+pub mod compare;
 pub mod plot;
 mod scale;
 

@@ -7,14 +7,14 @@ use super::scale::Scale;
 use crate::stats::Spread;
 
 /// Widths of the drawings in CSS pixels, and the classes by which `page.css` shows one of them at a time.
-const NARROW: (&str, f64) = ("narrow", 320.0);
-const WIDE: (&str, f64) = ("wide", 550.0);
-const FULL: (&str, f64) = ("full", 1140.0);
+pub(super) const NARROW: (&str, f64) = ("narrow", 320.0);
+pub(super) const WIDE: (&str, f64) = ("wide", 550.0);
+pub(super) const FULL: (&str, f64) = ("full", 1140.0);
 
 /// Space for labels: left of the plot, right of it, below it.
-const LEFT: f64 = 58.0;
-const RIGHT: f64 = 16.0;
-const BELOW: f64 = 40.0;
+pub(super) const LEFT: f64 = 58.0;
+pub(super) const RIGHT: f64 = 16.0;
+pub(super) const BELOW: f64 = 40.0;
 
 /// The height of a row of a histogram, and of the line of text on top of it.
 const ROW: f64 = 78.0;
@@ -53,27 +53,27 @@ pub struct Dot {
     pub failed: bool,
 }
 
-fn drawn(sizes: &[(&str, f64)], draw: impl Fn(f64) -> String) -> String {
+pub(super) fn drawn(sizes: &[(&str, f64)], draw: impl Fn(f64) -> String) -> String {
     let one = |(class, width): &(&str, f64)| format!("<div class=\"{class}\">{}</div>\n", draw(*width));
     sizes.iter().map(one).collect()
 }
 
-fn svg(width: f64, height: f64, name: &str, body: &str) -> String {
+pub(super) fn svg(width: f64, height: f64, name: &str, body: &str) -> String {
     let name = escape(name);
     format!("<svg viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"{name}\">{body}</svg>")
 }
 
-fn text(class: &str, x: f64, y: f64, anchor: &str, words: &str) -> String {
+pub(super) fn text(class: &str, x: f64, y: f64, anchor: &str, words: &str) -> String {
     let words = escape(words);
     format!("<text class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{words}</text>")
 }
 
-fn line(class: &str, x1: f64, y1: f64, x2: f64, y2: f64) -> String {
+pub(super) fn line(class: &str, x1: f64, y1: f64, x2: f64, y2: f64) -> String {
     format!("<line class=\"{class}\" x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\"/>")
 }
 
 /// The axis at the foot of a plot, with a line up for each tick. Labels that would touch are left out.
-fn foot(scale: &Scale, name: &str, width: f64, bottom: f64) -> String {
+pub(super) fn foot(scale: &Scale, name: &str, width: f64, bottom: f64) -> String {
     let mut body = String::new();
     let mut free_from = f64::MIN;
     for tick in &scale.ticks {
@@ -89,8 +89,21 @@ fn foot(scale: &Scale, name: &str, width: f64, bottom: f64) -> String {
     body + &text("axis", (LEFT + width - RIGHT) / 2.0, bottom + 34.0, "middle", name)
 }
 
-fn x_of(scale: &Scale, value: f64, width: f64) -> f64 {
+pub(super) fn x_of(scale: &Scale, value: f64, width: f64) -> f64 {
     LEFT + scale.position(value) * (width - LEFT - RIGHT)
+}
+
+/// The axis at the left of a plot, with a line across for each tick.
+pub(super) fn side(scale: &Scale, width: f64, bottom: f64) -> String {
+    let tick = |tick: &super::scale::Tick| {
+        let y = y_of(scale, tick.value, bottom);
+        line("grid", LEFT, y, width - RIGHT, y) + &text("tick", LEFT - 8.0, y + 4.0, "end", &tick.label)
+    };
+    scale.ticks.iter().map(tick).collect()
+}
+
+pub(super) fn y_of(scale: &Scale, value: f64, bottom: f64) -> f64 {
+    bottom - scale.position(value) * (bottom - 12.0)
 }
 
 impl Rows<'_> {
@@ -189,13 +202,8 @@ pub fn scatter(dots: &[Dot], across_name: &str, name: &str) -> String {
             Scale::from_zero(largest_x, if width > 400.0 { 10 } else { 5 }, |value| format!("{value:.0}"));
         let up = Scale::from_zero(largest_y, 5, |value| format!("{value} s"));
         let mut body = foot(&across, across_name, width, bottom);
-        let y_of = |value: f64| bottom - up.position(value) * (bottom - 12.0);
-        for tick in &up.ticks {
-            let y = y_of(tick.value);
-            body += &line("grid", LEFT, y, width - RIGHT, y);
-            body += &text("tick", LEFT - 8.0, y + 4.0, "end", &tick.label);
-        }
-        let at = |dot: &Dot| (x_of(&across, dot.x, width), y_of(dot.y));
+        body += &side(&up, width, bottom);
+        let at = |dot: &Dot| (x_of(&across, dot.x, width), y_of(&up, dot.y, bottom));
         body += &shown().map(|dot| mark(dot, at(dot))).collect::<String>();
         svg(width, bottom + BELOW, name, &body)
     })

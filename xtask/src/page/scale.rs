@@ -1,5 +1,7 @@
 //! Scales of the plots: where a value stands on its axis, and which ticks the axis has.
 
+use crate::stats::thousands;
+
 /// The shortest time that a logarithmic axis tells apart, in milliseconds.
 const SHORTEST_MS: f64 = 0.001;
 
@@ -19,16 +21,24 @@ pub struct Scale {
 impl Scale {
     /// Times in milliseconds, from whole decade to whole decade around the values.
     pub fn log_time(values: impl Iterator<Item = f64> + Clone) -> Self {
-        let (min, max) = range(values.map(|value| value.max(SHORTEST_MS))).unwrap_or((0.1, 10.0));
+        Self::log(range(values.map(|value| value.max(SHORTEST_MS))).unwrap_or((0.1, 10.0)), round_time)
+    }
+
+    /// Numbers of things, from whole decade to whole decade.
+    pub fn log_count(values: impl Iterator<Item = f64> + Clone) -> Self {
+        let range = range(values.map(|value| value.max(1.0))).unwrap_or((1.0, 10.0));
+        Self::log(range, |value| thousands(value.round() as u64))
+    }
+
+    fn log((min, max): (f64, f64), label: fn(f64) -> String) -> Self {
         let (first, last) = (min.log10().floor() as i32, max.log10().ceil() as i32);
         let last = last.max(first + 1);
         let steps: &[f64] = if last - first <= 2 { &[1.0, 2.0, 5.0] } else { &[1.0] };
         let (low, high) = (10_f64.powi(first), 10_f64.powi(last));
         let decades =
             (first..=last).flat_map(|decade| steps.iter().map(move |step| step * 10_f64.powi(decade)));
-        let ticks = decades
-            .filter(|value| *value <= high * 1.001)
-            .map(|value| Tick { value, label: round_time(value) });
+        let ticks =
+            decades.filter(|value| *value <= high * 1.001).map(|value| Tick { value, label: label(value) });
         Self { low, high, ticks: ticks.collect(), logarithmic: true }
     }
 
@@ -125,6 +135,12 @@ mod tests {
     fn a_narrow_time_axis_has_ticks_between_the_decades() {
         let scale = Scale::log_time([1.5, 7.0].into_iter());
         assert_eq!(labels(&scale), ["1 ms", "2 ms", "5 ms", "10 ms"]);
+    }
+
+    #[test]
+    fn numbers_of_things_have_their_thousands_set_apart() {
+        let scale = Scale::log_count([10.0, 90_000.0].into_iter());
+        assert_eq!(labels(&scale), ["10", "100", "1,000", "10,000", "100,000"]);
     }
 
     #[test]

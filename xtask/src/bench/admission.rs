@@ -1,0 +1,114 @@
+//! What a lock costs that nobody contends for: whole processes, from start to end.
+
+use super::found::{Found, ratio_series};
+use super::ground::{Ground, Peer, find};
+use super::rounds::{self, Row, WARM_UP};
+use crate::page::Scale;
+use crate::page::compare::Boxes;
+use crate::page::plot::Series;
+use crate::section::{Figure, Plot};
+
+/// How many other records a crowded root has.
+const CROWD: usize = 100_000;
+
+/// A program in Perl takes a hundred times as long, and is run so much more rarely.
+const RARELY: usize = 15;
+
+pub fn measure(ground: &Ground) -> anyhow::Result<Found> {
+    let mut found = Found::new("admission", "Lock, run nothing, unlock");
+    let mut rows = rows(ground, &mut found);
+    rounds::run(&mut rows, WARM_UP, ground.rounds)?;
+    found.rows("Whole processes, without contention", &rows, "flock");
+    found.ratio(&rows, "guard", "flock", "guard / flock");
+    found.ratio(&rows, "guard --ttl", "flock", "guard --ttl / flock");
+    found.ratio(&rows, "version", "flock version", "lokt --version / flock --version");
+    slow_peers(ground, &mut found)?;
+    crowded(ground, &mut found)?;
+    let size = std::fs::metadata(&ground.lokt)?.len();
+    found.value("bytes of the program", size as f64);
+    found.section.figures.push(Figure::count("program_bytes", "bytes of the static program", size));
+    found.section.plots.push(plot(&ratio_series(&rows, "flock")));
+    Ok(found)
+}
+
+fn rows(ground: &Ground, found: &mut Found) -> Vec<Row> {
+    let root = ground.path("root");
+    let locked = |program: &std::path::Path, arguments: &[&str]| {
+        let mut command = ground.command(program);
+        command.args(arguments);
+        command
+    };
+    let under = |program: &std::path::Path| {
+        let mut command = ground.command(program);
+        command.arg(ground.path("lock")).arg(&ground.nothing);
+        command
+    };
+    let mut rows = vec![
+        Row::new("guard", "lokt guard x -- true", ground.guard(&ground.lokt, &root, &[])),
+        Row::new(
+            "guard --ttl",
+            "lokt guard x --ttl 5m -- true",
+            ground.guard(&ground.lokt, &root, &["--ttl", "5m"]),
+        ),
+        Row::new("plain guard", "lokt guard x -- true, not static", ground.guard(&ground.plain, &root, &[])),
+        Row::new("flock", "flock FILE true", under(&ground.flock)),
+    ];
+    let peers = [
+        (Peer("setlock", "daemontools"), "setlock FILE true"),
+        (Peer("lckdo", "moreutils"), "lckdo FILE true"),
+    ];
+    for (peer, label) in peers {
+        rows.extend(find(&peer, &mut found.warnings).map(|program| Row::new(peer.0, label, under(&program))));
+    }
+    rows.extend([
+        Row::new("true", "true", ground.command(&ground.nothing)),
+        Row::new("version", "lokt --version", locked(&ground.lokt, &["--version"])),
+        Row::new("flock version", "flock --version", locked(&ground.flock, &["--version"])),
+    ]);
+    rows
+}
+
+fn slow_peers(ground: &Ground, found: &mut Found) -> anyhow::Result<()> {
+    let Some(sem) = find(&Peer("sem", "parallel"), &mut found.warnings) else { return Ok(()) };
+    let mut command = ground.command(&sem);
+    command.args(["--will-cite", "--id", "x", "--fg"]).arg(&ground.nothing);
+    let mut flock = ground.command(&ground.flock);
+    flock.arg(ground.path("lock")).arg(&ground.nothing);
+    let mut rows = [
+        Row::new("flock", "flock FILE true", flock),
+        Row::new("sem", "sem --id x --fg true (GNU parallel)", command),
+    ];
+    rounds::run(&mut rows, 1, ground.rounds.div_ceil(RARELY))?;
+    found.rows("A peer in Perl", &rows, "flock");
+    Ok(())
+}
+
+/// What others hold is nobody's business: neither an admission nor a release looks at it.
+fn crowded(ground: &Ground, found: &mut Found) -> anyhow::Result<()> {
+    let guard = |root| ground.guard(&ground.lokt, root, &[]);
+    let mut rows = [
+        Row::new("empty root", "lokt guard x -- true, empty root", guard(&ground.path("empty"))),
+        Row::new(
+            "crowded root",
+            "lokt guard x -- true, 100,000 others held",
+            guard(&ground.root_with(CROWD)?),
+        ),
+    ];
+    rounds::run(&mut rows, WARM_UP, ground.rounds)?;
+    found.rows("In a crowded root", &rows, "empty root");
+    found.ratio(&rows, "crowded root", "empty root", "crowded root / empty root");
+    Ok(())
+}
+
+fn plot(series: &[Series]) -> Plot {
+    let most =
+        series.iter().flat_map(|series| crate::stats::percentile(&series.values, 90)).fold(1.0, f64::max);
+    let scale = Scale::from_zero(most, 8, |value| format!("{value:.1}"));
+    let words = |value| format!("{value:.2}");
+    let axis = "times the duration of flock in the same round";
+    Plot::new(
+        "In relation to flock",
+        "Whisker: 80 % of the rounds; box: their middle half; dashed: flock. To the left is faster.",
+        Boxes { series, scale: &scale, axis, mark: Some(1.0), words }.draw(),
+    )
+}

@@ -1,0 +1,116 @@
+//! What a section found: tables and a plot for people, values for the targets, and every time that was measured.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::rounds::{Quartiles, Row, outliers, ratios};
+use crate::page::plot::Series;
+use crate::section::{Section, Table};
+use crate::stats::{percentile, time};
+
+/// So many outliers in a hundred are said.
+const FEW_PERCENT: usize = 5;
+
+#[derive(Serialize)]
+pub struct Found {
+    #[serde(flatten)]
+    pub section: Section,
+    /// Ratios and counts by name, as they are; some of them have a target.
+    pub values: BTreeMap<String, f64>,
+    /// Every time, in milliseconds, in the order in which they were measured.
+    pub samples: BTreeMap<String, Vec<f64>>,
+    /// What a reader has to know.
+    pub warnings: Vec<String>,
+    /// Whether it could not be measured though it should.
+    pub failed: bool,
+}
+
+impl Found {
+    pub fn new(name: &'static str, title: &str) -> Self {
+        let section = Section {
+            name,
+            title: title.to_owned(),
+            command: format!("cargo xtask bench --only {name}"),
+            passed: true,
+            verdict: String::new(),
+            seconds: 0.0,
+            figures: Vec::new(),
+            tables: Vec::new(),
+            plots: Vec::new(),
+        };
+        Self {
+            section,
+            values: BTreeMap::new(),
+            samples: BTreeMap::new(),
+            warnings: Vec::new(),
+            failed: false,
+        }
+    }
+
+    /// A section that could not be measured though it should.
+    pub fn failed(name: &'static str, error: &anyhow::Error) -> Self {
+        let mut found = Self::new(name, &format!("{name} could not be measured"));
+        found.section.verdict = format!("{error:#}");
+        found.failed = true;
+        found
+    }
+
+    pub fn value(&mut self, name: impl Into<String>, value: f64) {
+        self.values.insert(name.into(), value);
+    }
+
+    /// A ratio of two rows as a value, if both were measured.
+    pub fn ratio(&mut self, rows: &[Row], of: &str, to: &str, name: &str) {
+        let ms = |key: &str| rows.iter().find(|row| row.key == key).map(|row| row.ms.as_slice());
+        if let (Some(of), Some(to)) = (ms(of), ms(to)) {
+            self.values.extend(percentile(&ratios(of, to), 50).map(|ratio| (name.to_owned(), ratio)));
+        }
+    }
+
+    /// The times of some rows as a table, each in relation to the one that is called `base`.
+    pub fn rows(&mut self, title: &str, rows: &[Row], base: &str) {
+        let to = rows.iter().find(|row| row.key == base).map(|row| row.ms.clone()).unwrap_or_default();
+        let last = format!("ratio to {base}");
+        let columns = ["command", "median", "10 % to 90 %", "least", "outliers", &last];
+        let mut table = Table::new(title, &columns);
+        for row in rows {
+            let at = |percent| percentile(&row.ms, percent).map_or("-".to_owned(), time);
+            let (far, ratio) = (outliers(&row.ms), Quartiles::of(&ratios(&row.ms, &to)));
+            table.rows.push(vec![
+                row.label.clone(),
+                at(50),
+                format!("{}–{}", at(10), at(90)),
+                at(0),
+                far.to_string(),
+                ratio.map_or("-".to_owned(), |ratio| ratio.to_string()),
+            ]);
+            if far * 100 > row.ms.len() * FEW_PERCENT {
+                self.warnings.push(format!(
+                    "{title}: {far} of {} times of {} are outliers: something else ran",
+                    row.ms.len(),
+                    row.label
+                ));
+            }
+            self.samples.insert(format!("{title}: {}", row.label), row.ms.clone());
+        }
+        self.section.tables.push(table);
+    }
+}
+
+/// Colours that mean the same in every plot.
+pub fn color(label: &str) -> usize {
+    let known = ["lokt", "flock", "setlock"].iter().position(|name| label.starts_with(name));
+    known.unwrap_or(5)
+}
+
+/// The rounds' ratios of rows to one of them, for a plot.
+pub fn ratio_series(rows: &[Row], base: &str) -> Vec<Series> {
+    let to = rows.iter().find(|row| row.key == base).map(|row| row.ms.as_slice()).unwrap_or_default();
+    let series = |row: &Row| Series {
+        label: row.label.clone(),
+        color: color(&row.label),
+        values: ratios(&row.ms, to),
+    };
+    rows.iter().map(series).collect()
+}

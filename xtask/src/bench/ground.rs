@@ -1,0 +1,126 @@
+//! What is measured: the programs, and the directories in which they work.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, ensure};
+use tempfile::TempDir;
+use xshell::{Shell, cmd};
+
+use crate::dist::build::Program;
+use crate::{console, paths, tools};
+
+/// A program that does a part of what lokt does, and the Debian package that has it.
+pub struct Peer(pub &'static str, pub &'static str);
+
+pub struct Ground {
+    dir: TempDir,
+    /// The program of a release.
+    pub lokt: PathBuf,
+    /// What `cargo build --release` makes.
+    pub plain: PathBuf,
+    pub stamp: PathBuf,
+    pub flock: PathBuf,
+    pub nothing: PathBuf,
+    pub quick: bool,
+    /// How many rounds there are of what takes milliseconds.
+    pub rounds: usize,
+    crowded: RefCell<HashMap<usize, PathBuf>>,
+}
+
+impl Ground {
+    /// Builds the programs, and finds what they are compared with.
+    pub fn prepare(sh: &Shell, quick: bool, rounds: usize) -> anyhow::Result<Self> {
+        console::note("bench: building the programs");
+        let lokt = Program::build(sh)?;
+        lokt.must_be_static()?;
+        cmd!(sh, "cargo build --quiet --release --package lokt").quiet().run()?;
+        cmd!(sh, "cargo build --quiet --package lokt-tests --bin stamp").quiet().run()?;
+        let find =
+            |name| tools::find(name).with_context(|| format!("there is no {name}: all is compared with it"));
+        Ok(Self {
+            dir: tempfile::Builder::new().prefix("lokt-bench-").tempdir().context("no sandbox")?,
+            lokt: lokt.path,
+            plain: paths::target().join("release/lokt"),
+            stamp: paths::target().join("debug/stamp"),
+            flock: find("flock")?,
+            nothing: find("true")?,
+            quick,
+            rounds,
+            crowded: RefCell::default(),
+        })
+    }
+
+    /// Where something of that name is, or is to be.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// A command in an environment that is the same for all: what Cargo adds would slow down the search for libraries.
+    pub fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.dir.path())
+            .env("LC_ALL", "C");
+        command
+    }
+
+    /// lokt, with a root.
+    pub fn lokt(&self, root: &Path, arguments: &[&str]) -> Command {
+        self.lokt_of(&self.lokt, root, arguments)
+    }
+
+    pub fn lokt_of(&self, program: &Path, root: &Path, arguments: &[&str]) -> Command {
+        let mut command = self.command(program);
+        command.env("LOKT_ROOT", root).args(arguments);
+        command
+    }
+
+    /// `lokt guard x ... -- true`.
+    pub fn guard(&self, program: &Path, root: &Path, options: &[&str]) -> Command {
+        let mut command = self.lokt_of(program, root, &["guard", "x"]);
+        command.args(options).arg("--").arg(&self.nothing);
+        command
+    }
+
+    /// A command that ends at once, and well.
+    pub fn run(&self, mut command: Command) -> anyhow::Result<String> {
+        let ran = command.output().with_context(|| format!("failed to run {command:?}"))?;
+        ensure!(ran.status.success(), "{command:?}: {}", String::from_utf8_lossy(&ran.stderr).trim());
+        Ok(String::from_utf8_lossy(&ran.stdout).into_owned())
+    }
+
+    /// A root in which so many locks are held, as manual ones are. Made once.
+    pub fn root_with(&self, records: usize) -> anyhow::Result<PathBuf> {
+        if let Some(root) = self.crowded.borrow().get(&records) {
+            return Ok(root.clone());
+        }
+        let root = self.path(&format!("root-{records}"));
+        self.run(self.lokt(&root, &["lock", "seed"]))?;
+        let locks = root.join("locks");
+        let seed = fs::read_to_string(locks.join("seed.json")).context("no record of the seed")?;
+        for number in 1..records {
+            let name = format!("other-{number:06}");
+            let record = seed.replace("\"seed\"", &format!("\"{name}\""));
+            fs::write(locks.join(format!("{name}.json")), record).context("failed to write a record")?;
+        }
+        self.crowded.borrow_mut().insert(records, root.clone());
+        Ok(root)
+    }
+}
+
+/// Where a peer is; if it is not here, `missing` is told which package has it.
+pub fn find(peer: &Peer, missing: &mut Vec<String>) -> Option<PathBuf> {
+    let found = tools::find(peer.0);
+    if found.is_none() {
+        let Peer(name, package) = peer;
+        missing
+            .push(format!("{name} is not installed (Debian, Ubuntu: apt-get install {package}): left out"));
+    }
+    found
+}
