@@ -164,13 +164,15 @@ impl Section {
             format!("<div><dt>{label}</dt><dd>{shown}</dd></div>\n")
         };
         let tiles: String = self.figures.iter().map(tile).collect();
+        let tiles = around("<dl class=\"tiles\">", &tiles, "</dl>");
         let tables: String = self.tables.iter().map(Table::html).collect();
         let plots: String =
             self.plots.iter().map(|plot| page::figure(&plot.title, &plot.caption, &plot.drawing)).collect();
+        let plots = around("<div class=\"plots\">", &plots, "</div>");
         format!(
             "<section id=\"{}\">\n<h2><span class=\"sign {class}\" aria-hidden=\"true\">{sign}</span> {}</h2>\n\
              <p class=\"lead\">{}</p>\n<p class=\"facts\"><code>{}</code> · {:.0} s</p>\n\
-             <dl class=\"tiles\">\n{tiles}</dl>\n{tables}<div class=\"plots\">\n{plots}</div>\n</section>\n",
+             {tiles}{tables}{plots}</section>\n",
             self.name,
             escape(&self.title),
             escape(&self.verdict),
@@ -178,6 +180,11 @@ impl Section {
             self.seconds,
         )
     }
+}
+
+/// What is inside with its beginning and end, if there is anything.
+fn around(begin: &str, inside: &str, end: &str) -> String {
+    if inside.is_empty() { String::new() } else { format!("{begin}\n{inside}{end}\n") }
 }
 
 /// Writes a report as `report.json` and `report.html`.

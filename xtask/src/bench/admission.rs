@@ -50,7 +50,7 @@ fn rows(ground: &Ground, found: &mut Found) -> Vec<Row> {
             "lokt guard x --ttl 5m -- true",
             ground.guard(&ground.lokt, &root, &["--ttl", "5m"]),
         ),
-        Row::new("plain guard", "lokt guard x -- true, not static", ground.guard(&ground.plain, &root, &[])),
+        Row::new("plain guard", "lokt guard x -- true, dynamic", ground.guard(&ground.plain, &root, &[])),
         Row::new("flock", "flock FILE true", under(&ground.flock)),
     ];
     let peers = [

@@ -47,7 +47,7 @@ pub fn measure(ground: &Ground) -> anyhow::Result<Found> {
         "lock",
         "waiters",
         "hand-over, median",
-        "99 %",
+        "slowest 1 %",
         "out of order",
         "woken by a hand-over",
         "CPU ticks in 3 s",
@@ -72,7 +72,7 @@ pub fn measure(ground: &Ground) -> anyhow::Result<Found> {
                 seen.ticks.to_string(),
             ]);
             p99.push(at(99));
-            for (percent, name) in [(50, "median"), (99, "99 %")] {
+            for (percent, name) in [(50, "median"), (99, "slowest 1 %")] {
                 let line = plotted.entry((percent, lock.name())).or_default();
                 line.push((waiters as f64, at(percent)));
                 found
@@ -92,7 +92,7 @@ pub fn measure(ground: &Ground) -> anyhow::Result<Found> {
 /// The values that have a target: of the largest crowd, of the crowd with the worst, or of all of them.
 fn targets(found: &mut Found, seen: &Seen, p99_of_two: Option<f64>) {
     let ratio = percentile(&seen.handover_ms, 99).zip(p99_of_two).map(|(most, two)| most / two);
-    found.value("99 % of hand-overs, most waiters / 2 waiters", ratio.unwrap_or(f64::NAN));
+    found.value("slowest 1 % of hand-overs, most / 2 waiters", ratio.unwrap_or(f64::NAN));
     found.value("CPU ticks of all waiters in 3 s", seen.ticks as f64);
     let so_far = |found: &Found, name: &str| found.values.get(name).copied().unwrap_or(0.0);
     let woken = so_far(found, "waiters woken by a hand-over").max(seen.woken);
@@ -184,7 +184,7 @@ fn sleeps(pid: u32) -> u64 {
 fn plot(lines: BTreeMap<(usize, &str), Vec<(f64, f64)>>) -> Plot {
     let curve = |((percent, lock), points): ((usize, &str), _)| match percent {
         50 => Curve { label: format!("{lock}, median"), color: color(lock), points },
-        _ => Curve { label: format!("{lock}, 99 %"), color: color(lock) + 3, points },
+        _ => Curve { label: format!("{lock}, slowest 1 %"), color: color(lock) + 3, points },
     };
     let lines: Vec<Curve> = lines.into_iter().map(curve).collect();
     Plot::new(

@@ -68,34 +68,44 @@ impl Found {
         }
     }
 
-    /// The times of some rows as a table, each in relation to the one that is called `base`.
+    /// The times of some rows as a table, each in relation to the one that is called `base`. Rows under a title that
+    /// was there already are added to it.
     pub fn rows(&mut self, title: &str, rows: &[Row], base: &str) {
         let to = rows.iter().find(|row| row.key == base).map(|row| row.ms.clone()).unwrap_or_default();
         let last = format!("ratio to {base}");
         let columns = ["command", "median", "10 % to 90 %", "least", "outliers", &last];
-        let mut table = Table::new(title, &columns);
+        let before = self.section.tables.pop_if(|table| table.title == title);
+        let mut table = before.unwrap_or_else(|| Table::new(title, &columns));
         for row in rows {
             let at = |percent| percentile(&row.ms, percent).map_or("-".to_owned(), time);
-            let (far, ratio) = (outliers(&row.ms), Quartiles::of(&ratios(&row.ms, &to)));
+            let ratio = Quartiles::of(&ratios(&row.ms, &to));
             table.rows.push(vec![
                 row.label.clone(),
                 at(50),
                 format!("{}–{}", at(10), at(90)),
                 at(0),
-                far.to_string(),
+                outliers(&row.ms).to_string(),
                 ratio.map_or("-".to_owned(), |ratio| ratio.to_string()),
             ]);
-            if far * 100 > row.ms.len() * FEW_PERCENT {
-                self.warnings.push(format!(
-                    "{title}: {far} of {} times of {} are outliers: something else ran",
-                    row.ms.len(),
-                    row.label
-                ));
-            }
             self.samples.insert(format!("{title}: {}", row.label), row.ms.clone());
         }
         self.section.tables.push(table);
+        self.warnings.extend(disturbed(title, rows));
     }
+}
+
+/// Says so if the times of some commands have more than a few outliers.
+fn disturbed(title: &str, rows: &[Row]) -> Option<String> {
+    let far = rows.iter().map(|row| (outliers(&row.ms), row));
+    let many: Vec<(usize, &Row)> = far.filter(|(far, row)| far * 100 > row.ms.len() * FEW_PERCENT).collect();
+    let (far, worst) = many.iter().max_by_key(|(far, _)| far)?;
+    Some(format!(
+        "{title}: {} of {} commands have more than {FEW_PERCENT} % outliers, {} {far} in {}: something else ran",
+        many.len(),
+        rows.len(),
+        worst.label,
+        worst.ms.len()
+    ))
 }
 
 /// Colours that mean the same in every plot.
@@ -113,4 +123,36 @@ pub fn ratio_series(rows: &[Row], base: &str) -> Vec<Series> {
         values: ratios(&row.ms, to),
     };
     rows.iter().map(series).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(ms: &[f64]) -> Row {
+        let mut row = Row::new("key", "command", std::process::Command::new("true"));
+        row.ms = ms.to_vec();
+        row
+    }
+
+    #[test]
+    fn a_few_outliers_are_nobodys_business() {
+        let mut ms: Vec<f64> = (0..100).map(|n| 1.0 + f64::from(n % 7) / 100.0).collect();
+        ms[..5].fill(50.0);
+        assert_eq!(disturbed("title", &[row(&ms)]), None);
+        ms[5] = 50.0;
+        let said = disturbed("title", &[row(&[1.0]), row(&ms)]).unwrap_or_default();
+        assert!(said.contains("1 of 2 commands") && said.contains("command 6 in 100"), "{said}");
+    }
+
+    #[test]
+    fn rows_of_one_title_make_one_table() {
+        let mut found = Found::new("names", "");
+        for title in ["a", "a", "b"] {
+            found.rows(title, &[row(&[2.0])], "key");
+        }
+        let sizes: Vec<usize> = found.section.tables.iter().map(|table| table.rows.len()).collect();
+        assert_eq!(sizes, [2, 1]);
+        assert_eq!(found.section.tables[0].rows[0][5], "1.00 (1.00–1.00)");
+    }
 }

@@ -42,9 +42,7 @@ pub fn measure(ground: &Ground) -> anyhow::Result<Found> {
         ls.points.push((records as f64, median(&rows[1])));
     }
     growth(&mut found, "status", &status);
-    for events in EVENTS {
-        audit.points.push((events as f64, log_read(ground, events, &mut found)?));
-    }
+    audit.points = logs_read(ground, &mut found)?;
     growth(&mut found, "audit", &audit);
     since.points = recent_found(ground, &mut found)?;
     let caption = "From start to end, with all output read.";
@@ -74,25 +72,31 @@ fn records_listed(ground: &Ground, records: usize, found: &mut Found) -> anyhow:
     let root = ground.root_with(records)?;
     let mut ls = ground.command(&tools::find("ls").context("there is no ls")?);
     ls.arg("-l").arg(root.join("locks"));
+    let size = thousands(records as u64);
+    let status = ground.lokt(&root, &["status"]);
     let mut rows = [
-        Row::printing("status", "lokt status", ground.lokt(&root, &["status"]), records),
+        Row::printing("status", format!("lokt status, {size} records"), status, records),
         // It says first how many blocks they have.
-        Row::printing("ls -l", "ls -l", ls, records + 1),
+        Row::printing("ls -l", format!("ls -l, {size} records"), ls, records + 1),
     ];
     rounds::run(&mut rows, 1, rounds_for(ground, records))?;
-    let size = thousands(records as u64);
-    found.rows(&format!("{size} records"), &rows, "ls -l");
+    found.rows("Records, listed", &rows, "ls -l");
     found.ratio(&rows, "status", "ls -l", &format!("status / ls -l, {size} records"));
     Ok(rows)
 }
 
-fn log_read(ground: &Ground, events: usize, found: &mut Found) -> anyhow::Result<f64> {
-    let root = root_with_log(ground, &format!("log-{events}"), events)?;
-    let command = ground.lokt(&root, &["audit", "--since", "24h"]);
-    let mut rows = [Row::printing("audit", "lokt audit --since 24h", command, events)];
-    rounds::run(&mut rows, 1, rounds_for(ground, events))?;
-    found.rows(&format!("{} events, all of them", thousands(events as u64)), &rows, "audit");
-    Ok(median(&rows[0]))
+fn logs_read(ground: &Ground, found: &mut Found) -> anyhow::Result<Vec<(f64, f64)>> {
+    let row = |(index, events): (usize, &usize)| {
+        let root = root_with_log(ground, &format!("log-{events}"), *events)?;
+        let command = ground.lokt(&root, &["audit", "--since", "24h"]);
+        let label = format!("lokt audit --since 24h, {} events", thousands(*events as u64));
+        let key = if index == 0 { "the least" } else { "more" };
+        Ok(Row::printing(key, label, command, *events))
+    };
+    let mut rows: Vec<Row> = EVENTS.iter().enumerate().map(row).collect::<anyhow::Result<_>>()?;
+    rounds::run(&mut rows, 1, rounds_for(ground, 10_000))?;
+    found.rows("Logs, read as a whole", &rows, "the least");
+    Ok(EVENTS.iter().zip(&rows).map(|(events, row)| (*events as f64, median(row))).collect())
 }
 
 fn recent_found(ground: &Ground, found: &mut Found) -> anyhow::Result<Vec<(f64, f64)>> {

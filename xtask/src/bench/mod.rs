@@ -116,6 +116,7 @@ impl Part {
         let began = Instant::now();
         let mut found = self.measure(sh, ground).unwrap_or_else(|error| Found::failed(self.name(), &error));
         found.section.seconds = began.elapsed().as_secs_f64();
+        targets::conclude(&mut found);
         console::print(&found.section.text());
         found
     }

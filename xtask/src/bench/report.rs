@@ -14,7 +14,6 @@ use crate::console;
 use crate::machine::Machine;
 use crate::outdir::OutDir;
 use crate::page::{self, escape};
-use crate::section::Section;
 use crate::stats::time;
 
 /// With more to do than this, a machine is not quiet.
@@ -90,15 +89,8 @@ impl Surroundings {
 }
 
 impl Report {
-    pub fn new(
-        sh: &Shell,
-        quick: bool,
-        surroundings: Surroundings,
-        seconds: f64,
-        mut all: Vec<Found>,
-    ) -> Self {
+    pub fn new(sh: &Shell, quick: bool, surroundings: Surroundings, seconds: f64, all: Vec<Found>) -> Self {
         let targets = targets::judge(&all);
-        all.iter_mut().for_each(|found| conclude(found, &targets));
         let load = surroundings.load;
         let busy =
             (load > QUIET).then(|| format!("the machine is not quiet: its load was {load} at the start"));
@@ -183,19 +175,5 @@ impl Report {
         body.extend(self.sections.iter().map(|found| found.section.html()));
         body.push(footer.to_owned());
         page::document(&format!("lokt bench: {}", self.headline()), &body)
-    }
-}
-
-/// Says in a section how its targets stand.
-fn conclude(found: &mut Found, targets: &[Judged]) {
-    let section: &mut Section = &mut found.section;
-    let own = || targets.iter().filter(|one| one.target.section == section.name && one.value.is_some());
-    let (all, missed) = (own().count(), own().filter(|one| one.is_missed()).count());
-    section.passed = missed == 0 && !found.failed;
-    if section.verdict.is_empty() {
-        section.verdict = match all {
-            0 => "measured; no target".to_owned(),
-            all => format!("{} of {all} targets met", all - missed),
-        };
     }
 }

@@ -2,9 +2,7 @@
 
 use super::Scale;
 use super::escape;
-use super::plot::{
-    BELOW, FULL, LEFT, NARROW, RIGHT, Series, WIDE, drawn, foot, line, side, svg, text, x_of, y_of,
-};
+use super::plot::{BELOW, FULL, NARROW, RIGHT, Series, WIDE, drawn, foot, line, side, svg, text, x_of, y_of};
 use crate::stats::percentile;
 
 /// The height of a row, and how far above its foot the middle of its box is.
@@ -41,7 +39,7 @@ impl Boxes<'_> {
 
     fn row(&self, series: &Series, width: f64, foot: f64) -> String {
         let (color, top) = (series.color, foot - ROW + 16.0);
-        let name = text(&format!("name c{color}"), LEFT, top, "start", &series.label);
+        let name = text(&format!("name c{color}"), 0.0, top, "start", &series.label);
         let at = |percent| percentile(&series.values, percent);
         let (Some(p10), Some(p25), Some(p50), Some(p75), Some(p90)) =
             (at(10), at(25), at(50), at(75), at(90))
