@@ -21,6 +21,7 @@ pub fn measure(ground: &Ground) -> anyhow::Result<Found> {
     found.rows("Whole processes, without contention", &rows, "flock");
     found.ratio(&rows, "guard", "flock", "guard / flock");
     found.ratio(&rows, "guard --ttl", "flock", "guard --ttl / flock");
+    found.ratio(&rows, "guard in memory", "flock", "guard, root in memory / flock");
     found.ratio(&rows, "version", "flock version", "lokt --version / flock --version");
     slow_peers(ground, &mut found)?;
     crowded(ground, &mut found)?;
@@ -53,6 +54,10 @@ fn rows(ground: &Ground, found: &mut Found) -> Vec<Row> {
         Row::new("plain guard", "lokt guard x -- true, dynamic", ground.guard(&ground.plain, &root, &[])),
         Row::new("flock", "flock FILE true", under(&ground.flock)),
     ];
+    rows.extend(ground.path_in_memory("root").map(|root| {
+        let label = "lokt guard x -- true, root in memory";
+        Row::new("guard in memory", label, ground.guard(&ground.lokt, &root, &[]))
+    }));
     let peers = [
         (Peer("setlock", "daemontools"), "setlock FILE true"),
         (Peer("lckdo", "moreutils"), "lckdo FILE true"),

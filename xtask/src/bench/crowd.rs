@@ -172,13 +172,14 @@ fn ticks(stat: &str) -> anyhow::Result<u64> {
 
 /// How often the threads of a process have gone to sleep so far; of one that has ended, a number that it never had.
 fn sleeps(pid: u32) -> u64 {
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let slept = |status: String| {
+    let of = |thread: fs::DirEntry| {
+        let status = fs::read_to_string(thread.path().join("status")).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
         line.trim().parse::<u64>().ok()
     };
-    let of = |thread: fs::DirEntry| slept(fs::read_to_string(thread.path().join("status")).ok()?);
-    threads.map(of).try_fold(0, |sum, slept| Some(sum + slept?)).unwrap_or(u64::MAX)
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).ok();
+    let all = threads.and_then(|threads| threads.flatten().map(of).sum::<Option<u64>>());
+    all.unwrap_or(u64::MAX)
 }
 
 fn plot(lines: BTreeMap<(usize, &str), Vec<(f64, f64)>>) -> Plot {
@@ -213,7 +214,17 @@ mod tests {
     fn a_process_is_counted_whatever_it_is_called() -> anyhow::Result<()> {
         let stat = "12 (a) b) S 1 12 12 0 -1 4194560 95 0 0 0 7 5 0 0 20 0 1 0";
         assert_eq!(ticks(stat)?, 12);
-        assert!(sleeps(std::process::id()) < u64::MAX);
+        Ok(())
+    }
+
+    #[test]
+    fn one_who_has_ended_is_told_from_one_who_sleeps_on() -> anyhow::Result<()> {
+        let mut sleeper = std::process::Command::new("sleep").arg("60").spawn()?;
+        let before = sleeps(sleeper.id());
+        sleeper.kill()?;
+        sleeper.wait()?;
+        assert!(before < u64::MAX);
+        assert_eq!(sleeps(sleeper.id()), u64::MAX);
         Ok(())
     }
 }

@@ -12,6 +12,9 @@ use crate::stats::{percentile, time};
 /// So many outliers in a hundred are said.
 const FEW_PERCENT: usize = 5;
 
+/// Microseconds that a file may take to be created; usual are 5 to 15.
+const SLOW_CREATION: f64 = 30.0;
+
 #[derive(Serialize)]
 pub struct Found {
     #[serde(flatten)]
@@ -54,6 +57,17 @@ impl Found {
         found.section.verdict = format!("{error:#}");
         found.failed = true;
         found
+    }
+
+    /// Takes down how many microseconds it took to create a file before anything was measured.
+    pub fn began_where_a_file_takes(&mut self, creation: f64) {
+        self.value("microseconds to create a file, before", creation);
+        if creation > SLOW_CREATION {
+            self.warnings.push(format!(
+                "it took {creation:.0} µs to create a file: ext4 does that for minutes after many were deleted, and every \
+                 lock pays for it; wait, or use another file system (TMPDIR=/dev/shm)"
+            ));
+        }
     }
 
     pub fn value(&mut self, name: impl Into<String>, value: f64) {
@@ -143,6 +157,15 @@ mod tests {
         ms[5] = 50.0;
         let said = disturbed("title", &[row(&[1.0]), row(&ms)]).unwrap_or_default();
         assert!(said.contains("1 of 2 commands") && said.contains("command 6 in 100"), "{said}");
+    }
+
+    #[test]
+    fn a_file_system_that_is_slow_just_now_is_told() {
+        let mut found = Found::new("names", "");
+        found.began_where_a_file_takes(9.3);
+        assert_eq!(found.warnings, Vec::<String>::new());
+        found.began_where_a_file_takes(79.0);
+        assert!(found.warnings[0].contains("79 µs"), "{:?}", found.warnings);
     }
 
     #[test]

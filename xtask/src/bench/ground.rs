@@ -2,22 +2,32 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
 
 use anyhow::{Context, ensure};
 use tempfile::TempDir;
 use xshell::{Shell, cmd};
 
 use crate::dist::build::Program;
+use crate::stats::percentile;
 use crate::{console, paths, tools};
+
+/// A file system in memory, on Linux.
+const MEMORY: &str = "/dev/shm";
+
+/// How many files are created to see how long that takes.
+const CREATED: usize = 50;
 
 /// A program that does a part of what lokt does, and the Debian package that has it.
 pub struct Peer(pub &'static str, pub &'static str);
 
 pub struct Ground {
     dir: TempDir,
+    /// A place in memory, where there is one.
+    memory: Option<TempDir>,
     /// The program of a release.
     pub lokt: PathBuf,
     /// What `cargo build --release` makes.
@@ -41,8 +51,11 @@ impl Ground {
         cmd!(sh, "cargo build --quiet --package lokt-tests --bin stamp").quiet().run()?;
         let find =
             |name| tools::find(name).with_context(|| format!("there is no {name}: all is compared with it"));
+        let mut builder = tempfile::Builder::new();
+        builder.prefix("lokt-bench-");
         Ok(Self {
-            dir: tempfile::Builder::new().prefix("lokt-bench-").tempdir().context("no sandbox")?,
+            dir: builder.tempdir().context("no sandbox")?,
+            memory: builder.tempdir_in(MEMORY).ok(),
             lokt: lokt.path,
             plain: paths::target().join("release/lokt"),
             stamp: paths::target().join("debug/stamp"),
@@ -57,6 +70,26 @@ impl Ground {
     /// Where something of that name is, or is to be.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
+    }
+
+    /// The same in memory, where no file system of a disk has a part in it.
+    pub fn path_in_memory(&self, name: &str) -> Option<PathBuf> {
+        self.memory.as_ref().map(|dir| dir.path().join(name))
+    }
+
+    /// How many microseconds it takes to create a file here. ext4 passes over the inodes of what was deleted in the last
+    /// minutes, one by one: after many it takes ten times as long.
+    pub fn creation(&self) -> anyhow::Result<f64> {
+        let path = self.path("new");
+        let create = || {
+            let began = Instant::now();
+            drop(File::create_new(&path).context("failed to create a file")?);
+            let us = began.elapsed().as_secs_f64() * 1e6;
+            fs::remove_file(&path)?;
+            Ok(us)
+        };
+        let all: Vec<f64> = (0..CREATED).map(|_| create()).collect::<anyhow::Result<_>>()?;
+        Ok(percentile(&all, 50).unwrap_or(f64::NAN))
     }
 
     /// A command in an environment that is the same for all: what Cargo adds would slow down the search for libraries.

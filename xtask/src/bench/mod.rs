@@ -46,7 +46,7 @@ const QUICK_ROUNDS: usize = 60;
 
 #[derive(Args)]
 pub struct Bench {
-    /// Fewer rounds and smaller crowds: two minutes instead of ten
+    /// Fewer rounds and smaller crowds: a minute or two instead of four
     #[arg(long)]
     quick: bool,
 
@@ -113,8 +113,10 @@ impl Part {
     /// What it found, whatever happened.
     fn found(self, sh: &Shell, ground: &Ground) -> Found {
         console::heading(self.name());
+        let creation = ground.creation().unwrap_or(f64::NAN);
         let began = Instant::now();
         let mut found = self.measure(sh, ground).unwrap_or_else(|error| Found::failed(self.name(), &error));
+        found.began_where_a_file_takes(creation);
         found.section.seconds = began.elapsed().as_secs_f64();
         targets::conclude(&mut found);
         console::print(&found.section.text());
