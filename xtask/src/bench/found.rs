@@ -64,8 +64,8 @@ impl Found {
         self.value("microseconds to create a file, before", creation);
         if creation > SLOW_CREATION {
             self.warnings.push(format!(
-                "it took {creation:.0} µs to create a file: ext4 does that for minutes after many were deleted, and every \
-                 lock pays for it; wait, or use another file system (TMPDIR=/dev/shm)"
+                "it took {creation:.0} µs to create a file: ext4 does that for minutes after many were deleted, and a \
+                 lock pays for it there; wait, or use another file system (TMPDIR=/dev/shm)"
             ));
         }
     }
@@ -86,8 +86,8 @@ impl Found {
     /// was there already are added to it.
     pub fn rows(&mut self, title: &str, rows: &[Row], base: &str) {
         let to = rows.iter().find(|row| row.key == base).map(|row| row.ms.clone()).unwrap_or_default();
-        let last = format!("ratio to {base}");
-        let columns = ["command", "median", "10 % to 90 %", "least", "outliers", &last];
+        let ratio = format!("ratio to {base}");
+        let columns = ["command", &ratio, "median", "10 % to 90 %", "least", "outliers"];
         let before = self.section.tables.pop_if(|table| table.title == title);
         let mut table = before.unwrap_or_else(|| Table::new(title, &columns));
         for row in rows {
@@ -95,11 +95,11 @@ impl Found {
             let ratio = Quartiles::of(&ratios(&row.ms, &to));
             table.rows.push(vec![
                 row.label.clone(),
+                ratio.map_or("-".to_owned(), |ratio| ratio.to_string()),
                 at(50),
                 format!("{}–{}", at(10), at(90)),
                 at(0),
                 outliers(&row.ms).to_string(),
-                ratio.map_or("-".to_owned(), |ratio| ratio.to_string()),
             ]);
             self.samples.insert(format!("{title}: {}", row.label), row.ms.clone());
         }
@@ -176,6 +176,6 @@ mod tests {
         }
         let sizes: Vec<usize> = found.section.tables.iter().map(|table| table.rows.len()).collect();
         assert_eq!(sizes, [2, 1]);
-        assert_eq!(found.section.tables[0].rows[0][5], "1.00 (1.00–1.00)");
+        assert_eq!(found.section.tables[0].rows[0][1], "1.00 (1.00–1.00)");
     }
 }

@@ -26,7 +26,7 @@ pub fn measure(ground: &Ground) -> anyhow::Result<Found> {
     let locks = Lock::all(ground, &mut found.warnings);
     let mut table = Table::new(
         "Hand-over to one who waits",
-        &["lock", "parked for", "median", "10 % to 90 %", "most", "pairs", "ratio to flock"],
+        &["lock", "parked for", "ratio to flock", "median", "10 % to 90 %", "most", "pairs"],
     );
     let mut series = Vec::new();
     for (label, parked, full, quick) in PARKED {
@@ -45,11 +45,11 @@ pub fn measure(ground: &Ground) -> anyhow::Result<Found> {
             table.rows.push(vec![
                 lock.name().to_owned(),
                 label.to_owned(),
+                ratio.map_or("-".to_owned(), |ratio| ratio.to_string()),
                 at(50),
                 format!("{}–{}", at(10), at(90)),
                 at(100),
                 ms.len().to_string(),
-                ratio.map_or("-".to_owned(), |ratio| ratio.to_string()),
             ]);
             let name = format!("{} / flock, parked for {label}", lock.name());
             found.values.extend(ratio.map(|ratio| (name, ratio.p50)));
