@@ -10,7 +10,8 @@ use crate::section::Table;
 
 /// The most user-space instructions of `lokt guard x -- true` itself.
 ///
-/// To renew the two: `cargo xtask bench --only instructions`, and take what it shows, rounded up to three digits.
+/// To renew this and the next: `cargo xtask bench --only instructions` some times; take the most that it shows, the
+/// instructions rounded up to thousands. The system calls differ by two or three, as memory is asked for in pages.
 const INSTRUCTIONS: f64 = 600_000.0;
 
 /// The most system calls of `lokt guard x -- true` itself.
