@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::rounds::{Quartiles, Row, outliers, ratios};
+use super::rounds::{Quartiles, Row, outliers};
 use crate::page::plot::Series;
 use crate::section::{Section, Table};
 use crate::stats::{percentile, time};
@@ -74,28 +74,26 @@ impl Found {
         self.values.insert(name.into(), value);
     }
 
-    /// A ratio of two rows as a value, if both were measured.
-    pub fn ratio(&mut self, rows: &[Row], of: &str, to: &str, name: &str) {
-        let ms = |key: &str| rows.iter().find(|row| row.key == key).map(|row| row.ms.as_slice());
-        if let (Some(of), Some(to)) = (ms(of), ms(to)) {
-            self.values.extend(percentile(&ratios(of, to), 50).map(|ratio| (name.to_owned(), ratio)));
-        }
+    /// The ratio of a row to what it was compared with, as a value, if it was measured.
+    pub fn ratio(&mut self, rows: &[Row], of: &str, name: &str) {
+        let row = rows.iter().find(|row| row.key == of);
+        let ratio = row.and_then(|row| percentile(&row.ratios(), 50));
+        self.values.extend(ratio.map(|ratio| (name.to_owned(), ratio)));
     }
 
-    /// The times of some rows as a table, each in relation to the one that is called `base`. Rows under a title that
-    /// was there already are added to it.
-    pub fn rows(&mut self, title: &str, rows: &[Row], base: &str) {
-        let to = rows.iter().find(|row| row.key == base).map(|row| row.ms.clone()).unwrap_or_default();
-        let ratio = format!("ratio to {base}");
+    /// The times of some rows as a table, beside those of what they were compared with. Rows under a title that was
+    /// there already are added to it.
+    pub fn rows(&mut self, title: &str, base: &Row, rows: &[Row]) {
+        let ratio = format!("ratio to {}", base.key);
         let columns = ["command", &ratio, "median", "10 % to 90 %", "least", "outliers"];
         let before = self.section.tables.pop_if(|table| table.title == title);
         let mut table = before.unwrap_or_else(|| Table::new(title, &columns));
-        for row in rows {
+        for row in rows.iter().chain([base]) {
             let at = |percent| percentile(&row.ms, percent).map_or("-".to_owned(), time);
-            let ratio = Quartiles::of(&ratios(&row.ms, &to));
+            let ratio = Quartiles::of(&row.ratios());
             table.rows.push(vec![
                 row.label.clone(),
-                ratio.map_or("-".to_owned(), |ratio| ratio.to_string()),
+                ratio.map_or("1".to_owned(), |ratio| ratio.to_string()),
                 at(50),
                 format!("{}–{}", at(10), at(90)),
                 at(0),
@@ -128,14 +126,10 @@ pub fn color(label: &str) -> usize {
     known.unwrap_or(5)
 }
 
-/// The rounds' ratios of rows to one of them, for a plot.
-pub fn ratio_series(rows: &[Row], base: &str) -> Vec<Series> {
-    let to = rows.iter().find(|row| row.key == base).map(|row| row.ms.as_slice()).unwrap_or_default();
-    let series = |row: &Row| Series {
-        label: row.label.clone(),
-        color: color(&row.label),
-        values: ratios(&row.ms, to),
-    };
+/// The rounds' ratios of rows, for a plot.
+pub fn ratio_series(rows: &[Row]) -> Vec<Series> {
+    let series =
+        |row: &Row| Series { label: row.label.clone(), color: color(&row.label), values: row.ratios() };
     rows.iter().map(series).collect()
 }
 
@@ -172,10 +166,10 @@ mod tests {
     fn rows_of_one_title_make_one_table() {
         let mut found = Found::new("names", "");
         for title in ["a", "a", "b"] {
-            found.rows(title, &[row(&[2.0])], "key");
+            found.rows(title, &row(&[1.0]), &[row(&[2.0])]);
         }
         let sizes: Vec<usize> = found.section.tables.iter().map(|table| table.rows.len()).collect();
-        assert_eq!(sizes, [2, 1]);
-        assert_eq!(found.section.tables[0].rows[0][1], "1.00 (1.00–1.00)");
+        assert_eq!(sizes, [4, 2]);
+        assert_eq!(found.section.tables[0].columns[1], "ratio to key");
     }
 }

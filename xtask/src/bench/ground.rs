@@ -49,18 +49,22 @@ impl Ground {
         lokt.must_be_static()?;
         cmd!(sh, "cargo build --quiet --release --package lokt").quiet().run()?;
         cmd!(sh, "cargo build --quiet --package lokt-tests --bin stamp").quiet().run()?;
-        let find =
-            |name| tools::find(name).with_context(|| format!("there is no {name}: all is compared with it"));
         let mut builder = tempfile::Builder::new();
         builder.prefix("lokt-bench-");
+        let dir = builder.tempdir().context("no sandbox")?;
+        let installed = |program: &Path, name: &str| install(program, &dir.path().join(name));
+        let peer = |name| {
+            let found = tools::find(name).with_context(|| format!("no {name}: all is compared with it"))?;
+            installed(&found, name)
+        };
         Ok(Self {
-            dir: builder.tempdir().context("no sandbox")?,
             memory: builder.tempdir_in(MEMORY).ok(),
-            lokt: lokt.path,
-            plain: paths::target().join("release/lokt"),
-            stamp: paths::target().join("debug/stamp"),
-            flock: find("flock")?,
-            nothing: find("true")?,
+            lokt: installed(&lokt.path, "lokt")?,
+            plain: installed(&paths::target().join("release/lokt"), "lokt-plain")?,
+            stamp: installed(&paths::target().join("debug/stamp"), "stamp")?,
+            flock: peer("flock")?,
+            nothing: peer("true")?,
+            dir,
             quick,
             rounds,
             crowded: RefCell::default(),
@@ -92,14 +96,13 @@ impl Ground {
         Ok(percentile(&all, 50).unwrap_or(f64::NAN))
     }
 
-    /// A command in an environment that is the same for all: what Cargo adds would slow down the search for libraries.
+    /// A command in the environment of whoever measures, a locale included. What Cargo adds would slow down the search
+    /// for libraries.
     pub fn command(&self, program: &Path) -> Command {
+        let added = |name: &str| ["CARGO", "RUST", "LD_", "LOKT_"].iter().any(|of| name.starts_with(of));
+        let own = std::env::vars_os().filter(|(name, _)| !added(&name.to_string_lossy()));
         let mut command = Command::new(program);
-        command
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("HOME", self.dir.path())
-            .env("LC_ALL", "C");
+        command.env_clear().env("LANG", "C.UTF-8").envs(own);
         command
     }
 
@@ -128,12 +131,17 @@ impl Ground {
         Ok(String::from_utf8_lossy(&ran.stdout).into_owned())
     }
 
+    /// Where there are many files: in memory, if that can be, as ext4 is slow for minutes after so many were deleted.
+    pub fn path_of_many(&self, name: &str) -> PathBuf {
+        self.path_in_memory(name).unwrap_or_else(|| self.path(name))
+    }
+
     /// A root in which so many locks are held, as manual ones are. Made once.
     pub fn root_with(&self, records: usize) -> anyhow::Result<PathBuf> {
         if let Some(root) = self.crowded.borrow().get(&records) {
             return Ok(root.clone());
         }
-        let root = self.path(&format!("root-{records}"));
+        let root = self.path_of_many(&format!("root-{records}"));
         self.run(self.lokt(&root, &["lock", "seed"]))?;
         let locks = root.join("locks");
         let seed = fs::read_to_string(locks.join("seed.json")).context("no record of the seed")?;
@@ -145,6 +153,13 @@ impl Ground {
         self.crowded.borrow_mut().insert(records, root.clone());
         Ok(root)
     }
+}
+
+/// A copy of a program, as an installation is one. In the cache a file that was just linked lies in small pieces, and
+/// starts up to a tenth more slowly.
+fn install(program: &Path, copy: &Path) -> anyhow::Result<PathBuf> {
+    fs::copy(program, copy).with_context(|| format!("failed to copy {}", program.display()))?;
+    Ok(copy.to_owned())
 }
 
 /// Where a peer is; if it is not here, `missing` is told which package has it.

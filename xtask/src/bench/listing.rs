@@ -74,15 +74,14 @@ fn records_listed(ground: &Ground, records: usize, found: &mut Found) -> anyhow:
     ls.arg("-l").arg(root.join("locks"));
     let size = thousands(records as u64);
     let status = ground.lokt(&root, &["status"]);
-    let mut rows = [
-        Row::printing("status", format!("lokt status, {size} records"), status, records),
-        // It says first how many blocks they have.
-        Row::printing("ls -l", format!("ls -l, {size} records"), ls, records + 1),
-    ];
-    rounds::run(&mut rows, 1, rounds_for(ground, records))?;
-    found.rows("Records, listed", &rows, "ls -l");
-    found.ratio(&rows, "status", "ls -l", &format!("status / ls -l, {size} records"));
-    Ok(rows)
+    // It says first how many blocks they have.
+    let mut ls = Row::printing("ls -l", format!("ls -l, {size} records"), ls, records + 1);
+    let mut rows = [Row::printing("status", format!("lokt status, {size} records"), status, records)];
+    rounds::run(&mut ls, &mut rows, 1, rounds_for(ground, records))?;
+    found.rows("Records, listed", &ls, &rows);
+    found.ratio(&rows, "status", &format!("status / ls -l, {size} records"));
+    let [status] = rows;
+    Ok([status, ls])
 }
 
 fn logs_read(ground: &Ground, found: &mut Found) -> anyhow::Result<Vec<(f64, f64)>> {
@@ -94,25 +93,28 @@ fn logs_read(ground: &Ground, found: &mut Found) -> anyhow::Result<Vec<(f64, f64
         Ok(Row::printing(key, label, command, *events))
     };
     let mut rows: Vec<Row> = EVENTS.iter().enumerate().map(row).collect::<anyhow::Result<_>>()?;
-    rounds::run(&mut rows, 1, rounds_for(ground, 10_000))?;
-    found.rows("Logs, read as a whole", &rows, "the least");
+    let (least, more) = rows.split_first_mut().context("there are no logs")?;
+    rounds::run(least, more, 1, rounds_for(ground, 10_000))?;
+    found.rows("Logs, read as a whole", least, more);
     Ok(EVENTS.iter().zip(&rows).map(|(events, row)| (*events as f64, median(row))).collect())
 }
 
 fn recent_found(ground: &Ground, found: &mut Found) -> anyhow::Result<Vec<(f64, f64)>> {
     let many = if ground.quick { MANY_OF_QUICK } else { MANY };
-    let roots = [("many", many), ("few", FEW)]
-        .map(|(key, events)| Ok((key, events, root_with_log(ground, &format!("{key}-events"), events)?)));
-    let roots: Vec<_> = roots.into_iter().collect::<anyhow::Result<_>>()?;
+    let root = |key: &'static str, events| {
+        anyhow::Ok((key, events, root_with_log(ground, &format!("{key}-events"), events)?))
+    };
+    let roots = [root("few", FEW)?, root("many", many)?];
     let row = |(key, events, root): &(&'static str, usize, PathBuf)| {
         let label = format!("lokt audit --since 1m, {} events", thousands(*events as u64));
         Row::printing(key, label, ground.lokt(root, &["audit", "--since", "1m"]), RECENT)
     };
-    let mut rows: Vec<Row> = roots.iter().map(row).collect();
-    rounds::run(&mut rows, 2, rounds_for(ground, FEW))?;
-    found.rows(&format!("The last {RECENT} events of few and of many"), &rows, "few");
-    found.ratio(&rows, "many", "few", "audit --since, most events / 1,000 events");
-    Ok(vec![(FEW as f64, median(&rows[1])), (many as f64, median(&rows[0]))])
+    let [mut few, most] = roots.each_ref().map(row);
+    let mut most = [most];
+    rounds::run(&mut few, &mut most, 2, rounds_for(ground, FEW))?;
+    found.rows(&format!("The last {RECENT} events of few and of many"), &few, &most);
+    found.ratio(&most, "many", "audit --since, most events / 1,000 events");
+    Ok(vec![(FEW as f64, median(&few)), (many as f64, median(&most[0]))])
 }
 
 /// A root with a log of so many events, of which the last few are of this moment. They are copies of one that lokt wrote.

@@ -1,8 +1,9 @@
 //! The method: commands side by side, in rounds, and what their times come to.
 //!
-//! In every round each command runs once. The order goes round, every other time backwards: whatever else the machine
-//! does falls upon all of them alike, and so does what the one before leaves behind. Compared is within a round: a ratio is the median of the rounds' ratios. As in
-//! hyperfine, the first rounds do not count, and outliers are told by the modified Z-score (Iglewicz and Hoaglin).
+//! Each command alternates with the one that it is compared with, and begins every other round: whatever else the
+//! machine does falls upon both alike, and so does what the other leaves behind in its caches. A ratio is the median of
+//! the rounds' ratios. As in hyperfine, the first rounds do not count, and outliers are told by the modified Z-score
+//! (Iglewicz and Hoaglin).
 
 use std::fmt;
 use std::io::Read;
@@ -30,17 +31,24 @@ pub struct Row {
     lines: Option<usize>,
     /// In milliseconds, a time for each round.
     pub ms: Vec<f64>,
+    /// The times, in the same rounds, of what it is compared with.
+    beside: Vec<f64>,
 }
 
 impl Row {
     /// A command whose output goes nowhere.
     pub fn new(key: &'static str, label: impl Into<String>, command: Command) -> Self {
-        Self { key, label: label.into(), command, lines: None, ms: Vec::new() }
+        Self { key, label: label.into(), command, lines: None, ms: Vec::new(), beside: Vec::new() }
     }
 
     /// A command whose output is read to its end, and has to have so many lines.
     pub fn printing(key: &'static str, label: impl Into<String>, command: Command, lines: usize) -> Self {
         Self { lines: Some(lines), ..Self::new(key, label, command) }
+    }
+
+    /// How many times as long it took as what it is compared with, round by round; none for that one itself.
+    pub fn ratios(&self) -> Vec<f64> {
+        ratios(&self.ms, &self.beside)
     }
 
     /// From before the start of the process until its end is known. Nothing is done between fork and exec, so that it
@@ -65,15 +73,18 @@ impl Row {
     }
 }
 
-/// Runs the rounds, and leaves the times in the rows.
-pub fn run(rows: &mut [Row], warm_up: usize, rounds: usize) -> anyhow::Result<()> {
-    for round in 0..warm_up + rounds {
-        for turn in 0..rows.len() {
-            let turn = if round % 2 == 1 { rows.len() - 1 - turn } else { turn };
-            let row = &mut rows[(round + turn) % rows.len()];
+/// Runs each of the rows in alternation with `base`, and leaves the times in them.
+pub fn run(base: &mut Row, rows: &mut [Row], warm_up: usize, rounds: usize) -> anyhow::Result<()> {
+    for row in rows {
+        for round in 0..warm_up + rounds {
+            let base_first = round % 2 == 1;
+            let before = if base_first { Some(base.once()?) } else { None };
             let ms = row.once()?;
+            let beside = before.map_or_else(|| base.once(), Ok)?;
             if round >= warm_up {
                 row.ms.push(ms);
+                row.beside.push(beside);
+                base.ms.push(beside);
             }
         }
     }
@@ -126,28 +137,31 @@ mod tests {
     }
 
     #[test]
-    fn every_command_runs_once_in_a_round_and_the_order_is_another() -> anyhow::Result<()> {
+    fn every_command_alternates_with_the_one_that_it_is_compared_with() -> anyhow::Result<()> {
         let dir = tempfile::tempdir()?;
         let log = dir.path().join("log");
         let script = |name: &str| format!("echo {name} >>{}; echo", log.display());
-        let mut rows = ["a", "b", "c"].map(|name| row("key", &script(name)));
-        run(&mut rows, 1, 2)?;
+        let [mut base, mut rows @ ..] = ["b", "x", "y"].map(|name| row("key", &script(name)));
+        run(&mut base, &mut rows, 1, 2)?;
         let order: String = std::fs::read_to_string(&log)?.split_whitespace().collect();
-        assert_eq!(order, "abcacbcab");
-        assert_eq!(rows.map(|row| row.ms.len()), [2, 2, 2], "the first round does not count");
+        assert_eq!(order, "xbbxxbybbyyb");
+        assert_eq!(rows.map(|row| row.ratios().len()), [2, 2], "the first round does not count");
+        assert_eq!(base.ms.len(), 4);
         Ok(())
     }
 
     #[test]
     fn a_command_that_fails_or_prints_something_else_is_no_measurement() {
         for script in ["echo; false", "echo; echo", "true"] {
-            assert!(run(&mut [row("key", script)], 0, 1).is_err(), "{script}");
+            assert!(run(&mut row("key", "echo"), &mut [row("key", script)], 0, 1).is_err(), "{script}");
         }
     }
 
     #[test]
     fn a_ratio_is_taken_round_by_round() {
-        let ratios = ratios(&[1.0, 10.0, 3.0], &[2.0, 20.0, 3.0]);
+        let mut row = row("key", "echo");
+        (row.ms, row.beside) = (vec![1.0, 10.0, 3.0], vec![2.0, 20.0, 3.0]);
+        let ratios = row.ratios();
         assert_eq!(ratios, [0.5, 0.5, 1.0]);
         assert_eq!(Quartiles::of(&ratios).map(|q| q.to_string()).as_deref(), Some("0.50 (0.50–1.00)"));
         assert_eq!(Quartiles::of(&[]), None);
