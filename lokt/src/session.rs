@@ -103,13 +103,16 @@ impl Session {
         let lease = record.ttl().map(|ttl| Lease { ttl, beat: Beat::new(ttl, kill_after) });
         let deadline = record.deadline();
         let state = State { deadline, due: due_after(deadline, lease), lost: false, ended: false };
+        let file = admission.session?;
+        // What has rung a waiter is no news for a holder.
+        file.wait(Some(Duration::ZERO), None);
         let shared = Shared {
             store,
             identity,
             name,
             lock_id: record.id()?,
             token: record.token.unwrap_or_default(),
-            file: admission.session?,
+            file,
             process: std::process::id(),
             lease,
             state: Mutex::new(state),
@@ -251,7 +254,7 @@ impl Shared {
 
     fn heartbeat(&self, mut on_news: impl FnMut(News)) {
         let mut next_look = self.store.now().monotonic + LOOK;
-        let mut settled = false;
+        let mut settles_at = Some(next_look);
         let mut retry = None;
         loop {
             let due = retry.or(self.state().due);
@@ -273,9 +276,8 @@ impl Shared {
                 }
                 _ => None,
             };
-            if !settled && now >= next_look - LOOK {
+            if settles_at.take_if(|at| now >= *at).is_some() {
                 self.store.wake_line(&self.name, FRONT);
-                settled = true;
             }
             let Some(news) = outcome else { continue };
             if self.state().ended {

@@ -35,8 +35,8 @@ fn a_waiter_killed_at_any_step_of_its_admission_leaves_the_lock_to_the_next() {
     if !strace_available("a waiter killed in its admission") {
         return;
     }
-    // Its ticket goes, the line's directory stays for the next, its record comes: after joining with two renames.
-    for (call, count) in [("unlinkat", 1), ("unlinkat", 2), ("renameat2", 3)] {
+    // Its ticket goes, its record comes: after joining with two renames.
+    for (call, count) in [("unlinkat", 1), ("renameat2", 3)] {
         killed_at(call, count);
     }
 }
