@@ -13,6 +13,7 @@ use clap::Args;
 use serde::Deserialize;
 use xshell::{Shell, cmd};
 
+use crate::bench::Bench;
 use crate::dist::Dist;
 use crate::proof::Part;
 use crate::race::{Race, Ttl};
@@ -78,6 +79,7 @@ enum Kind {
     Fuzz,
     Mutants,
     Dist,
+    Bench,
 }
 
 impl Ci {
@@ -184,6 +186,7 @@ impl Job {
             Kind::Fuzz => prove(Part::Fuzz, sh)?,
             Kind::Mutants => prove(Part::Mutants, sh)?,
             Kind::Dist => Dist::trial().run(sh)?,
+            Kind::Bench => Bench::small().run(sh)?,
             Kind::Sanitize => Race::of(self.ttl, self.runs, true).run(sh)?,
         }
         console::note(&format!("{}: passed in {:.0} s", self.name, started.elapsed().as_secs_f64()));
@@ -249,8 +252,16 @@ mod tests {
         for os in [Os::Ubuntu, Os::Macos] {
             assert!(has(os, Kind::Test) && has(os, Kind::Race), "{os:?} is not tested");
         }
-        for kind in [Kind::Oldest, Kind::Sim, Kind::Faults, Kind::Soak, Kind::Fuzz, Kind::Mutants, Kind::Dist]
-        {
+        for kind in [
+            Kind::Oldest,
+            Kind::Sim,
+            Kind::Faults,
+            Kind::Soak,
+            Kind::Fuzz,
+            Kind::Mutants,
+            Kind::Dist,
+            Kind::Bench,
+        ] {
             assert!(has(Os::Ubuntu, kind), "no job for {kind:?}");
         }
         Ok(())

@@ -68,10 +68,15 @@ fn median(ground: &Ground, count: impl Fn() -> anyhow::Result<f64>) -> anyhow::R
     Ok(percentile(&counts, 50).unwrap_or(f64::NAN))
 }
 
-/// The same environment and program, but under another.
+/// Another program, for the root of `command`, in an environment that is the same everywhere: every variable that is
+/// passed on takes instructions.
 fn under(command: &Command, program: &Path) -> Command {
+    let root = command.get_envs().filter(|(name, _)| *name == "LOKT_ROOT");
     let mut under = Command::new(program);
-    under.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    under
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .envs(root.filter_map(|(name, value)| Some((name, value?))));
     under
 }
 
