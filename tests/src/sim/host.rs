@@ -149,6 +149,9 @@ impl SimHost {
             Place::Freezes => world.check_lift(self.pid, file.trim_end_matches(".json")),
             _ => {}
         }
+        if matches!(dir, Place::Locks | Place::Freezes) {
+            world.processes[self.pid].owes_ring = true;
+        }
         world.disk.remove(dir, file)
     }
 
@@ -355,6 +358,7 @@ impl Host for SimHost {
             world.tell(self.pid, || "waits for the mutex".to_owned());
             world = self.sleep(world, On::Stripe(stripe), until);
         }
+        world.processes[self.pid].owes_ring = false;
         drop(world);
         Ok(Box::new(SimStripe { host: self.clone(), stripe, file: format!("{stripe:02x}") }))
     }
@@ -385,6 +389,7 @@ impl Host for SimHost {
         if let Ok(mut world) = self.step()
             && let Some(ino) = world.session_in(file)
         {
+            world.processes[self.pid].owes_ring = false;
             world.ring(ino);
         }
     }

@@ -32,6 +32,8 @@ pub struct Process {
     pub owns: Vec<String>,
     /// It is about to remove by force.
     pub forces: bool,
+    /// It has made a name free, and has not rung yet whose turn it is.
+    pub owes_ring: bool,
     /// If it is killed: how long the command under it lives on.
     pub survivor: Option<Duration>,
 }
@@ -180,6 +182,7 @@ impl World {
             absent: false,
             owns: Vec::new(),
             forces: false,
+            owes_ring: false,
             survivor: None,
         });
         self.processes.len() - 1
@@ -274,9 +277,13 @@ impl World {
         for fiber in self.fibers.iter_mut().filter(|fiber| fiber.pid == pid) {
             fiber.state = State::Ended;
         }
+        let process = &self.processes[pid];
+        if process.was_killed && process.owes_ring {
+            // Whom it was about to ring finds out when it looks.
+            self.truth.cut_short = Some(self.now);
+        }
         for n in 0..self.stripes.len() {
             if self.stripes[n] == Some(pid) {
-                // Whom it was about to ring finds out when it looks.
                 self.truth.cut_short = Some(self.now);
                 self.unlock(n);
             }
