@@ -1,6 +1,5 @@
 //! This machine's clocks. The wall clock is read for people; the others decide.
 
-use std::fs;
 use std::time::Duration;
 
 use rustix::event::Timespec;
@@ -35,7 +34,7 @@ fn read(clock: Clock) -> Duration {
 
 /// The id of the clock that this process reads: the boot, and the time namespace, which shifts it.
 pub(super) fn clock_id() -> ClockId {
-    let Ok(boot) = fs::read_to_string("/proc/sys/kernel/random/boot_id") else {
+    let Some(boot) = process::short_file("/proc/sys/kernel/random/boot_id") else {
         return ClockId::unknown(monotonic().as_nanos() ^ (u128::from(std::process::id()) << 96));
     };
     ClockId::new(match process::time_namespace() {

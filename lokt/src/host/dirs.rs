@@ -76,7 +76,7 @@ impl RootDir {
 
     /// Creates what is missing of the root and its directories.
     pub(super) fn prepare(&self) -> io::Result<()> {
-        if self.root.get().is_none() && !self.path.is_dir() {
+        if self.root().is_err() && !self.path.is_dir() {
             let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.path);
             match made {
                 // Another may have made it at the same moment; that is as good.

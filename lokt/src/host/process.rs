@@ -3,7 +3,8 @@
 //! Process ids are reused, and mean something only in their own namespace; every answer here that could be
 //! wrong for one of these reasons is "unknown".
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 
 use rustix::process::{Pid, test_kill_process};
 
@@ -27,8 +28,7 @@ impl Stat {
 /// Reads `/proc/PID/stat`. The command's name comes second, in parentheses, and may itself contain any of
 /// `)`, spaces and newlines: what counts begins after the *last* parenthesis.
 fn stat(pid: i64) -> Option<Stat> {
-    let text = fs::read(format!("/proc/{pid}/stat")).ok()?;
-    let text = String::from_utf8_lossy(&text);
+    let text = short_file(&format!("/proc/{pid}/stat"))?;
     let (_, fields) = text.rsplit_once(") ")?;
     let mut fields = fields.split_ascii_whitespace();
     let state = fields.next()?.chars().next()?;
@@ -37,6 +37,13 @@ fn stat(pid: i64) -> Option<Stat> {
     let threads = fields.nth(15)?.parse().ok()?;
     let start = fields.nth(1)?.parse().ok()?;
     Some(Stat { state, parent, threads, start })
+}
+
+/// A file of `/proc`, which tells no size, but gives all of a short text to one read.
+pub(super) fn short_file(path: &str) -> Option<String> {
+    let mut bytes = [0; 1024];
+    let read = File::open(path).ok()?.read(&mut bytes).ok()?;
+    Some(String::from_utf8_lossy(&bytes[..read]).into_owned())
 }
 
 /// When a process started, in clock ticks since boot; `None` where the machine does not tell.
