@@ -87,10 +87,11 @@ fn called(id: u32, list: &str) -> String {
 
 /// The name that stands before `id` in a list like `/etc/passwd` or `/etc/group`.
 fn name_of(id: u32, list: &[u8]) -> Option<String> {
-    String::from_utf8_lossy(list).lines().find_map(|line| {
-        let mut fields = line.split(':');
+    let id = id.to_string();
+    list.split(|byte| *byte == b'\n').find_map(|line| {
+        let mut fields = line.split(|byte| *byte == b':');
         let name = fields.next()?;
-        (fields.nth(1)?.parse() == Ok(id)).then(|| name.to_owned())
+        (fields.nth(1)? == id.as_bytes()).then(|| String::from_utf8_lossy(name).into_owned())
     })
 }
 

@@ -44,18 +44,13 @@ impl Program {
         let name = command.first().filter(|name| !name.is_empty()).ok_or(io::ErrorKind::NotFound)?;
         let script = [OsStr::new(SHELL)].into_iter().chain(command.iter().map(OsString::as_os_str));
         let inherited = std::env::vars_os().filter(|(name, _)| variables.iter().all(|(own, _)| name != own));
-        let own = variables.iter().map(|(name, value)| ((*name).into(), value.into()));
-        let environment = inherited.chain(own).map(|(name, value): (OsString, OsString)| {
-            let mut pair = name;
-            pair.push("=");
-            pair.push(value);
-            pair
-        });
+        let inherited = inherited.map(|(name, value)| pair(&name, &value));
+        let own = variables.iter().map(|(name, value)| pair(OsStr::new(name), OsStr::new(value)));
         Ok(Self {
             places: places(name).into_iter().map(c_string).collect::<Result<_, _>>()?,
             arguments: Vector::new(command.iter().cloned())?,
             script: Vector::new(script.map(OsStr::to_owned))?,
-            environment: Vector::new(environment)?,
+            environment: Vector::new(inherited.chain(own))?,
         })
     }
 
@@ -97,6 +92,15 @@ impl Vector {
         let pointers = strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect();
         Ok(Self { _strings: strings, pointers })
     }
+}
+
+/// `NAME=VALUE`, with room for the null.
+fn pair(name: &OsStr, value: &OsStr) -> OsString {
+    let mut pair = OsString::with_capacity(name.len() + value.len() + 2);
+    pair.push(name);
+    pair.push("=");
+    pair.push(value);
+    pair
 }
 
 fn c_string(string: OsString) -> io::Result<CString> {

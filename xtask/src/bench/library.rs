@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use serde::Deserialize;
 use xshell::{Shell, cmd};
 
@@ -53,7 +53,9 @@ pub fn measure(sh: &Shell) -> anyhow::Result<Found> {
     let results = paths::target().join("criterion");
     // What an older version measured is no result of this one.
     sh.remove_path(&results)?;
-    cmd!(sh, "cargo bench --quiet --package lokt").quiet().ignore_stdout().run()?;
+    // It tells of every step; what counts is in its files.
+    let ran = cmd!(sh, "cargo bench --quiet --package lokt").quiet().ignore_status().output()?;
+    ensure!(ran.status.success(), "cargo bench: {}", String::from_utf8_lossy(&ran.stderr).trim());
     let measured = read(&results)?;
     found.section.tables.push(table(&measured, &mut found.values));
     Ok(found)
