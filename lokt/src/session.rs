@@ -103,16 +103,13 @@ impl Session {
         let lease = record.ttl().map(|ttl| Lease { ttl, beat: Beat::new(ttl, kill_after) });
         let deadline = record.deadline();
         let state = State { deadline, due: due_after(deadline, lease), lost: false, ended: false };
-        let file = admission.session?;
-        // What has rung a waiter is no news for a holder.
-        file.wait(Some(Duration::ZERO), None);
         let shared = Shared {
             store,
             identity,
             name,
             lock_id: record.id()?,
             token: record.token.unwrap_or_default(),
-            file,
+            file: admission.session?,
             process: std::process::id(),
             lease,
             state: Mutex::new(state),
