@@ -149,7 +149,9 @@ impl DirStore {
         let _stripe = self.guarded(name, act)?;
         let tickets = self.tickets(name).map_err(Error::root)?;
         let dead: Vec<_> = tickets.iter().filter(|(_, id)| !self.lives(name, id)).collect();
-        if dead.is_empty() && !(tickets.is_empty() && self.is_empty_line(name)?) {
+        // Whoever came to the lock through the line takes the empty one away when it is done.
+        let held = self.read_record(name) != Slot::Empty;
+        if dead.is_empty() && (held || !tickets.is_empty() || !self.is_empty_line(name)?) {
             return Ok(false);
         }
         if act == Act::Remove {
