@@ -221,15 +221,22 @@ impl Session {
         let released = shared.remove();
         match &released {
             // The record stays: without its session's file nobody could tell that the session is dead.
-            Err(error) if !error.is_lost() => shared.file.release(),
+            Err(error) if !error.is_lost() => {
+                self.end_heartbeat();
+                shared.file.release();
+            }
             _ => shared.store.end_session(&shared.name, &shared.lock_id, shared.file.as_ref()),
         }
+        self.end_heartbeat();
+        released
+    }
+
+    fn end_heartbeat(&mut self) {
         // Dropped in the heartbeat's own thread, there is nobody to wait for.
         if let Some(heartbeat) = self.heartbeat.take_if(|heartbeat| !heartbeat.is_current()) {
-            shared.file.ring();
+            self.shared.file.ring();
             heartbeat.join();
         }
-        released
     }
 }
 

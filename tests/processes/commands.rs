@@ -160,6 +160,7 @@ fn the_search_path_is_searched_as_a_shell_does_it() {
         "what may not be run is passed over: {found:?}"
     );
     assert_eq!(run("first::last").stdout, "here\n", "an empty part is the working directory");
+    assert_eq!(run("").stdout, "here\n", "and so is no path at all");
     assert_eq!(run("first:locked").code, 126, "found, but not to be run");
     assert_eq!(run("first:missing").code, 127);
 }

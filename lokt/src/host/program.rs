@@ -9,8 +9,6 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::sys::signal::{self, SigHandler};
 
-use super::identity::environment_path;
-
 /// Where programs are looked for if there is no `PATH`, as by the C libraries.
 const DEFAULT_PATH: &str = "/usr/local/bin:/bin:/usr/bin";
 
@@ -112,7 +110,9 @@ fn places(name: &OsStr) -> Vec<OsString> {
     if name.as_bytes().contains(&b'/') {
         return vec![name.to_owned()];
     }
-    let path = environment_path("PATH").map_or_else(|| DEFAULT_PATH.into(), OsString::from);
+    // One that is set to nothing is the working directory.
+    let path = std::env::vars_os().find(|(variable, _)| variable == "PATH");
+    let path = path.map_or_else(|| DEFAULT_PATH.into(), |(_, path)| path);
     let in_dir = |dir: &[u8]| {
         // An empty one is the working directory.
         let mut place = OsStr::from_bytes(if dir.is_empty() { b"." } else { dir }).to_owned();

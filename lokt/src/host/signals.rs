@@ -212,8 +212,16 @@ impl AtBirth {
     #[expect(unsafe_code, reason = "safe functions only ever add handlers")]
     pub(crate) fn restore(&self) -> io::Result<()> {
         for signal in &self.caught {
-            // SAFETY: the default action runs no code of ours, and nobody asks for the handler that was there.
-            unsafe { signal::signal(signal.as_raw().try_into()?, SigHandler::SigDfl) }?;
+            let number = signal.as_raw().try_into()?;
+            // SAFETY: to ignore a signal, or its default action, runs no code of ours, and nobody asks for the handler
+            // that was there.
+            unsafe {
+                if *signal == Signal::TSTP {
+                    // One that came by now is forgotten: nobody would continue what has stopped before its exec.
+                    signal::signal(number, SigHandler::SigIgn)?;
+                }
+                signal::signal(number, SigHandler::SigDfl)?;
+            }
         }
         // Only now what was held back: it is for the command.
         Ok(self.mask.thread_set_mask()?)

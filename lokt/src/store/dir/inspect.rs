@@ -127,8 +127,10 @@ impl DirStore {
         };
         self.remove_record(name, &gone)?;
         self.log(&self.event(audit::displaced(&gone), name, now).removed(&gone));
-        let next = self.first_ready(name, &Turn::Passing).unwrap_or_default();
-        next.iter().for_each(|first| self.ring(name, first));
+        match self.first_ready(name, &Turn::Passing) {
+            Ok(Some(next)) => self.ring(name, &next),
+            _ => self.host.remove_line(name),
+        }
         Ok(true)
     }
 

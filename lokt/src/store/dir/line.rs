@@ -17,6 +17,9 @@ use crate::store::{Place, Watch};
 /// How long the mutex is waited for by one who only does the others a favour.
 pub(super) const BESIDE: Duration = Duration::from_secs(1);
 
+/// The same for one who is on its way out. If the stopped one has the mutex, nobody gets on anyway.
+const PASSING_ON: Duration = Duration::from_millis(20);
+
 /// Numbers have twelve digits. Each line counts from 1.
 const LAST_TICKET: u64 = 999_999_999_999;
 
@@ -58,10 +61,12 @@ impl DirStore {
         drop(stripe);
         self.ring(name, &id);
         if self.is_stopped(name, number, &id)
-            && let Ok(_stripe) = self.locked(name, BESIDE)
-            && let Ok(Some(next)) = self.first_ready(name, &Turn::Passing)
+            && let Ok(_stripe) = self.locked(name, PASSING_ON)
         {
-            self.ring(name, &next);
+            match self.first_ready(name, &Turn::Passing) {
+                Ok(Some(next)) => self.ring(name, &next),
+                _ => self.host.remove_line(name),
+            }
         }
     }
 
