@@ -1,5 +1,6 @@
 //! Who we are: owner, agent, machine, process. The environment is read here and nowhere else.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::PathBuf;
 
@@ -47,6 +48,11 @@ pub(crate) fn environment(variable: &str) -> Option<String> {
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 pub(super) fn environment_path(variable: &str) -> Option<PathBuf> {
     std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+/// All variables of the environment, as they are: what a command is to inherit.
+pub(super) fn variables() -> impl Iterator<Item = (OsString, OsString)> {
+    std::env::vars_os()
 }
 
 /// The name of this machine (uname's nodename).

@@ -9,6 +9,8 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::sys::signal::{self, SigHandler};
 
+use super::identity;
+
 /// Where programs are looked for if there is no `PATH`, as by the C libraries.
 const DEFAULT_PATH: &str = "/usr/local/bin:/bin:/usr/bin";
 
@@ -41,7 +43,8 @@ impl Program {
     pub(crate) fn new(command: &[OsString], variables: &[(&str, String)]) -> io::Result<Self> {
         let name = command.first().filter(|name| !name.is_empty()).ok_or(io::ErrorKind::NotFound)?;
         let script = [OsStr::new(SHELL)].into_iter().chain(command.iter().map(OsString::as_os_str));
-        let inherited = std::env::vars_os().filter(|(name, _)| variables.iter().all(|(own, _)| name != own));
+        let inherited =
+            identity::variables().filter(|(name, _)| variables.iter().all(|(own, _)| name != own));
         let inherited = inherited.map(|(name, value)| pair(&name, &value));
         let own = variables.iter().map(|(name, value)| pair(OsStr::new(name), OsStr::new(value)));
         Ok(Self {
@@ -111,7 +114,7 @@ fn places(name: &OsStr) -> Vec<OsString> {
         return vec![name.to_owned()];
     }
     // One that is set to nothing is the working directory.
-    let path = std::env::vars_os().find(|(variable, _)| variable == "PATH");
+    let path = identity::variables().find(|(variable, _)| variable == "PATH");
     let path = path.map_or_else(|| DEFAULT_PATH.into(), |(_, path)| path);
     let in_dir = |dir: &[u8]| {
         // An empty one is the working directory.
