@@ -26,6 +26,7 @@ mod cli {
     mod schemas;
     mod status;
     mod streams;
+    mod together;
     mod transcript;
     mod unlock;
     mod usage;

@@ -1,12 +1,6 @@
 #!/bin/sh
-# At most N at once: a lock for each place. Whoever finds none free ends with 75.
-# usage: pool.sh N NAME COMMAND...
-places=$1 name=$2 place=1
+# At most N at once. Whoever finds no slot free ends with 75; with --wait it would stand in line.
+# usage: pool.sh N NAME COMMAND...      COMMAND finds its slot in $LOKT_SLOT
+slots=$1 name=$2
 shift 2
-while [ "$place" -le "$places" ]; do
-    lokt guard "$name-$place" --conflict-exit-code 75 -- "$@" && exit 0
-    code=$?
-    [ "$code" -eq 75 ] || exit "$code"
-    place=$((place + 1))
-done
-exit 75
+exec lokt guard "$name" --slots "$slots" --conflict-exit-code 75 -- "$@"

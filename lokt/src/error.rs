@@ -77,6 +77,7 @@ impl Error {
             self.refusal(),
             Some(
                 Refusal::Held { .. }
+                    | Refusal::OtherMode { .. }
                     | Refusal::Queued { .. }
                     | Refusal::Frozen(_)
                     | Refusal::FrozenAlready(_)
@@ -116,7 +117,7 @@ impl Error {
 
     /// What was asked makes no sense.
     pub fn is_invalid(&self) -> bool {
-        matches!(*self.0, Kind::Invalid { .. })
+        matches!(*self.0, Kind::Invalid { .. }) || matches!(self.refusal(), Some(Refusal::Several(_)))
     }
 
     /// The lock directory, or a part of it, is not there.

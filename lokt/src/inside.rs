@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt;
 
 use crate::Locks;
 use crate::host::{ProcessState, environment, process};
-use crate::protocol::{Kind, LockId, Name, Record, Slot};
+use crate::protocol::{Kind, LockId, Mode, Name, Record};
 
 /// The variable that lists every lock that the guards around a command hold: `name:lock_id`, by spaces.
 pub(crate) const HELD: &str = "LOKT_HELD";
@@ -21,21 +21,17 @@ pub(crate) fn held_with(name: &Name, lock_id: &LockId) -> String {
     format!("{outer} {name}:{lock_id}").trim_start().to_owned()
 }
 
-/// The record of `name`, if this process is inside of its guard.
-pub(crate) fn is_inside(locks: &Locks, name: &Name) -> bool {
+/// How the guard around this process holds `name`, if one does.
+pub(crate) fn held_around(locks: &Locks, name: &Name) -> Option<Mode> {
     let claimed = claimed(name);
     if claimed.is_empty() {
-        return false;
+        return None;
     }
-    let Ok(status) = locks.status(name) else {
-        return false;
-    };
-    match status.view.slot {
-        Slot::Record(record) if record.kind == Some(Kind::Guard) => {
-            claimed.contains(&record.lock_id) && is_of_guard(locks, name, &record)
-        }
-        _ => false,
-    }
+    let view = locks.status(name).ok()?.view;
+    let mut guards = view.held_by().filter(|(record, _)| record.kind == Some(Kind::Guard));
+    let around =
+        guards.find(|(record, _)| claimed.contains(&record.lock_id) && is_of_guard(locks, name, record));
+    around.map(|(record, _)| record.mode())
 }
 
 /// The admissions of `name` that the environment claims.

@@ -9,7 +9,7 @@ use crate::audit::{Query, Reading};
 use crate::host::{Host, Identity, Root, UnixHost};
 use crate::protocol::{
     Authority, Claim, Decision, Displaced, FreezeDecision, FreezeRequest, Kind, LiftBy, LockId,
-    MIN_GUARD_TTL, Manner, Name, Now, Record, Refusal, Request,
+    MIN_GUARD_TTL, Manner, Mode, Name, Now, Record, Refusal, Request,
 };
 use crate::session::Session;
 pub use crate::store::Status;
@@ -39,6 +39,8 @@ pub struct Terms {
     pub note: Option<String>,
     /// Take over a lapsed lease too, although its holder may be alive.
     pub break_stale: bool,
+    /// Alone, or together with others.
+    pub mode: Mode,
     /// How long a command that must end is given; decides how long before its lapse a lease is given up.
     pub kill_after: Option<Duration>,
 }
@@ -186,6 +188,7 @@ impl Locks {
             pid_ns: me.pid_ns,
             agent_id: me.agent_id.clone(),
             ttl: terms.ttl,
+            mode: terms.mode,
             note: terms.note.clone(),
         })
     }
@@ -228,7 +231,7 @@ impl Locks {
     /// # Errors
     ///
     /// [`Error::is_not_found`], [`Error::is_not_owner`]; or it is not stale.
-    pub fn unlock(&self, name: &Name, by: Authority) -> Result<Displaced, Error> {
+    pub fn unlock(&self, name: &Name, by: Authority) -> Result<Vec<Displaced>, Error> {
         match self.store.change(name, &Request::Release(by), asked())? {
             Decision::Remove(gone) => Ok(gone),
             other => Err(self.refusal_in(name, other)),
@@ -240,7 +243,7 @@ impl Locks {
     /// # Errors
     ///
     /// [`Error::is_not_found`]; or it is not stale.
-    pub fn break_stale(&self, name: &Name) -> Result<Displaced, Error> {
+    pub fn break_stale(&self, name: &Name) -> Result<Vec<Displaced>, Error> {
         self.unlock(name, Authority::Stale)
     }
 

@@ -38,6 +38,7 @@ struct Shared {
     name: Name,
     lock_id: LockId,
     token: u64,
+    slot: Option<u32>,
     file: Arc<dyn SessionFile>,
     /// The process whose session it is.
     process: u32,
@@ -109,6 +110,7 @@ impl Session {
             name,
             lock_id: record.id()?,
             token: record.token.unwrap_or_default(),
+            slot: record.slot,
             file: admission.session?,
             process: std::process::id(),
             lease,
@@ -130,6 +132,11 @@ impl Session {
     /// This admission's fencing token: larger than that of any earlier admission to the same name.
     pub fn token(&self) -> u64 {
         self.shared.token
+    }
+
+    /// Which slot it has, from 1; `None` if the name has none.
+    pub fn slot(&self) -> Option<u32> {
+        self.shared.slot
     }
 
     /// The rhythm of its heartbeat; `None` without a TTL.
@@ -333,8 +340,7 @@ impl Shared {
 
     /// Looks whether the record is still this session's own, without the mutex and without writing.
     fn check(&self) -> Result<(), Error> {
-        let view = self.store.look(&self.name)?;
-        let refusal = match view.slot {
+        let refusal = match self.store.look_at_one(&self.name, &self.lock_id)? {
             Slot::Record(record) if record.lock_id == self.lock_id.as_str() => return Ok(()),
             Slot::Record(record) => Refusal::Lost(Some(record)),
             Slot::Empty => Refusal::Lost(None),

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::Error;
 use crate::host::Wake;
-use crate::protocol::{Claim, LockId, Manner, Name, Now, Record, Refusal, Slot, Standing};
+use crate::protocol::{Claim, LockId, Manner, Name, Now, Record, Refusal, Standing};
 use crate::store::{Admission, Answer, Asked, Place, Seen, Store, Ticket, Turn, Watch};
 
 /// How long a waiter may leave the lock lying free before the next passes it over.
@@ -149,8 +149,8 @@ pub(crate) struct Waiting<'a> {
     /// Whether it wants a place in line; a plain try does only if the lock is free.
     joins: bool,
     ticket: Option<Ticket>,
-    /// The holder's record as it was last seen, and since when it has not changed.
-    seen: Option<(Box<Record>, Duration)>,
+    /// The holders' records as they were last seen, and since when they have not changed.
+    seen: Vec<(Record, Duration)>,
     silent: Option<Silent>,
 }
 
@@ -164,7 +164,7 @@ impl<'a> Waiting<'a> {
     ) -> Self {
         let began = store.now().monotonic;
         let joins = until != Until::LineMoves;
-        Self { store, name, claim, manner, until, began, joins, ticket: None, seen: None, silent: None }
+        Self { store, name, claim, manner, until, began, joins, ticket: None, seen: Vec::new(), silent: None }
     }
 
     /// Waits until the claim is admitted; leaves the line in every other case.
@@ -200,7 +200,7 @@ impl<'a> Waiting<'a> {
                 Err(error) => return Err(error),
             };
             let now = self.store.now();
-            let queued = matches!(refusal, Refusal::Queued { .. });
+            let queued = matches!(refusal, Refusal::Queued { free: true, .. });
             let Some(mut place) = place else {
                 // It is free: either the first in line takes it at once, or it can't. That is worth a place.
                 if queued && !self.joins {
@@ -229,10 +229,9 @@ impl<'a> Waiting<'a> {
     }
 
     fn ask(&self, now: Duration) -> Result<Answer, Error> {
-        let asked = Asked {
-            seen: self.seen.as_ref().map(|(record, since)| Seen { record, since: *since }),
-            patience: self.latest().saturating_sub(now).clamp(POLL, LOOK),
-        };
+        let seen: Vec<Seen<'_>> =
+            self.seen.iter().map(|(record, since)| Seen { record, since: *since }).collect();
+        let asked = Asked { seen: &seen, patience: self.latest().saturating_sub(now).clamp(POLL, LOOK) };
         let turn = if self.joins {
             let silent = self.silent.as_ref().filter(|silent| silent.is_over(now));
             Turn::Waiting { ticket: self.ticket.as_ref(), silent: silent.map(|silent| &silent.first) }
@@ -244,16 +243,17 @@ impl<'a> Waiting<'a> {
 
     /// Remembers what was seen, to time it on this process's own clock.
     fn note(&mut self, refusal: &Refusal, place: &Place, now: Duration) {
-        let watched = match refusal {
-            Refusal::Held { record, .. } => record.as_ref(),
-            Refusal::Frozen(freeze) => Some(&freeze.record),
-            _ => None,
+        let watched: Vec<&Record> = match refusal {
+            Refusal::Held { record, others, .. } => record.as_deref().into_iter().chain(others).collect(),
+            Refusal::Frozen(freeze) => vec![&freeze.record],
+            _ => Vec::new(),
         };
-        match (watched, &self.seen) {
-            (Some(record), Some((seen, _))) if record == seen => {}
-            (record, _) => self.seen = record.map(|record| (record.clone(), now)),
-        }
-        let free = matches!(refusal, Refusal::Queued { .. });
+        let since = |record: &Record| {
+            let before = self.seen.iter().find(|(seen, _)| seen == record);
+            before.map_or(now, |(_, since)| *since)
+        };
+        self.seen = watched.into_iter().map(|record| (record.clone(), since(record))).collect();
+        let free = matches!(refusal, Refusal::Queued { free: true, .. });
         self.silent = match (&place.first, self.silent.take()) {
             (Some(first), Some(silent)) if free && silent.first == *first && !silent.is_missed(now) => {
                 Some(silent)
@@ -286,8 +286,10 @@ impl<'a> Waiting<'a> {
         let Some(bell) = self.ticket.as_ref().map(|ticket| Arc::clone(&ticket.session)) else {
             return Ok(());
         };
-        let told = self.store.watch(self.name, &place.watch, &bell);
-        if let (false, Watch::Session(before)) = (told, &place.watch)
+        let told: Vec<bool> =
+            place.watch.iter().map(|watch| self.store.watch(self.name, watch, &bell)).collect();
+        let told = told.into_iter().all(|told| told);
+        if let (false, [Watch::Session(before)]) = (told, &*place.watch)
             && place.ahead > 0
             && !self.store.is_alive(self.name, before)
         {
@@ -331,7 +333,7 @@ impl<'a> Waiting<'a> {
                 // The old place may still be there, if it could not be cleared away: it is another's then.
                 self.claim.lock_id = self.store.new_id();
                 onlooker.step_aside();
-                self.seen = None;
+                self.seen.clear();
                 self.silent = None;
                 Ok(())
             }
@@ -348,7 +350,7 @@ impl<'a> Waiting<'a> {
 
     /// How long there is nothing to do, if nothing rings.
     fn longest(&self, refusal: &Refusal, place: &Place, told: bool) -> Duration {
-        if let (Refusal::Queued { .. }, Some(silent)) = (refusal, &self.silent) {
+        if let (Refusal::Queued { free: true, .. }, Some(silent)) = (refusal, &self.silent) {
             return silent.ring_at.unwrap_or(silent.until).saturating_sub(self.store.now().monotonic);
         }
         if place.ahead > 0 {
@@ -374,9 +376,11 @@ impl<'a> Waiting<'a> {
         let Ok(view) = self.store.look(self.name) else {
             return true;
         };
-        match (&view.slot, &place.watch, &view.standing) {
-            (Slot::Record(record), Watch::Session(before), Standing::Held { .. }) => {
-                record.lock_id == before.as_str() || !self.store.is_alive(self.name, before)
+        match (&*place.watch, &view.standing) {
+            ([Watch::Session(before)], Standing::Held { .. }) => {
+                let holds = view.held_by().any(|(record, _)| record.lock_id == before.as_str());
+                let has_room = self.claim.mode.has_room(view.mode(), view.count());
+                holds || has_room || !self.store.is_alive(self.name, before)
             }
             _ => true,
         }

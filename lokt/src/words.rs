@@ -4,7 +4,7 @@ use std::fmt::{Display, Write as _};
 use std::time::Duration;
 
 use crate::protocol::{
-    Abandoned, Freeze, Kind, Liveness, Name, Now, Record, Refusal, Standing, format_duration,
+    Abandoned, Freeze, Kind, Liveness, Mode, Name, Now, Record, Refusal, Standing, format_duration,
 };
 
 /// `text` without anything that a terminal would obey: control and formatting characters are escaped.
@@ -105,14 +105,31 @@ pub(crate) fn state(standing: &Standing, frozen: bool) -> &'static str {
 /// Why something was refused, in one line.
 pub(crate) fn refusal(name: &Name, refusal: &Refusal, now: &Now) -> String {
     match refusal {
-        Refusal::Held { record: Some(record), standing } => {
-            format!("lock \"{name}\" is held by {}", holder(record, standing, now))
+        Refusal::Held { record: Some(record), standing, mode, others } => {
+            format!("{}{}", held(name, *mode, &holder(record, standing, now)), and_others(others.len()))
         }
-        Refusal::Held { record: None, standing } => unusable(name, standing),
-        Refusal::Queued { ahead: 1 } => {
+        Refusal::Held { record: None, standing, .. } => unusable(name, standing),
+        Refusal::OtherMode { held: Mode::Slots(slots), asked, holders, record } => {
+            let asked = match asked {
+                Mode::Exclusive => "without --slots it is not to be had".to_owned(),
+                asked => format!("{asked} does not agree with that"),
+            };
+            let by = person(record);
+            let held = if *holders == 1 { "one held".to_owned() } else { format!("{holders} held, one") };
+            format!("lock \"{name}\" has {slots} slots, {held} by {by}: {asked}")
+        }
+        Refusal::OtherMode { held: mode, asked, holders, record } => {
+            let holders = and_others(holders.saturating_sub(1));
+            let by = person(record);
+            format!("{}{holders}, not in slots: {asked} does not agree with that", held(name, *mode, &by))
+        }
+        Refusal::Queued { free: false, .. } => {
+            format!("lock \"{name}\" is shared, but somebody who wants it alone is waiting for it")
+        }
+        Refusal::Queued { ahead: 1, .. } => {
             format!("lock \"{name}\" is free, but somebody is waiting for it")
         }
-        Refusal::Queued { ahead } => {
+        Refusal::Queued { ahead, .. } => {
             format!("lock \"{name}\" is free, but {ahead} others are waiting for it")
         }
         Refusal::Frozen(freeze) => format!("lock \"{name}\" is {}", frozen(freeze, now)),
@@ -129,6 +146,9 @@ pub(crate) fn refusal(name: &Name, refusal: &Refusal, now: &Now) -> String {
         Refusal::NotOwner(record) => {
             format!("lock \"{name}\" is owned by {}, not by you", person(record))
         }
+        Refusal::Several(ids) => {
+            format!("{} of those who hold lock \"{name}\" are yours: which one is meant?", ids.len())
+        }
         Refusal::NotStale { record: Some(record), standing } => {
             format!("lock \"{name}\" is not stale: held by {}", holder(record, standing, now))
         }
@@ -139,6 +159,34 @@ pub(crate) fn refusal(name: &Name, refusal: &Refusal, now: &Now) -> String {
         Refusal::Lost(None) => format!("lock \"{name}\" is lost: its record is gone"),
         Refusal::NoLease(_) => format!("lock \"{name}\" has no TTL that could be renewed"),
         Refusal::Unusable(standing) => unusable(name, standing),
+    }
+}
+
+/// That a name is held, how, and by whom.
+fn held(name: &Name, mode: Mode, by: &str) -> String {
+    match mode {
+        Mode::Exclusive => format!("lock \"{name}\" is held by {by}"),
+        Mode::Shared => format!("lock \"{name}\" is shared by {by}"),
+        Mode::Slots(1) => format!("the one slot of lock \"{name}\" is held by {by}"),
+        Mode::Slots(slots) => format!("all {slots} slots of lock \"{name}\" are held: by {by}"),
+    }
+}
+
+/// How many there are beside one who is named.
+pub(crate) fn and_others(others: usize) -> String {
+    match others {
+        0 => String::new(),
+        1 => ", and one other".to_owned(),
+        others => format!(", and {others} others"),
+    }
+}
+
+/// How a name is held, for a glance: `2/3`, or `shared by 2`; nothing of one who holds it alone.
+pub(crate) fn together(mode: Mode, holders: usize) -> Option<String> {
+    match mode {
+        Mode::Exclusive => None,
+        Mode::Shared => Some(format!("shared by {holders}")),
+        Mode::Slots(slots) => Some(format!("{holders}/{slots}")),
     }
 }
 
@@ -191,6 +239,14 @@ pub(crate) fn hints(name: &Name, refusal: &Refusal, waited: bool) -> Vec<String>
             vec![wait.to_owned(), format!("its owner can end the freeze: lokt unfreeze {name}")]
         }
         Refusal::Held { .. } | Refusal::Queued { .. } => vec![wait.to_owned()],
+        Refusal::OtherMode { held, .. } => {
+            let ask = match held.to_string() {
+                none if none.is_empty() => "without --slots".to_owned(),
+                flag => format!("with {flag}"),
+            };
+            vec![format!("ask for it {ask}, or when nobody holds it: lokt status {name}")]
+        }
+        Refusal::Several(ids) => ids.iter().map(|id| format!("say which: --lock-id {id}")).collect(),
         Refusal::FrozenAlready(_) => vec![format!("to freeze it anew, end that first: lokt unfreeze {name}")],
         Refusal::AnothersFreeze(_) => {
             vec![format!("if you are sure that it is over: lokt unfreeze {name} --force")]

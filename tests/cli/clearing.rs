@@ -24,7 +24,7 @@ fn number_fixed(found: &Value) -> usize {
 const ID: &str = "0123456789abcdef0123456789abcdef";
 
 /// A script that plants something, the check whose matter it is, and what is said of it when it is gone.
-const MENDED: [(&str, &str, &str); 12] = [
+const MENDED: [(&str, &str, &str); 14] = [
     ("lokt lock x --ttl 1ms", "stale_records", "removed \"x\" by tester@"),
     (
         "lokt guard x -- sh -c 'kill -9 $PPID'; until lokt why x | grep -q STALE; do :; done",
@@ -32,6 +32,12 @@ const MENDED: [(&str, &str, &str); 12] = [
         "removed \"x\" by tester@",
     ),
     ("sleep 9 & lokt lock x --pid $!; kill $!; wait", "stale_records", "removed \"x\" by tester@"),
+    (
+        "lokt guard x --shared -- sh -c 'kill -9 $PPID'; until lokt why x | grep -q STALE; do :; done",
+        "stale_records",
+        "removed \"x\" by tester@",
+    ),
+    ("mkdir -p holders/x; echo {} >holders/x/$ID.json", "stale_records", "removed holders/x, of some who"),
     (
         "echo x >locks/x.json; touch -d '1 hour ago' locks/x.json",
         "corrupt_records",
@@ -106,6 +112,18 @@ fn what_a_corrupt_record_keeps_goes_with_it_and_all_at_once() {
     let after = examined(&sandbox, &["--fix"]);
     assert_eq!(number_fixed(&after), 2, "{after:#}");
     assert_eq!(sandbox.leftovers(), [""; 0]);
+}
+
+#[test]
+fn of_those_who_hold_a_name_together_the_dead_one_is_cleared_away() {
+    let sandbox = planted("lokt lock x --shared --ttl 1ms; lokt lock x --shared");
+    let before = examined(&sandbox, &[]);
+    assert_eq!(of(&before, "records")["message"], "1 held, 0 of them by a guard");
+    let after = examined(&sandbox, &["--fix"]);
+    assert_eq!(number_fixed(&after), 1, "{after:#}");
+    let status = sandbox.run(["status", "x", "--json"]).stdout;
+    let status: Value = serde_json::from_str(&status).unwrap();
+    assert_eq!(status["holders"], 1, "{status:#}");
 }
 
 #[test]

@@ -52,7 +52,9 @@ fn examples(command: &Command) -> Vec<String> {
 
 fn run(example: &str) {
     let sandbox = sandbox();
-    sandbox.stub(&sandbox.work().join("deploy.sh"));
+    for script in ["deploy.sh", "train.sh"] {
+        sandbox.stub(&sandbox.work().join(script));
+    }
     // A demonstration does real work.
     let stubs = if example.starts_with("lokt demo") { &[] } else { &STUBS[..] };
     let path = sandbox.path_with_lokt(stubs);

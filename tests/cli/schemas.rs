@@ -111,6 +111,8 @@ fn zoo(sandbox: &Sandbox) -> Vec<lokt_tests::sandbox::Running> {
         r"export LOKT_NO_SWEEP=1; lokt lock by-hand --ttl 1h --note 'ask <Ada> & co' && LOKT_AGENT_ID=claude-7 lokt lock forever
         sleep 100 & lokt lock tied --ttl 1h --pid $!; kill $!; wait
         lokt lock alive --pid $PPID; lokt lock past --ttl 1ns
+        lokt lock read --shared --ttl 1h; lokt lock read --shared; lokt lock read --shared --ttl 1ns
+        lokt lock gpu --slots 2; lokt lock gpu --slots 2 --ttl 1h --note 'epoch 7'
         mkdir $LOKT_ROOT/locks/unreadable.json",
     );
     assert_eq!(made.code, 0, "{made:?}");
@@ -176,6 +178,12 @@ fn the_status_of_one_lock() {
     }
     let waiters = says(&sandbox, "status-one", "lokt status held --json", 0);
     assert_eq!(waiters["waiters"].as_array().map(Vec::len), Some(1));
+    let readers = says(&sandbox, "status-one", "lokt status read --json", 0);
+    let summary = |one: &Value| (one["shared"].clone(), one["holders"].clone(), one["slot"].clone());
+    assert_eq!(summary(&readers), (json!(true), json!(2), Value::Null), "{readers:#}");
+    let trainers = says(&sandbox, "status-one", "lokt status gpu --json", 0);
+    assert_eq!(summary(&trainers), (Value::Null, json!(2), json!(1)), "{trainers:#}");
+    assert_eq!((&trainers["slots"], &trainers["others"][0]["slot"]), (&json!(2), &json!(2)), "{trainers:#}");
     says(&sandbox, "status-pruned", "lokt status past --json --prune-expired", 0);
 }
 
@@ -200,7 +208,7 @@ fn why_explains_everything_that_can_be_in_the_way() {
     let mut types = BTreeSet::new();
     for name in [
         "held", "by-hand", "forever", "tied", "alive", "past", "lapsed", "dead", "strict", "go", "bare",
-        "frozen", "corrupt",
+        "frozen", "corrupt", "read", "gpu",
     ] {
         let said = says(&sandbox, "why", &format!("lokt why {name} --json"), 2);
         types.extend(said["reasons"].as_array().unwrap().iter().map(|reason| reason["type"].to_string()));
@@ -215,9 +223,15 @@ fn a_lock_that_is_taken_and_one_that_is_not() {
     let _held = zoo(&sandbox);
     says(&sandbox, "lock", "lokt lock new --json", 0);
     says(&sandbox, "lock", "lokt lock new-lease --json --ttl 5m --note x", 0);
-    for name in ["held", "by-hand", "forever", "alive", "lapsed", "strict", "frozen", "bare"] {
+    for name in ["held", "by-hand", "forever", "alive", "lapsed", "strict", "frozen", "bare", "read", "gpu"] {
         says(&sandbox, "denial", &format!("lokt lock {name} --json"), 2);
     }
+    let full = says(&sandbox, "denial", "lokt lock gpu --slots 2 --json", 2);
+    assert_eq!((&full["slots"], &full["holders"]), (&json!(2), &json!(2)), "{full:#}");
+    let third = says(&sandbox, "lock", "lokt lock gpus --slots 3 --json", 0);
+    assert_eq!((&third["slot"], &third["slots"]), (&json!(1), &json!(3)), "{third:#}");
+    let reader = says(&sandbox, "lock", "lokt lock read --shared --json", 0);
+    assert_eq!(reader["shared"], true, "{reader:#}");
     says(&sandbox, "denial", "lokt lock by-hand --json --wait --timeout 1ms 2> /dev/null", 2);
 }
 
@@ -240,8 +254,16 @@ fn the_records_on_disk() {
     let sandbox = sandbox();
     let _held = zoo(&sandbox);
     assert_eq!(sandbox.run(["renew", "by-hand"]).code, 0);
-    for name in ["held", "by-hand", "forever", "tied", "alive", "past", "lapsed", "dead", "strict"] {
+    for name in
+        ["held", "by-hand", "forever", "tied", "alive", "past", "lapsed", "dead", "strict", "read", "gpu"]
+    {
         validate("record", &fs::read_to_string(sandbox.record(name)).unwrap());
+    }
+    for name in ["read", "gpu"] {
+        let holders = fs::read_dir(sandbox.root().join("holders").join(name)).unwrap();
+        let records: Vec<_> = holders.map(|file| fs::read_to_string(file.unwrap().path()).unwrap()).collect();
+        assert!(records.len() >= 2, "{records:?}");
+        records.iter().for_each(|record| drop(validate("record", record)));
     }
 }
 

@@ -22,7 +22,7 @@ const PROGRAMS: [(&str, &str); 2] = [
 ];
 
 /// Scripts that the pages run, unless they make them themselves.
-const SCRIPTS: [&str; 3] = ["deploy.sh", "migrate.sh", "train.sh"];
+const SCRIPTS: [&str; 5] = ["deploy.sh", "migrate.sh", "train.sh", "check.sh", "publish.sh"];
 
 /// A page as it is read, from top to bottom.
 struct Reader<'a> {

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use lokt::protocol::{
-    Authority, Claim, ClockId, Evidence, Kind, Liveness, LockId, Manner, Now, Record, Request, Slot,
+    Authority, Claim, ClockId, Evidence, Holder, Kind, Liveness, LockId, Manner, Mode, Now, Record, Request,
+    Slot,
 };
 use lokt_tests::rules::freeze;
 use proptest::collection::{hash_map, vec};
@@ -158,7 +159,54 @@ fn slot() -> impl Strategy<Value = Slot> {
     ]
 }
 
+/// How a name is held, or wanted.
+fn mode() -> impl Strategy<Value = Mode> {
+    prop_oneof![
+        3 => Just(Mode::Exclusive),
+        2 => Just(Mode::Shared),
+        3 => (1..5_u32).prop_map(Mode::Slots),
+        1 => any::<u32>().prop_map(Mode::Slots)
+    ]
+}
+
+/// Held by one or by nobody; or by several together.
 pub fn evidence() -> impl Strategy<Value = Evidence> {
+    // Boxed: by value they would not fit on a thread's stack.
+    prop_oneof![3 => of_one().boxed(), 1 => of_several().boxed()]
+}
+
+/// Several who hold a name together, each with what is known of it.
+fn of_several() -> impl Strategy<Value = Evidence> {
+    let together = mode().prop_filter("together", |mode| *mode != Mode::Exclusive);
+    let slots = vec(of(1..6_u32), 4);
+    (of_one(), together, vec(of_one(), 0..4), slots).prop_map(|(of_one, mode, mut holders, slots)| {
+        let (shared, slots_there) = (mode == Mode::Shared, mode.slots());
+        let group = |record: Record| Record {
+            joint: Some("a group".to_owned()),
+            shared,
+            slots: slots_there,
+            ..record
+        };
+        for (at, holder) in holders.iter_mut().enumerate() {
+            let id = LockId::from_random([at as u8 + 1; 16]);
+            if let Slot::Record(record) = &mut holder.slot {
+                let kind = record.kind.or(Some(Kind::Guard));
+                let slot = slots[at].filter(|_| !shared);
+                **record =
+                    group(Record { lock_id: id.to_string(), kind, slot, ..std::mem::take(&mut **record) });
+            }
+        }
+        let holders = holders.into_iter().enumerate().filter(|(_, holder)| holder.slot != Slot::Empty);
+        let holders = holders
+            .map(|(at, evidence)| Holder { id: LockId::from_random([at as u8 + 1; 16]), evidence })
+            .collect();
+        let joint = group(Record { version: 1, kind: Some(Kind::Joint), ..Record::default() });
+        Evidence { slot: Slot::Record(Box::new(joint)), liveness: Liveness::Unknown, holders, ..of_one }
+    })
+}
+
+/// Held by one, or by nobody.
+pub fn of_one() -> impl Strategy<Value = Evidence> {
     let liveness = proptest::sample::select(&[Liveness::Alive, Liveness::Dead, Liveness::Unknown][..]);
     let unchanged = prop_oneof![1 => Just(Duration::ZERO), 1 => ttl()];
     let frozen = proptest::bool::weighted(0.1);
@@ -174,6 +222,7 @@ pub fn evidence() -> impl Strategy<Value = Evidence> {
             freeze: frozen.then(freeze),
             ahead,
             next_token,
+            ..Evidence::default()
         },
     )
 }
@@ -195,6 +244,7 @@ fn authority() -> impl Strategy<Value = Authority> {
         2 => recorded_id().prop_map(Authority::Id),
         1 => Just(Authority::Stale),
         1 => Just(Authority::Force),
+        1 => recorded_id().prop_map(Authority::ForceId),
     ]
 }
 
@@ -202,16 +252,19 @@ fn claim() -> impl Strategy<Value = Claim> {
     let kind = proptest::sample::select(&[Kind::Guard, Kind::Manual][..]);
     let who = (owner(), text(), text(), of(text()));
     let process = (any::<i64>(), of(any::<i64>()), of(any::<u64>()));
-    (lock_id(), kind, who, process, of(ttl())).prop_map(|(lock_id, kind, who, process, ttl)| Claim {
-        lock_id,
-        kind,
-        owner: who.0,
-        host: who.1,
-        pid: process.0,
-        pid_start: process.1,
-        pid_ns: process.2,
-        agent_id: who.2,
-        ttl,
-        note: who.3,
+    (lock_id(), kind, who, process, (of(ttl()), mode())).prop_map(|(lock_id, kind, who, process, terms)| {
+        Claim {
+            lock_id,
+            kind,
+            owner: who.0,
+            host: who.1,
+            pid: process.0,
+            pid_start: process.1,
+            pid_ns: process.2,
+            agent_id: who.2,
+            ttl: terms.0,
+            mode: terms.1,
+            note: who.3,
+        }
     })
 }

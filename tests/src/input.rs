@@ -134,16 +134,7 @@ fn now() -> Now {
 
 /// All that is known of a name is its record.
 fn evidence(slot: Slot, liveness: Liveness) -> Evidence {
-    Evidence {
-        slot,
-        liveness,
-        unchanged_for: Duration::ZERO,
-        earlier_boot: false,
-        survivors: false,
-        freeze: None,
-        ahead: 0,
-        next_token: 10,
-    }
+    Evidence { slot, liveness, next_token: 10, ..Evidence::default() }
 }
 
 /// Checks any text as a name, a duration and a lock's id.

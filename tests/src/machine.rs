@@ -17,7 +17,7 @@ use lokt::host::{
     Content, Dir, Host, Identity, LogFile, ProcessState, Publish, Running, SessionFile, SessionState, Stripe,
     StripeError, UnixHost, Wake,
 };
-use lokt::protocol::{ClockId, Name, Now};
+use lokt::protocol::{ClockId, Now};
 
 /// A place in a transition at which a test can do something, in the thread that carries the transition out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -299,12 +299,12 @@ impl Host for Machine {
         self.real.list(dir)
     }
 
-    fn make_line(&self, name: &Name) -> io::Result<()> {
-        self.real.make_line(name)
+    fn make_dir(&self, dir: Dir<'_>, sync: bool) -> io::Result<()> {
+        self.real.make_dir(dir, sync)
     }
 
-    fn remove_line(&self, name: &Name) {
-        self.real.remove_line(name);
+    fn remove_dir(&self, dir: Dir<'_>) -> bool {
+        self.real.remove_dir(dir)
     }
 
     fn append(&self, file: &str, line: &[u8]) -> io::Result<()> {

@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use lokt::protocol::{
-    Authority, Claim, Decision, Evidence, Freeze, Kind, Liveness, LockId, Manner, Now, Record, Refusal,
-    Request, Slot, decide,
+    Authority, Claim, Decision, Displaced, Evidence, Freeze, Kind, Liveness, LockId, Manner, Mode, Now,
+    Record, Refusal, Request, Slot, decide,
 };
 
 use crate::input::without_lease;
@@ -35,7 +35,7 @@ fn requests(evidence: &Evidence) -> Vec<Request> {
         Authority::Owner("nobody".into()),
         Authority::Id("1".repeat(32)),
     ];
-    if let Slot::Record(record) = &evidence.slot {
+    for record in held_by(evidence).into_iter().filter_map(record_of) {
         authorities.extend(record.id().map(Authority::Session));
         authorities.push(Authority::Owner(record.owner.clone()));
         authorities.push(Authority::Id(record.lock_id.clone()));
@@ -43,7 +43,9 @@ fn requests(evidence: &Evidence) -> Vec<Request> {
     let mut requests = vec![Request::Sweep];
     for manner in [Manner::Plain, Manner::BreakStale] {
         for (kind, ttl) in [(Kind::Guard, None), (Kind::Manual, Some(Duration::from_secs(60)))] {
-            requests.push(Request::Acquire(claim(kind, ttl), manner));
+            for mode in [Mode::Exclusive, Mode::Shared, Mode::Slots(1), Mode::Slots(3)] {
+                requests.push(Request::Acquire(Claim { mode, ..claim(kind, ttl) }, manner));
+            }
         }
     }
     for authority in authorities {
@@ -65,6 +67,7 @@ fn claim(kind: Kind, ttl: Option<Duration>) -> Claim {
         pid_ns: None,
         agent_id: String::new(),
         ttl,
+        mode: Mode::Exclusive,
         note: None,
     }
 }
@@ -74,14 +77,15 @@ pub fn check(request: &Request, evidence: &Evidence, now: &Now) -> Decision {
     let decision = decide("x", request, evidence, now);
     assert_eq!(decide("x", request, evidence, now), decision, "the same again");
     match (request, &decision) {
-        (Request::Acquire(claim, _), Decision::Admit { record, displaced }) => {
+        (Request::Acquire(claim, _), Decision::Admit { record, joint, displaced }) => {
             check_admission(claim, evidence, now, record);
-            assert_eq!(displaced.is_none(), evidence.slot == Slot::Empty, "what is displaced is said");
-            let gone = displaced.as_ref().and_then(|displaced| displaced.record.as_deref());
-            assert_eq!(gone, record_of(evidence), "what is displaced is what stood there");
+            check_displaced(claim, evidence, displaced);
+            check_group(evidence, record, joint.as_deref(), displaced);
         }
         (Request::Renew(authority, ttl), Decision::Renew(renewed)) => {
-            let record = record_of(evidence).expect("only a record is renewed");
+            let own = |one: &&Evidence| record_of(one).is_some_and(|old| old.lock_id == renewed.lock_id);
+            let record = held_by(evidence).into_iter().find(own).and_then(record_of);
+            let record = record.expect("only a record is renewed");
             assert!(is_entitled(authority, record), "{authority:?} renewed {record:?}");
             assert_eq!(
                 without_lease(renewed),
@@ -92,13 +96,24 @@ pub fn check(request: &Request, evidence: &Evidence, now: &Now) -> Decision {
             assert_eq!(renewed.ttl(), asked.map(in_nanoseconds), "the lease's length");
         }
         (Request::Release(authority), Decision::Remove(gone)) => {
-            check_removal(authority, evidence, now);
-            assert_eq!(gone.record.as_deref(), record_of(evidence), "what goes is what stood there");
+            assert!(!gone.is_empty(), "to remove nothing is no answer");
+            for gone in gone {
+                let one = stood_for(evidence, gone);
+                check_removal(authority, one, now);
+                assert_eq!(gone.record.as_deref(), record_of(one), "what goes is what stood there");
+            }
         }
-        (Request::Sweep, Decision::Remove(_)) => {
-            let record = record_of(evidence).expect("a sweep removes records only");
-            assert!(!binds(record, evidence, now), "a sweep removed {record:?}");
-            assert!(is_over(record, evidence, now), "a sweep removed what may live: {record:?}");
+        (Request::Sweep, Decision::Remove(gone)) => {
+            assert!(!gone.is_empty(), "to remove nothing is no answer");
+            for one in gone.iter().map(|gone| stood_for(evidence, gone)) {
+                if is_group(evidence) && matches!(one.slot, Slot::Corrupt(_)) {
+                    assert!(!one.survivors, "a session still lives");
+                    continue;
+                }
+                let record = record_of(one).expect("a sweep removes records only");
+                assert!(!binds(record, one, now), "a sweep removed {record:?}");
+                assert!(is_over(record, one, now), "a sweep removed what may live: {record:?}");
+            }
         }
         (_, Decision::Refuse(refusal)) => check_refusal(request, evidence, refusal),
         (request, decision) => panic!("no answer to {request:?}: {decision:?}"),
@@ -123,17 +138,90 @@ fn check_admission(claim: &Claim, evidence: &Evidence, now: &Now, record: &Recor
     assert_eq!(record.kind, Some(claim.kind));
     assert_eq!(record.ttl(), claim.ttl.filter(|ttl| !ttl.is_zero()).map(in_nanoseconds), "on what terms");
     assert!(record.token >= Some(evidence.next_token), "a token is not below the counter");
+    let held_by = held_by(evidence);
+    let tokens = held_by.iter().filter_map(|one| record_of(one)?.token);
+    let last = tokens.filter(|token| *token < NO_TOKEN).max();
+    let next = evidence.next_token.max(last.map_or(0, |last| last + 1));
+    assert_eq!(record.token, Some(next), "the tokens of a name rise: {last:?}");
+    let beside = held_by.iter().filter(|one| is_in_the_way(one, now)).count();
+    let alike = record_of(evidence).is_some_and(|group| {
+        is_group(evidence) && (group.shared, group.slots) == (record.shared, record.slots)
+    });
+    let room = record.slots.is_none_or(|slots| beside < slots as usize);
+    assert!(beside == 0 || alike && room, "admitted beside {beside} who hold it: {evidence:?}");
+}
+
+/// Whether what stands in a record's place keeps out those who want the name alone.
+fn is_in_the_way(evidence: &Evidence, now: &Now) -> bool {
     match &evidence.slot {
-        Slot::Empty => {}
-        Slot::Record(old) => {
-            assert!(!binds(old, evidence, now), "admitted beside {old:?}");
-            let last = old.token.filter(|token| *token < NO_TOKEN);
-            let next = evidence.next_token.max(last.map_or(0, |last| last + 1));
-            assert_eq!(record.token, Some(next), "the tokens of a name rise: {last:?}");
-        }
-        Slot::Corrupt(_) => assert!(!evidence.survivors, "admitted beside a session that lives"),
-        slot => panic!("admitted in the place of {slot:?}"),
+        Slot::Empty => false,
+        Slot::Record(record) => binds(record, evidence, now),
+        Slot::Corrupt(_) => evidence.survivors,
+        Slot::Torn | Slot::Newer(_) | Slot::Unreadable(_) => true,
     }
+}
+
+/// Whether the record says that several hold the name.
+fn is_group(evidence: &Evidence) -> bool {
+    record_of(evidence).is_some_and(|record| {
+        record.kind == Some(Kind::Joint)
+            && record.joint.is_some()
+            && (record.shared || record.slots.is_some())
+    })
+}
+
+/// What is known of each who holds the name, or of what stands in its place.
+fn held_by(evidence: &Evidence) -> Vec<&Evidence> {
+    match is_group(evidence) {
+        true => evidence.holders.iter().map(|holder| &holder.evidence).collect(),
+        false => vec![evidence],
+    }
+}
+
+/// What was known of that which goes.
+fn stood_for<'a>(evidence: &'a Evidence, gone: &Displaced) -> &'a Evidence {
+    let Some(id) = &gone.holder else {
+        assert!(!is_group(evidence) || evidence.holders.is_empty(), "a group ends with its last holder");
+        return evidence;
+    };
+    &evidence.holders.iter().find(|holder| holder.id == *id).expect("only who is there goes").evidence
+}
+
+/// What is displaced is what stood there, all of it unless the claim joins those who stay.
+fn check_displaced(claim: &Claim, evidence: &Evidence, displaced: &[Displaced]) {
+    for gone in displaced {
+        let one = stood_for(evidence, gone);
+        assert_eq!(gone.record.as_deref(), record_of(one), "what is displaced is what stood there");
+    }
+    let there = match is_group(evidence) {
+        true => evidence.holders.len(),
+        false => usize::from(evidence.slot != Slot::Empty),
+    };
+    if claim.mode == Mode::Exclusive {
+        assert_eq!(displaced.len(), there, "who is alone displaces all");
+    }
+}
+
+/// One who holds the name together with others is of their group, and has a slot of its own if there are slots.
+fn check_group(evidence: &Evidence, record: &Record, joint: Option<&Record>, displaced: &[Displaced]) {
+    let group = joint.or(record_of(evidence).filter(|_| is_group(evidence)));
+    if !record.shared && record.slots.is_none() {
+        assert_eq!((&record.joint, &record.slot, joint), (&None, &None, None));
+        return;
+    }
+    let group = group.expect("there is a group");
+    assert_eq!((group.shared, group.slots), (record.shared, record.slots), "one group, one way to hold it");
+    assert_eq!((group.kind, group.pid, group.ttl()), (Some(Kind::Joint), 0, None), "held, to the Go tool");
+    assert!(group.joint.is_some() && group.joint == record.joint, "of that group");
+    let slots = record.slots.unwrap_or(0);
+    assert_eq!(record.slot.is_some(), slots > 0);
+    let stays = evidence.holders.iter().filter(|holder| {
+        joint.is_none() && !displaced.iter().any(|gone| gone.holder.as_ref() == Some(&holder.id))
+    });
+    for holder in stays.filter_map(|holder| record_of(&holder.evidence)) {
+        assert!(holder.slot.is_none() || holder.slot != record.slot, "two in one slot");
+    }
+    assert!(record.slot.is_none_or(|slot| (1..=slots).contains(&slot)), "a slot that there is");
 }
 
 /// A record counts nanoseconds in 64 bits: some 584 years.
@@ -145,6 +233,7 @@ fn check_removal(authority: &Authority, evidence: &Evidence, now: &Now) {
     match (authority, &evidence.slot) {
         (_, Slot::Empty | Slot::Unreadable(_)) => panic!("there is nothing that could be removed"),
         (Authority::Force, _) => {}
+        (Authority::ForceId(id), Slot::Record(record)) => assert_eq!(record.lock_id, *id, "that one only"),
         (Authority::Stale, Slot::Record(record)) => {
             assert!(!binds(record, evidence, now), "removed as stale: {record:?}");
         }
@@ -155,21 +244,27 @@ fn check_removal(authority: &Authority, evidence: &Evidence, now: &Now) {
 }
 
 fn check_refusal(request: &Request, evidence: &Evidence, refusal: &Refusal) {
-    let own = match (request, record_of(evidence)) {
-        (Request::Renew(by, _) | Request::Release(by), Some(record)) => {
-            matches!(by, Authority::Session(_)) && is_entitled(by, record)
+    let is_own = |by: &Authority, one: &Evidence| {
+        matches!(by, Authority::Session(_)) && record_of(one).is_some_and(|record| is_entitled(by, record))
+    };
+    let own = match request {
+        Request::Renew(by, _) | Request::Release(by) => {
+            held_by(evidence).into_iter().any(|one| is_own(by, one))
         }
         _ => false,
     };
     let explained = matches!(refusal, Refusal::NoLease(_)) && record_of(evidence).is_some();
     assert!(!own || explained, "its own record is refused to a session: {refusal:?}");
     if let Refusal::Lost(found) = refusal {
-        assert_eq!(found.as_deref(), record_of(evidence), "lost to whom");
+        let alone = record_of(evidence).filter(|_| !is_group(evidence));
+        assert_eq!(found.as_deref(), alone, "lost to whom");
         let gone = matches!(evidence.slot, Slot::Empty | Slot::Record(_));
         assert!(gone, "what can't be read is not lost: {:?}", evidence.slot);
     }
     if matches!(request, Request::Release(Authority::Force)) {
-        let removable = !matches!(evidence.slot, Slot::Empty | Slot::Unreadable(_));
+        let removable = |one: &&Evidence| !matches!(one.slot, Slot::Empty | Slot::Unreadable(_));
+        let removable =
+            held_by(evidence).iter().any(removable) || is_group(evidence) && evidence.holders.is_empty();
         assert!(!removable, "--force removes whatever can be removed: {refusal:?}");
     }
 }
@@ -184,6 +279,11 @@ fn check_breaking(evidence: &Evidence, now: &Now) {
     };
     let removed =
         matches!(decide("x", &Request::Release(Authority::Stale), &alone, now), Decision::Remove(_));
+    if is_group(&alone) {
+        let bound = held_by(&alone).into_iter().any(|one| is_in_the_way(one, now));
+        assert_eq!(admitted(Manner::BreakStale), !bound, "who wants it alone has to wait for all: {alone:?}");
+        return;
+    }
     let (abandoned, stale) = match &alone.slot {
         Slot::Empty => (true, true),
         Slot::Record(record) => (is_abandoned(record, &alone, now), !binds(record, &alone, now)),
@@ -204,7 +304,7 @@ fn is_entitled(authority: &Authority, record: &Record) -> bool {
         Authority::Session(id) => record.lock_id == id.as_str(),
         Authority::Owner(owner) => !guarded && record.owner == *owner,
         Authority::Id(id) => !guarded && record.lock_id == *id,
-        Authority::Stale | Authority::Force => false,
+        Authority::Stale | Authority::Force | Authority::ForceId(_) => false,
     }
 }
 
@@ -213,6 +313,8 @@ fn binds(record: &Record, evidence: &Evidence, now: &Now) -> bool {
     let lapsed = has_lapsed(record, evidence, now);
     match record.kind {
         Some(Kind::Guard | Kind::Manual) | None => evidence.liveness != Liveness::Dead && !lapsed,
+        // Without anybody who holds it, a group is none.
+        Some(Kind::Joint) => !is_group(evidence),
         // Whatever it is, it is not for us to judge.
         Some(Kind::Freeze | Kind::Unknown) => true,
     }
@@ -222,7 +324,7 @@ fn binds(record: &Record, evidence: &Evidence, now: &Now) -> bool {
 fn is_abandoned(record: &Record, evidence: &Evidence, now: &Now) -> bool {
     let lapsed = has_lapsed(record, evidence, now);
     match (record.kind, evidence.liveness) {
-        (Some(Kind::Freeze | Kind::Unknown), _) => false,
+        (Some(Kind::Freeze | Kind::Joint | Kind::Unknown), _) => false,
         (_, Liveness::Dead) => true,
         (Some(Kind::Manual), _) | (None, Liveness::Unknown) => lapsed,
         (Some(Kind::Guard), _) | (None, Liveness::Alive) => false,
@@ -237,6 +339,7 @@ fn is_over(record: &Record, evidence: &Evidence, now: &Now) -> bool {
         Some(Kind::Guard) => dead,
         Some(Kind::Manual) => dead || lapsed,
         None => lapsed && evidence.liveness != Liveness::Alive,
+        Some(Kind::Joint) => is_group(evidence),
         Some(Kind::Freeze | Kind::Unknown) => false,
     }
 }
@@ -292,7 +395,9 @@ pub fn without_wall_times(decision: Decision) -> Decision {
         record
     };
     match decision {
-        Decision::Admit { record, displaced } => Decision::Admit { record: blank(record), displaced },
+        Decision::Admit { record, joint, displaced } => {
+            Decision::Admit { record: blank(record), joint: joint.map(blank), displaced }
+        }
         Decision::Renew(record) => Decision::Renew(blank(record)),
         other => other,
     }

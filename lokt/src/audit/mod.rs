@@ -138,13 +138,15 @@ impl Event {
     /// Says who was in the way.
     pub(crate) fn refusal(mut self, refusal: &Refusal) -> Self {
         match refusal {
-            Refusal::Held { record: Some(record), .. } => self.person("holder", record),
+            Refusal::Held { record: Some(record), .. } | Refusal::OtherMode { record, .. } => {
+                self.person("holder", record);
+            }
             Refusal::Frozen(freeze) => {
                 self.event = FREEZE_DENY;
                 self.lock_id = Some(freeze.record.lock_id.clone()).filter(|id| !id.is_empty());
                 self.person("freeze", &freeze.record);
             }
-            Refusal::Queued { ahead } => self.put("waiters_ahead", json!(ahead)),
+            Refusal::Queued { ahead, .. } => self.put("waiters_ahead", json!(ahead)),
             _ => {}
         }
         self
@@ -207,7 +209,7 @@ impl Event {
 pub(crate) fn displaced(gone: &Displaced) -> &'static str {
     match (&gone.authority, &gone.standing) {
         (_, Standing::Abandoned(Abandoned::Corrupt) | Standing::CorruptButAlive(_)) => CORRUPT_BREAK,
-        (Some(Authority::Force), _) => FORCE_BREAK,
+        (Some(Authority::Force | Authority::ForceId(_)), _) => FORCE_BREAK,
         (Some(Authority::Stale), _) | (None, Standing::Lapsed { .. }) => STALE_BREAK,
         (Some(_), _) => RELEASE,
         (None, _) => AUTO_PRUNE,

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::Error;
-use crate::protocol::{Abandoned, Freeze, Lapse, Liveness, Name, Now, Record, Refusal, Standing};
+use crate::protocol::{Abandoned, Freeze, Lapse, Liveness, Mode, Name, Now, Record, Refusal, Standing};
 
 /// A denial, with the Go tool's fields.
 pub(super) fn denial(name: &Name, error: &Error) -> Value {
@@ -15,19 +15,26 @@ pub(super) fn denial(name: &Name, error: &Error) -> Value {
         return Value::Object(object);
     };
     match refusal {
-        Refusal::Held { record: Some(record), standing } => {
+        Refusal::Held { record: Some(record), standing, mode, others } => {
             object.extend(holder_fields("holder", record, standing, now));
             object.insert("holder_acquired_ts".into(), json!(whole_seconds(&record.acquired_ts)));
             if let Some(expiry) = &record.expires_at {
                 object.insert("holder_expires_at".into(), json!(whole_seconds(expiry)));
             }
             own_fields(&mut object, record);
+            mode_fields(&mut object, *mode, others.len() + 1);
+        }
+        Refusal::OtherMode { record, held, holders, .. } => {
+            let standing = Standing::Held { lapse: Lapse::Never, liveness: Liveness::Unknown };
+            object.extend(holder_fields("holder", record, &standing, now));
+            own_fields(&mut object, record);
+            mode_fields(&mut object, *held, *holders);
         }
         Refusal::Frozen(freeze) => {
             object.insert("frozen".into(), json!(true));
             object.extend(freeze_fields(freeze, now));
         }
-        Refusal::Queued { ahead } => {
+        Refusal::Queued { ahead, .. } => {
             object.insert("waiters_ahead".into(), json!(ahead));
         }
         _ => {}
@@ -45,6 +52,19 @@ pub(super) fn freeze_fields(freeze: &Freeze, now: &Now) -> Map<String, Value> {
         fields.insert("freeze_note".into(), json!(note));
     }
     fields
+}
+
+/// How several hold a name together; nothing of one who holds it alone.
+pub(super) fn mode_fields(object: &mut Map<String, Value>, mode: Mode, holders: usize) {
+    if mode == Mode::Shared {
+        object.insert("shared".into(), json!(true));
+    }
+    if let Some(slots) = mode.slots() {
+        object.insert("slots".into(), json!(slots));
+    }
+    if mode != Mode::Exclusive {
+        object.insert("holders".into(), json!(holders));
+    }
 }
 
 /// Our fields of a holder, after the Go tool's.

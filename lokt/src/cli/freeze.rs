@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::output::{Output, Report};
 use super::values::{duration, name};
-use crate::protocol::{Name, Slot, Standing, format_duration};
+use crate::protocol::{Name, Standing, format_duration};
 use crate::{Error, Locks, words};
 
 /// Keep everybody out of a lock for a while
@@ -49,13 +49,11 @@ pub(super) fn run(locks: &Locks, args: &Args) -> Result<Report, Error> {
 /// Whoever freezes a name wants to know that somebody is still at it.
 fn still_held(locks: &Locks, name: &Name) -> Option<String> {
     let view = locks.status(name).ok()?.view;
-    match (&view.slot, &view.standing) {
-        (Slot::Record(record), Standing::Held { .. } | Standing::Lapsed { .. }) => {
-            let holder = words::holder(record, &view.standing, &view.now);
-            Some(format!(
-                "note: lock \"{name}\" is still held by {holder}; a freeze keeps out only those who come"
-            ))
-        }
-        _ => None,
-    }
+    let lives = |standing: &Standing| matches!(standing, Standing::Held { .. } | Standing::Lapsed { .. });
+    let (record, standing) = view.held_by().find(|(_, standing)| lives(standing))?;
+    let holder = words::holder(record, standing, &view.now);
+    let others = words::and_others(view.count().saturating_sub(1));
+    Some(format!(
+        "note: lock \"{name}\" is still held by {holder}{others}; a freeze keeps out only those who come"
+    ))
 }

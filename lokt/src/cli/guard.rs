@@ -12,6 +12,7 @@ use super::waiting::Watcher;
 use crate::guard::{self, OnLost, Policy};
 use crate::host::environment;
 use crate::host::signals::Signals;
+use crate::protocol::{Mode, Name};
 use crate::{Error, KILL_AFTER, Locks, inside, words};
 
 /// Run a command under a lock
@@ -20,11 +21,13 @@ use crate::{Error, KILL_AFTER, Locks, inside, words};
 /// the command and what it started are gone, too. Signals sent to guard reach the command.
 /// With --ttl the lock is renewed all the while; if it is lost nevertheless, the command is ended (exit code 5).
 /// Without --ttl it is never taken from a command that runs. A guard inside a guard of the same name just runs
-/// its command. The command sees LOKT_NAME, LOKT_LOCK_ID and LOKT_TOKEN (a number that rises with each holder).
+/// its command. The command sees LOKT_NAME, LOKT_LOCK_ID and LOKT_TOKEN (a number that rises with each holder); with
+/// --slots, which slot it has as LOKT_SLOT (from 1).
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  \
     lokt guard deploy --ttl 5m -- ./deploy.sh\n  \
     lokt guard build --wait --timeout 2m -- make -j4\n  \
+    lokt guard gpu --slots 2 --wait -- ./train.sh\n  \
     lokt guard migrate --note 'release 2.1' -- sh -c 'make migrate && make check'")]
 pub(super) struct Args {
     #[command(flatten)]
@@ -53,12 +56,17 @@ enum Lost {
 
 pub(super) fn run(locks: &Locks, args: &Args) -> Result<Report, Error> {
     let name = &args.wanted.name;
-    if inside::is_inside(locks, name) {
-        return Ok(not_started(&args.command, &guard::exec(&args.command)));
+    let mut terms = args.wanted.terms();
+    match inside::held_around(locks, name) {
+        // Who has it alone has it in any way.
+        Some(held) if held == terms.mode || held == Mode::Exclusive => {
+            return Ok(not_started(&args.command, &guard::exec(&args.command)));
+        }
+        Some(held) => return Err(contradicts(name, held)),
+        None => {}
     }
     let signals = Signals::catch().map_err(Error::root)?;
     let kill_after = args.kill_after.unwrap_or(KILL_AFTER);
-    let mut terms = args.wanted.terms();
     terms.kill_after = Some(kill_after);
     let mut watcher = Watcher::new(&signals);
     let session = match locks.acquire_watched(name, &terms, args.wanted.patience(), &mut watcher) {
@@ -84,6 +92,14 @@ pub(super) fn run(locks: &Locks, args: &Args) -> Result<Report, Error> {
         Ok(ended) => Report::silent(ended.into()),
         Err(error) => not_started(&args.command, &error),
     })
+}
+
+/// It would wait for the guard that it is inside of.
+fn contradicts(name: &Name, held: Mode) -> Error {
+    let error = Error::invalid(format!(
+        "the guard around this one holds lock \"{name}\" with {held}, not as asked for here"
+    ));
+    error.with_hint("ask for it in the outer guard as it is needed within")
 }
 
 fn denied(args: &Args, watcher: &Watcher<'_>, error: &Error) -> Report {

@@ -62,7 +62,8 @@ fn denied(args: &Args, watcher: &Watcher<'_>, error: &Error) -> Report {
 
 fn acquired(record: &Record, as_json: bool) -> Output {
     if !as_json {
-        return Output::Text(format!("acquired lock \"{}\"", record.name));
+        let slot = record.slot.zip(record.slots).map(|(slot, slots)| format!(", slot {slot} of {slots}"));
+        return Output::Text(format!("acquired lock \"{}\"{}", record.name, slot.unwrap_or_default()));
     }
     let mut object = json!({
         "status": "acquired",
@@ -70,8 +71,18 @@ fn acquired(record: &Record, as_json: bool) -> Output {
         "lock_id": record.lock_id,
         "token": record.token,
     });
-    if let (Value::Object(fields), Some(expiry)) = (&mut object, &record.expires_at) {
+    let Value::Object(fields) = &mut object else {
+        return Output::Json(object);
+    };
+    if let Some(expiry) = &record.expires_at {
         fields.insert("expires_at".into(), json!(whole_seconds(expiry)));
+    }
+    if let (Some(slot), Some(slots)) = (record.slot, record.slots) {
+        fields.insert("slot".into(), json!(slot));
+        fields.insert("slots".into(), json!(slots));
+    }
+    if record.shared {
+        fields.insert("shared".into(), json!(true));
     }
     Output::Json(object)
 }

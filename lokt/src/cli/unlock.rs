@@ -26,8 +26,8 @@ pub(super) struct Args {
     /// Remove it only if it is stale
     #[arg(long, conflicts_with_all = ["owner", "all", "force"])]
     break_stale: bool,
-    /// Release it by its identity, whoever owns it
-    #[arg(long, value_name = "ID", value_parser = lock_id, allow_hyphen_values = true, conflicts_with_all = ["owner", "all", "force", "break_stale"])]
+    /// Release it by its identity, whoever owns it; with --force a guard's, too
+    #[arg(long, value_name = "ID", value_parser = lock_id, allow_hyphen_values = true, conflicts_with_all = ["owner", "all", "break_stale"])]
     lock_id: Option<String>,
     /// Release every manual lock of this owner
     #[arg(long, value_name = "OWNER", value_parser = owner, conflicts_with = "all")]
@@ -51,6 +51,7 @@ pub(super) fn run(locks: &Locks, args: &Args) -> Result<Report, Error> {
 
 fn one(locks: &Locks, name: &Name, args: &Args) -> Result<Report, Error> {
     let by = match (&args.lock_id, args.force, args.break_stale) {
+        (Some(id), true, _) => Authority::ForceId(id.clone()),
         (Some(id), ..) => Authority::Id(id.clone()),
         (None, true, _) => Authority::Force,
         (None, _, true) => Authority::Stale,
@@ -80,19 +81,26 @@ fn many(locks: &Locks, args: &Args) -> Result<Report, Error> {
     let mut messages = Vec::new();
     for status in locks.list()? {
         let name = status.name;
-        match &status.view.slot {
-            Slot::Record(record) if record.owner != owner => {}
-            Slot::Record(record) if record.kind == Some(Kind::Guard) => {
+        let unread = !matches!(status.view.slot, Slot::Empty | Slot::Record(_));
+        if unread || status.view.holders.iter().any(|holding| holding.record().is_none()) {
+            messages.push(format!("left lock \"{name}\": its record can't be read"));
+        }
+        for (record, _) in status.view.held_by().filter(|(record, _)| record.owner == owner) {
+            if record.kind == Some(Kind::Guard) {
                 messages.push(format!("left lock \"{name}\": it is a guard's own (pid {})", record.pid));
+                continue;
             }
-            Slot::Record(_) => match locks.unlock(&name, Authority::Owner(owner.clone())) {
+            // Of several that hold it together, this one.
+            let by = match &record.joint {
+                Some(_) => Authority::Id(record.lock_id.clone()),
+                None => Authority::Owner(owner.clone()),
+            };
+            match locks.unlock(&name, by) {
                 Ok(_) => released.push(name.to_string()),
                 // Somebody else was quicker, or has it now.
                 Err(error) if error.is_not_found() || error.is_not_owner() => {}
                 Err(error) => messages.push(error.to_string()),
-            },
-            Slot::Empty => {}
-            _ => messages.push(format!("left lock \"{name}\": its record can't be read")),
+            }
         }
     }
     let count = released.len();

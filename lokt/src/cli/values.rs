@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-use crate::protocol::{LockId, Name, parse_duration};
+use crate::protocol::{LockId, Mode, Name, parse_duration};
 use crate::{Patience, Terms, words};
 
 /// A waiter that names no limit gives up after this.
 const DEFAULT_WAIT: Duration = Duration::from_secs(600);
+
+/// Whoever wants a slot looks at all who have one.
+const MOST_SLOTS: u32 = 10_000;
 
 /// Between two looks of `--watch`.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
@@ -48,6 +51,16 @@ pub(super) fn pid(text: &str) -> Result<i64, String> {
     }
 }
 
+fn slots(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(slots @ 1..=MOST_SLOTS) => Ok(slots),
+        _ => Err(format!(
+            "\"{}\" is no number of slots: give one from 1 to {MOST_SLOTS}",
+            words::printable(text)
+        )),
+    }
+}
+
 /// How a lock is wanted; shared by `lock` and `guard`.
 #[derive(clap::Args)]
 pub(super) struct Wanted {
@@ -66,6 +79,12 @@ pub(super) struct Wanted {
     /// Take over a lease that has lapsed, although its holder may still be alive
     #[arg(long)]
     break_stale: bool,
+    /// Let so many hold it at once; the command sees which slot it has as LOKT_SLOT, from 1
+    #[arg(long, value_name = "N", value_parser = slots, allow_hyphen_values = true, conflicts_with = "shared")]
+    slots: Option<u32>,
+    /// Share it with all who ask for it so, and with nobody who does not: many readers or one writer
+    #[arg(long)]
+    shared: bool,
     /// What to tell those who find it held
     #[arg(long, value_name = "TEXT")]
     note: Option<String>,
@@ -77,6 +96,11 @@ impl Wanted {
             ttl: self.ttl.filter(|ttl| !ttl.is_zero()),
             note: self.note.clone().filter(|note| !note.is_empty()),
             break_stale: self.break_stale,
+            mode: match self.slots {
+                Some(slots) => Mode::Slots(slots),
+                None if self.shared => Mode::Shared,
+                None => Mode::Exclusive,
+            },
             kill_after: None,
         }
     }

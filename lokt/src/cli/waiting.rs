@@ -61,7 +61,8 @@ impl<'a> Watcher<'a> {
 impl Onlooker for Watcher<'_> {
     fn progress(&mut self, progress: &Progress<'_>) {
         // A plain try that lets the line go first has nothing to report yet.
-        if matches!(progress.refusal, Refusal::Queued { .. }) && progress.waited < Duration::from_millis(500)
+        if matches!(progress.refusal, Refusal::Queued { free: true, .. })
+            && progress.waited < Duration::from_millis(500)
         {
             return;
         }

@@ -11,7 +11,8 @@ use super::output::{Output, Report};
 use super::screen::{BAD, DIM, FROZEN, GOOD, HELD, STRONG, Screen};
 use super::values::name;
 use crate::locks::Status;
-use crate::protocol::{Abandoned, Freeze, Kind, Liveness, Name, Record, Refusal, Slot, Standing};
+use crate::protocol::{Abandoned, Freeze, Kind, Liveness, Mode, Name, Record, Refusal, Slot, Standing};
+use crate::store::View;
 use crate::{Error, Locks, words};
 
 /// Explain who holds a lock, and what to do next
@@ -91,11 +92,13 @@ fn frozen(freeze: &Freeze, status: &Status) -> Reason {
     }
 }
 
-fn in_the_way(status: &Status) -> Option<Reason> {
-    let name = &status.name;
-    match (&status.view.slot, &status.view.standing) {
-        (Slot::Record(record), standing) => Some(held(record, standing, status)),
-        (_, Standing::Free) => None,
+fn in_the_way(status: &Status) -> Vec<Reason> {
+    let (name, view) = (&status.name, &status.view);
+    let held: Vec<Reason> = view.held_by().map(|(record, standing)| held(record, standing, status)).collect();
+    if !held.is_empty() && !has_a_slot_left(view) {
+        return held;
+    }
+    let other = match (&view.slot, &view.standing) {
         (_, Standing::InProgress) => Some(Reason {
             kind: "held",
             message: "It is just being acquired".to_owned(),
@@ -105,7 +108,14 @@ fn in_the_way(status: &Status) -> Option<Reason> {
         }),
         (Slot::Corrupt(why), standing) => Some(corrupt(why, standing, name)),
         _ => None,
-    }
+    };
+    other.into_iter().collect()
+}
+
+/// Whether one who asks for a slot gets one.
+fn has_a_slot_left(view: &View) -> bool {
+    let mode = view.mode();
+    mode.slots().is_some() && mode.has_room(mode, view.count())
 }
 
 fn corrupt(why: &str, standing: &Standing, name: &Name) -> Reason {
@@ -156,6 +166,7 @@ fn held(record: &Record, standing: &Standing, status: &Status) -> Reason {
         };
         detail.push(format!("  TTL:  {} ({})", words::span(ttl), left.unwrap_or_default()));
     }
+    detail.extend(record.slot.zip(record.slots).map(|(slot, slots)| format!("  Slot: {slot} of {slots}")));
     detail.extend(record.note.as_ref().map(|note| format!("  Note: {}", words::printable(note))));
     Reason {
         kind,
@@ -168,30 +179,37 @@ fn held(record: &Record, standing: &Standing, status: &Status) -> Reason {
 
 fn suggestions(record: &Record, standing: &Standing, name: &Name) -> Vec<String> {
     let guard = record.kind == Some(Kind::Guard);
+    let mode = match record.mode() {
+        Mode::Exclusive => String::new(),
+        mode => format!(" {mode}"),
+    };
+    // Of several, this one.
+    let which = record.joint.as_ref().map(|_| format!(" --lock-id {}", words::printable(&record.lock_id)));
+    let which = which.unwrap_or_default();
     match standing {
         Standing::Abandoned(_) => vec![
-            format!("lokt guard {name} -- CMD  (takes it over)"),
+            format!("lokt guard {name}{mode} -- CMD  (takes it over)"),
             format!("lokt unlock {name} --break-stale"),
         ],
         Standing::Lapsed { .. } => vec![
             format!("lokt unlock {name} --break-stale"),
-            format!("lokt guard {name} --wait -- CMD  (takes a lapsed lease over)"),
+            format!("lokt guard {name}{mode} --wait -- CMD  (takes a lapsed lease over)"),
         ],
         _ if guard => vec![
-            format!("lokt guard {name} --wait -- CMD"),
-            format!("lokt unlock {name} --force  (break-glass: ends its command)"),
+            format!("lokt guard {name}{mode} --wait -- CMD"),
+            format!("lokt unlock {name} --force{which}  (break-glass: ends its command)"),
         ],
         _ => vec![
-            format!("lokt guard {name} --wait -- CMD"),
-            format!("lokt unlock {name}  (by its owner)"),
-            format!("lokt unlock {name} --force  (break-glass)"),
+            format!("lokt guard {name}{mode} --wait -- CMD"),
+            format!("lokt unlock {name}{which}  (by its owner)"),
+            format!("lokt unlock {name} --force{which}  (break-glass)"),
         ],
     }
 }
 
 fn object(how: &Status, reasons: &[Reason]) -> Value {
     let status = if reasons.is_empty() { "free" } else { "blocked" };
-    let suggestions: Vec<&String> = reasons.iter().flat_map(|reason| &reason.suggestions).collect();
+    let suggestions = all_suggestions(reasons);
     let reasons: Vec<Value> = reasons
         .iter()
         .map(|reason| {
@@ -214,10 +232,16 @@ fn object(how: &Status, reasons: &[Reason]) -> Value {
 fn text(reasons: &[Reason], status: &Status, screen: Screen) -> String {
     let mut text = String::new();
     let left_behind = matches!(status.view.standing, Standing::Abandoned(_));
-    let (heading, look) = match (reasons, status.waiters.len()) {
-        ([], 0) => ("FREE — acquisition would succeed.", GOOD),
-        ([], _) => ("FREE — those in line come first.", GOOD),
-        ([_], _) if left_behind => ("left behind — the next one who wants it gets it:", GOOD),
+    let slot_left = has_a_slot_left(&status.view).then(|| {
+        let mode = status.view.mode();
+        let held = words::together(mode, status.view.count()).unwrap_or_default();
+        format!("FREE — {held} slots are held; one is to be had with {mode}.")
+    });
+    let (heading, look) = match (reasons, status.waiters.len(), &slot_left) {
+        ([], 0, Some(slot_left)) => (slot_left.as_str(), GOOD),
+        ([], 0, None) => ("FREE — acquisition would succeed.", GOOD),
+        ([], ..) => ("FREE — those in line come first.", GOOD),
+        ([_, ..], ..) if left_behind => ("left behind — the next one who wants it gets it:", GOOD),
         _ => ("BLOCKED:", BAD),
     };
     let name = screen.paint(STRONG, &format!("\"{}\"", status.name));
@@ -234,11 +258,22 @@ fn text(reasons: &[Reason], status: &Status, screen: Screen) -> String {
     }
     if !reasons.is_empty() {
         text.push_str("\nSuggestions:\n");
-        for suggestion in reasons.iter().flat_map(|reason| &reason.suggestions) {
+        for suggestion in all_suggestions(reasons) {
             let _ = writeln!(text, "  - {}", advice(suggestion, screen));
         }
     }
     text
+}
+
+/// What to do about all of it, each thing said once.
+fn all_suggestions(reasons: &[Reason]) -> Vec<&String> {
+    let mut all: Vec<&String> = Vec::new();
+    for suggestion in reasons.iter().flat_map(|reason| &reason.suggestions) {
+        if !all.contains(&suggestion) {
+            all.push(suggestion);
+        }
+    }
+    all
 }
 
 /// A suggestion: what is to be typed stands out from what it means.

@@ -3,6 +3,7 @@
 use rustix::fs::RawMode;
 
 use super::check::{ACCESS, Check, count};
+use super::contents::DIRECTORIES;
 use super::place::CHOOSE;
 use super::{Patient, State};
 use crate::host::{Dir, Place, basename, group_called, me_called, user_called};
@@ -84,7 +85,7 @@ fn of_the_root(path: &str, root: Place, parent: Place) -> Vec<Wrong> {
 fn of_its_directories(patient: &Patient, group: Option<&String>) -> Vec<Wrong> {
     let mut wrong = Vec::new();
     let users = patient.host.users().unwrap_or_default();
-    for dir in [Dir::Locks, Dir::Freezes, Dir::Sessions, Dir::Stripes, Dir::Lines] {
+    for dir in DIRECTORIES {
         let Ok(Some(place)) = patient.host.place_of(dir) else { continue };
         let (name, path, mode) = (basename(dir), shell_word(patient.host.path_of(dir).display()), place.mode);
         match group {

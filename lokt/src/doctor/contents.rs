@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::check::{CORRUPT, Check, FREEZES, LEGACY, LINES, SESSIONS, STALE, TEMPORARY, count};
 use crate::host::{Dir, Entry, Host, ROTATOR, Survey, UnixHost, What, basename};
-use crate::protocol::{Abandoned, Freeze, Kind, Name, Slot, Standing};
+use crate::protocol::{Abandoned, Freeze, Kind, Name, Now, Slot, Standing};
 use crate::store::{DirStore, Leftover, Store, View, pid_of_hidden, split_session};
 use crate::store::{stripe_of_file, stripe_of_temporary};
 use crate::words;
@@ -65,6 +65,7 @@ impl Contents {
         look.at(Dir::Locks, Look::at_lock);
         look.at(Dir::Freezes, Look::at_freeze);
         look.at(Dir::Lines, Look::at_line);
+        look.at(Dir::Holders, Look::at_holders);
         look.at(Dir::Sessions, Look::at_session);
         look.contents
     }
@@ -181,17 +182,17 @@ impl Look<'_> {
         match &view.standing {
             Standing::Free => return,
             Standing::Abandoned(Abandoned::Corrupt) => {
-                let what = match &view.slot {
-                    Slot::Corrupt(why) => format!("\"{name}\": {}", words::printable(why)),
-                    _ => format!("\"{name}\""),
-                };
+                let what = said(&name, (&view.slot, &view.standing), &view.now);
                 self.consider(CORRUPT, Leftover::Corrupt(name.clone()), what);
             }
-            Standing::Abandoned(_) => {
-                let what = said(&name, &view);
-                self.consider(STALE, Leftover::Record(name.clone()), what);
+            _ => {
+                let places = view.places().into_iter();
+                let dead = places.filter(|(_, standing)| matches!(standing, Standing::Abandoned(_)));
+                let dead: Vec<String> = dead.map(|place| said(&name, place, &view.now)).collect();
+                if !dead.is_empty() {
+                    self.consider(STALE, Leftover::Record(name.clone()), dead.join("; "));
+                }
             }
-            _ => {}
         }
         self.contents.records.push((name, view));
     }
@@ -218,6 +219,16 @@ impl Look<'_> {
                 self.consider(LINES, Leftover::Line(name), format!("lines/{}", entry.name));
             }
             _ => self.strange(Dir::Lines, entry),
+        }
+    }
+
+    fn at_holders(&mut self, entry: &Entry) {
+        match (entry.what, entry.name.parse::<Name>()) {
+            (What::Directory, Ok(name)) => {
+                let what = format!("holders/{}, of some who held it together", entry.name);
+                self.consider(STALE, Leftover::Holders(name), what);
+            }
+            _ => self.strange(Dir::Holders, entry),
         }
     }
 
@@ -263,12 +274,15 @@ impl Look<'_> {
 }
 
 /// How a record that binds nobody stands, in a line.
-pub(super) fn said(name: &Name, view: &View) -> String {
-    match &view.slot {
+pub(super) fn said(name: &Name, (slot, standing): (&Slot, &Standing), now: &Now) -> String {
+    match slot {
+        Slot::Record(record) if record.kind == Some(Kind::Joint) => {
+            format!("\"{name}\", of which all are gone who held it together")
+        }
         Slot::Record(record) => format!(
             "\"{name}\" by {}{}",
-            words::holder(record, &view.standing, &view.now),
-            match &view.standing {
+            words::holder(record, standing, now),
+            match standing {
                 Standing::Abandoned(Abandoned::TtlPassed) => ": its TTL has passed",
                 Standing::Abandoned(Abandoned::PidGone) => ": its process is gone",
                 Standing::Abandoned(_) => ": it is dead",
@@ -276,11 +290,14 @@ pub(super) fn said(name: &Name, view: &View) -> String {
                 _ => "",
             }
         ),
+        Slot::Corrupt(why) => format!("\"{name}\": {}", words::printable(why)),
         _ => format!("\"{name}\""),
     }
 }
 
-const DIRECTORIES: [Dir<'static>; 5] = [Dir::Locks, Dir::Freezes, Dir::Sessions, Dir::Stripes, Dir::Lines];
+/// The directories in a root.
+pub(super) const DIRECTORIES: [Dir<'static>; 6] =
+    [Dir::Locks, Dir::Freezes, Dir::Sessions, Dir::Stripes, Dir::Lines, Dir::Holders];
 
 /// How the hidden files begin that lokt makes in the root itself.
 const HIDDEN: [&str; 3] = [".audit.log.", ".doctor.", ".doctor-made."];
@@ -308,7 +325,8 @@ pub(super) fn records(contents: &Contents) -> Check {
         return check;
     }
     let held = contents.records.iter().filter(|(_, view)| matches!(view.standing, Standing::Held { .. }));
-    let guards = held.clone().filter(|(_, view)| is_guard(&view.slot)).count();
+    let guards =
+        held.clone().filter(|(_, view)| view.places().iter().any(|(slot, _)| is_guard(slot))).count();
     match held.count() {
         0 => contents.fine("nothing is held"),
         held => contents.fine(&format!("{held} held, {guards} of them by a guard")),

@@ -37,15 +37,17 @@ pub(super) fn stale_records(contents: &Contents) -> Check {
     let dead = found(contents, STALE);
     let (mut spared, mut lapsed) = (Vec::new(), Vec::new());
     for (name, view) in &contents.records {
-        match &view.standing {
-            Standing::Lapsed { .. } => lapsed.push(said(name, view)),
-            Standing::Abandoned(why) if *why != Abandoned::Corrupt => {
-                let text = said(name, view);
-                if !dead.contains(&text.as_str()) {
-                    spared.push(text);
+        for place in view.places() {
+            match place.1 {
+                Standing::Lapsed { .. } => lapsed.push(said(name, place, &view.now)),
+                Standing::Abandoned(why) if *why != Abandoned::Corrupt => {
+                    let text = said(name, place, &view.now);
+                    if !dead.iter().any(|found| found.contains(&text)) {
+                        spared.push(text);
+                    }
                 }
+                _ => {}
             }
-            _ => {}
         }
     }
     if dead.is_empty() && spared.is_empty() && lapsed.is_empty() {

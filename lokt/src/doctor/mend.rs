@@ -78,7 +78,7 @@ fn clear_once(patient: &Patient, sender: &Sender<News>) -> bool {
 fn order(thing: &Leftover) -> u8 {
     match thing {
         Leftover::Record(_) | Leftover::Corrupt(_) => 0,
-        Leftover::Line(_) => 1,
+        Leftover::Line(_) | Leftover::Holders(_) => 1,
         _ => 2,
     }
 }

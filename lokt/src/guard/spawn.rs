@@ -62,14 +62,16 @@ pub(super) fn spawn(
 }
 
 /// Tells the command under which lock it runs.
-fn introduction(session: &Session) -> [(&'static str, String); 4] {
+fn introduction(session: &Session) -> Vec<(&'static str, String)> {
     let (name, lock_id) = (session.name(), session.lock_id());
-    [
+    let mut variables = vec![
         ("LOKT_NAME", name.to_string()),
         ("LOKT_LOCK_ID", lock_id.to_string()),
         ("LOKT_TOKEN", session.token().to_string()),
         (inside::HELD, inside::held_with(name, lock_id)),
-    ]
+    ];
+    variables.extend(session.slot().map(|slot| ("LOKT_SLOT", slot.to_string())));
+    variables
 }
 
 /// What the command gets if this guard is killed: with a lease nobody would be left to follow up before it lapses.

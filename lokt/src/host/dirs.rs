@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use rustix::fs::{
-    AtFlags, Mode, OFlags, RenameFlags, Stat, fchmod, fstat, mkdirat, openat, renameat_with, unlinkat,
+    AtFlags, Mode, OFlags, RenameFlags, Stat, fchmod, fstat, fsync, mkdirat, openat, renameat_with, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -40,6 +40,7 @@ pub(super) struct RootDir {
     sessions: OnceLock<OwnedFd>,
     stripes: OnceLock<OwnedFd>,
     lines: OnceLock<OwnedFd>,
+    holders: OnceLock<OwnedFd>,
 }
 
 /// A directory that is open: the root's own, or one that was opened for this call.
@@ -67,6 +68,7 @@ impl RootDir {
             sessions: OnceLock::new(),
             stripes: OnceLock::new(),
             lines: OnceLock::new(),
+            holders: OnceLock::new(),
         }
     }
 
@@ -122,21 +124,25 @@ impl RootDir {
     pub(super) fn open_dir(&self, dir: Dir<'_>) -> io::Result<Handle<'_>> {
         let kept = match dir {
             Dir::Root => return Ok(Handle::Kept(&self.root()?.fd)),
-            Dir::Line(name) => {
-                let lines = self.open_dir(Dir::Lines)?;
-                return Ok(Handle::Own(self.open_sub(lines.as_fd(), name.as_str(), dir)?));
-            }
+            Dir::Line(name) => return self.open_within(Dir::Lines, name, dir),
+            Dir::HoldersOf(name) => return self.open_within(Dir::Holders, name, dir),
             Dir::Locks => &self.locks,
             Dir::Freezes => &self.freezes,
             Dir::Sessions => &self.sessions,
             Dir::Stripes => &self.stripes,
             Dir::Lines => &self.lines,
+            Dir::Holders => &self.holders,
         };
         if let Some(fd) = kept.get() {
             return Ok(Handle::Kept(fd));
         }
         let fd = self.open_sub(self.root()?.fd.as_fd(), basename(dir), dir)?;
         Ok(Handle::Kept(kept.get_or_init(|| fd)))
+    }
+
+    fn open_within(&self, parent: Dir<'_>, name: &Name, dir: Dir<'_>) -> io::Result<Handle<'_>> {
+        let parent = self.open_dir(parent)?;
+        Ok(Handle::Own(self.open_sub(parent.as_fd(), name.as_str(), dir)?))
     }
 
     fn open_sub(&self, parent: BorrowedFd<'_>, name: &str, dir: Dir<'_>) -> io::Result<OwnedFd> {
@@ -150,6 +156,7 @@ impl RootDir {
     pub(super) fn make(&self, dir: Dir<'_>) -> io::Result<()> {
         let (parent, name) = match dir {
             Dir::Line(name) => (self.open_or_make(Dir::Lines)?, name.as_str()),
+            Dir::HoldersOf(name) => (self.open_or_make(Dir::Holders)?, name.as_str()),
             other => (self.open_dir(Dir::Root)?, basename(other)),
         };
         let made = if self.is_shared()? {
@@ -176,10 +183,32 @@ impl RootDir {
         moved
     }
 
-    pub(super) fn remove_line(&self, name: &Name) {
-        if let Ok(lines) = self.open_dir(Dir::Lines) {
-            // Not empty means that somebody waits.
-            let _ = unlinkat(&lines, name.as_str(), AtFlags::REMOVEDIR);
+    /// Returns once a directory of a name would survive a power cut.
+    pub(super) fn sync_parents(&self, dir: Dir<'_>) -> io::Result<()> {
+        let parent = match dir {
+            Dir::Line(_) => Dir::Lines,
+            _ => Dir::Holders,
+        };
+        for parent in [parent, Dir::Root] {
+            fsync(&self.open_dir(parent)?)
+                .map_err(|error| named(&error.into(), "sync", &self.path_of(parent, "")))?;
+        }
+        Ok(())
+    }
+
+    /// Removes the directory of a name, if it is empty: otherwise somebody waits, or holds it.
+    pub(super) fn remove_dir(&self, dir: Dir<'_>) -> bool {
+        let (parent, name) = match dir {
+            Dir::Line(name) => (Dir::Lines, name),
+            Dir::HoldersOf(name) => (Dir::Holders, name),
+            _ => return false,
+        };
+        match self.open_dir(parent) {
+            Ok(parent) => {
+                let removed = unlinkat(&parent, name.as_str(), AtFlags::REMOVEDIR);
+                matches!(removed, Ok(()) | Err(Errno::NOENT))
+            }
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
         }
     }
 
@@ -205,6 +234,7 @@ impl RootDir {
         let dir = match dir {
             Dir::Root => self.path.clone(),
             Dir::Line(name) => self.path.join(basename(Dir::Lines)).join(name.as_str()),
+            Dir::HoldersOf(name) => self.path.join(basename(Dir::Holders)).join(name.as_str()),
             other => self.path.join(basename(other)),
         };
         if file.is_empty() { dir } else { dir.join(file) }
@@ -214,12 +244,13 @@ impl RootDir {
 /// The name of a directory in the root.
 pub(crate) fn basename(dir: Dir<'_>) -> &'static str {
     match dir {
-        Dir::Root | Dir::Line(_) => ".",
+        Dir::Root | Dir::Line(_) | Dir::HoldersOf(_) => ".",
         Dir::Locks => "locks",
         Dir::Freezes => "freezes",
         Dir::Sessions => "sessions",
         Dir::Stripes => "stripes",
         Dir::Lines => "lines",
+        Dir::Holders => "holders",
     }
 }
 

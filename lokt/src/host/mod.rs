@@ -60,6 +60,10 @@ pub enum Dir<'a> {
     Lines,
     /// The tickets of those who wait for one name: `<number>.<lock_id>`.
     Line(&'a Name),
+    /// Those who hold a name together: a directory for each such name.
+    Holders,
+    /// The records of those who hold one name together: `<lock_id>.json`.
+    HoldersOf(&'a Name),
 }
 
 /// A file's content.
@@ -263,15 +267,15 @@ pub trait Host: Send + Sync + 'static {
     /// Whatever the file system says.
     fn list(&self, dir: Dir<'_>) -> io::Result<Vec<String>>;
 
-    /// Creates the directory of a line.
+    /// Creates a directory that belongs to one name; it may be there already. With `sync`, it survives a power cut.
     ///
     /// # Errors
     ///
     /// Whatever the file system says.
-    fn make_line(&self, name: &Name) -> io::Result<()>;
+    fn make_dir(&self, dir: Dir<'_>, sync: bool) -> io::Result<()>;
 
-    /// Removes the directory of a line, if it is empty.
-    fn remove_line(&self, name: &Name);
+    /// Removes a directory that belongs to one name, if it is empty; whether it is gone.
+    fn remove_dir(&self, dir: Dir<'_>) -> bool;
 
     /// Appends one line to a log in the root, in one write; and rotates the log when it has become too large.
     ///

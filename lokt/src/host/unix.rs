@@ -22,7 +22,7 @@ use super::{
     Content, Dir, Host, LogFile, MutexBusy, ProcessState, Publish, Running, SessionFile, SessionState,
     Stripe, StripeError, flock, platform, process,
 };
-use crate::protocol::{ClockId, Name, Now};
+use crate::protocol::{ClockId, Now};
 
 /// How a session's file is opened: it must not be followed elsewhere, waited for, or inherited by chance.
 const SESSION: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
@@ -151,12 +151,13 @@ impl Host for UnixHost {
         self.files.list(dir)
     }
 
-    fn make_line(&self, name: &Name) -> io::Result<()> {
-        self.files.make(Dir::Line(name))
+    fn make_dir(&self, dir: Dir<'_>, sync: bool) -> io::Result<()> {
+        self.files.make(dir)?;
+        if sync { self.files.sync_parents(dir) } else { Ok(()) }
     }
 
-    fn remove_line(&self, name: &Name) {
-        self.files.remove_line(name);
+    fn remove_dir(&self, dir: Dir<'_>) -> bool {
+        self.files.remove_dir(dir)
     }
 
     fn append(&self, file: &str, line: &[u8]) -> io::Result<()> {

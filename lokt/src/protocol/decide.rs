@@ -1,20 +1,19 @@
 //! The one step of the protocol: from what is there and what is asked, to what happens.
 //!
-//! Every rule of acquire, renew, release, break and sweep stands here and nowhere else; those of a freeze are in
-//! `freeze.rs`. `docs/protocol.md` shows the same rules as a table; each of its rows has a test of its name.
+//! Every rule of renew, release, break and sweep stands here and nowhere else; those of an admission are in
+//! `admit.rs`, those of a freeze in `freeze.rs`. `docs/protocol.md` shows the same rules as a table; each of its rows has a test of its name.
 
 use std::time::Duration;
 
+use super::admit::acquire;
 use super::clock::Now;
 use super::evidence::Evidence;
 use super::freeze::Freeze;
 use super::lease::lapse;
-use super::record::{Kind, LockId, Record, Slot, VERSION};
+use super::mode::Mode;
+use super::record::{Kind, LockId, Record, Slot};
+use super::seats::{Seat, first_in_the_way, is_joint, seats};
 use super::standing::{Abandoned, Standing, judge};
-
-/// From here on no counter has handed a token out: one that a record claims nevertheless would lift the name's next
-/// one beyond what the counter takes for its own, and the one after that would be smaller again.
-const NO_TOKEN: u64 = 1 << 52;
 
 /// Who claims a name, and on what terms.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,6 +36,8 @@ pub struct Claim {
     pub agent_id: String,
     /// The length of the lease; `None` for a strict lock.
     pub ttl: Option<Duration>,
+    /// Alone, or together with others.
+    pub mode: Mode,
     /// What the claimant says about it.
     pub note: Option<String>,
 }
@@ -63,6 +64,8 @@ pub enum Authority {
     Stale,
     /// `unlock --force`: whatever stands there.
     Force,
+    /// `unlock --force --lock-id`: that one, whosoever it is.
+    ForceId(String),
 }
 
 /// What is asked of a name.
@@ -84,6 +87,27 @@ impl Request {
     pub fn is_of_ones_own(&self) -> bool {
         matches!(self, Self::Renew(Authority::Session(_), _) | Self::Release(Authority::Session(_)))
     }
+
+    /// Of those who hold a name together in the mode `held`, whom the request is about.
+    pub fn concerns(&self, held: Mode) -> Whom<'_> {
+        match self {
+            Self::Renew(Authority::Session(id), _) | Self::Release(Authority::Session(id)) => Whom::One(id),
+            // However many share it, there is room for one more, whether they live or not.
+            Self::Acquire(claim, _) if (claim.mode, held) == (Mode::Shared, Mode::Shared) => Whom::Nobody,
+            _ => Whom::All,
+        }
+    }
+}
+
+/// Some of those who hold a name together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whom<'a> {
+    /// All of them.
+    All,
+    /// This one.
+    One(&'a LockId),
+    /// None of them.
+    Nobody,
 }
 
 /// What happens. The store carries it out.
@@ -93,13 +117,15 @@ pub enum Decision {
     Admit {
         /// The new record, with its token.
         record: Box<Record>,
-        /// What stood there.
-        displaced: Option<Displaced>,
+        /// What stands in the name's place if several hold it together from now on: written first.
+        joint: Option<Box<Record>>,
+        /// What it takes the place of.
+        displaced: Vec<Displaced>,
     },
     /// Write this record: its lease starts anew.
     Renew(Box<Record>),
-    /// Remove what stands there.
-    Remove(Displaced),
+    /// Remove this; it is never nothing.
+    Remove(Vec<Displaced>),
     /// Change nothing.
     Refuse(Refusal),
 }
@@ -107,6 +133,8 @@ pub enum Decision {
 /// What a decision removes, and on what grounds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Displaced {
+    /// Which of those who hold the name together; `None` for what stands in the name's own place.
+    pub holder: Option<LockId>,
     /// The record, if it was one.
     pub record: Option<Box<Record>>,
     /// How it stood.
@@ -124,11 +152,28 @@ pub enum Refusal {
         record: Option<Box<Record>>,
         /// How it stands.
         standing: Standing,
+        /// How it is held.
+        mode: Mode,
+        /// Those who hold it together with that one.
+        others: Vec<Record>,
     },
-    /// It is free, but waiters stand before the asker.
+    /// It is held in a way that what was asked for has no place in: another number of slots, say.
+    OtherMode {
+        /// How it is held.
+        held: Mode,
+        /// How it was asked for.
+        asked: Mode,
+        /// By how many.
+        holders: usize,
+        /// One of them.
+        record: Box<Record>,
+    },
+    /// There is room for the asker, but waiters stand before it.
     Queued {
         /// How many.
         ahead: usize,
+        /// Whether the first of them could have it now.
+        free: bool,
     },
     /// It is frozen.
     Frozen(Freeze),
@@ -142,6 +187,8 @@ pub enum Refusal {
     NotFound,
     /// It is another's, or a guard's own.
     NotOwner(Box<Record>),
+    /// Several of those who hold it are the asker's: it must say which.
+    Several(Vec<LockId>),
     /// It is not stale.
     NotStale {
         /// The holder's record, if there is one to show.
@@ -163,72 +210,9 @@ pub fn decide(name: &str, request: &Request, evidence: &Evidence, now: &Now) -> 
     match request {
         Request::Acquire(claim, manner) => acquire(name, claim, *manner, evidence, standing, now),
         Request::Renew(authority, ttl) => renew(authority, *ttl, evidence, standing, now),
-        Request::Release(authority) => release(authority, evidence, standing),
+        Request::Release(authority) => release(authority, evidence, standing, now),
         Request::Sweep => sweep(evidence, standing, now),
     }
-}
-
-fn acquire(
-    name: &str,
-    claim: &Claim,
-    manner: Manner,
-    evidence: &Evidence,
-    standing: Standing,
-    now: &Now,
-) -> Decision {
-    if let Standing::Newer(_) | Standing::Unreadable(_) = standing {
-        return Decision::Refuse(Refusal::Unusable(standing));
-    }
-    // Before the holder: when that one has ended, the freeze is what is in the way.
-    if let Some(freeze) = &evidence.freeze {
-        return Decision::Refuse(Refusal::Frozen(freeze.clone()));
-    }
-    let to_be_had = match &standing {
-        Standing::Free | Standing::Abandoned(_) => true,
-        Standing::Lapsed { .. } => manner == Manner::BreakStale,
-        Standing::Held { .. } | Standing::InProgress | Standing::CorruptButAlive(_) => false,
-        Standing::Newer(_) | Standing::Unreadable(_) => false,
-    };
-    if !to_be_had {
-        return Decision::Refuse(Refusal::Held { record: held_record(evidence), standing });
-    }
-    if evidence.ahead > 0 {
-        return Decision::Refuse(Refusal::Queued { ahead: evidence.ahead });
-    }
-    let last_token = held_record(evidence).and_then(|record| record.token).filter(|token| *token < NO_TOKEN);
-    let token = evidence.next_token.max(last_token.map_or(0, |last| last + 1));
-    Decision::Admit {
-        record: Box::new(new_record(name, claim, Some(token), now)),
-        displaced: (standing != Standing::Free).then(|| Displaced {
-            record: held_record(evidence),
-            standing,
-            authority: None,
-        }),
-    }
-}
-
-/// The record of a claim from `now` on.
-pub(super) fn new_record(name: &str, claim: &Claim, token: Option<u64>, now: &Now) -> Record {
-    let mut record = Record {
-        version: VERSION,
-        name: name.to_owned(),
-        lock_id: claim.lock_id.as_str().to_owned(),
-        owner: claim.owner.clone(),
-        host: claim.host.clone(),
-        pid: claim.pid,
-        pid_start_ns: claim.pid_start,
-        agent_id: claim.agent_id.clone(),
-        acquired_ts: now.wall.to_string(),
-        kind: Some(claim.kind),
-        token,
-        note: claim.note.clone(),
-        pid_ns: claim.pid_ns,
-        ..Record::default()
-    };
-    record.start_lease(claim.ttl, now);
-    // Also without a lease: it tells an earlier boot's record from one of now.
-    record.clock_id = Some(now.clock.as_str().to_owned());
-    record
 }
 
 fn renew(
@@ -239,16 +223,22 @@ fn renew(
     now: &Now,
 ) -> Decision {
     let record = match (&evidence.slot, authority) {
-        // To break a lock is one thing; to prolong another's is nobody's business.
-        (Slot::Record(record), Authority::Stale | Authority::Force) => {
-            return Decision::Refuse(Refusal::NotOwner(record.clone()));
-        }
         (Slot::Record(record), _) => record,
         (Slot::Empty, Authority::Session(_)) => return Decision::Refuse(Refusal::Lost(None)),
         (Slot::Empty, _) => return Decision::Refuse(Refusal::NotFound),
         // What can't be read may still be ours: only what is gone or another's is lost.
         _ => return Decision::Refuse(Refusal::Unusable(standing)),
     };
+    if is_joint(evidence) {
+        return match entitled(authority, evidence, now) {
+            Ok(seat) => renew(authority, ttl, seat.evidence, seat.standing, now),
+            Err(refusal) => Decision::Refuse(refusal),
+        };
+    }
+    // To break a lock is one thing; to prolong another's is nobody's business.
+    if let Authority::Stale | Authority::Force | Authority::ForceId(_) = authority {
+        return Decision::Refuse(Refusal::NotOwner(record.clone()));
+    }
     if let Some(refusal) = refuse_authority(authority, record) {
         return Decision::Refuse(refusal);
     }
@@ -261,7 +251,12 @@ fn renew(
     Decision::Renew(renewed)
 }
 
-fn release(authority: &Authority, evidence: &Evidence, standing: Standing) -> Decision {
+fn release(authority: &Authority, evidence: &Evidence, standing: Standing, now: &Now) -> Decision {
+    // What is left of several when the last of them has died is to be had like a record that nobody holds.
+    let by_right = !matches!(authority, Authority::Stale | Authority::Force);
+    if is_joint(evidence) && (by_right || !evidence.holders.is_empty()) {
+        return release_of_several(authority, evidence, standing, now);
+    }
     let refusal = match (&evidence.slot, authority) {
         (Slot::Empty, Authority::Session(_)) => Some(Refusal::Lost(None)),
         (Slot::Empty, _) => Some(Refusal::NotFound),
@@ -273,11 +268,66 @@ fn release(authority: &Authority, evidence: &Evidence, standing: Standing) -> De
     };
     match refusal {
         Some(refusal) => Decision::Refuse(refusal),
-        None => Decision::Remove(Displaced {
+        None => Decision::Remove(vec![Displaced {
+            holder: None,
             record: held_record(evidence),
             standing,
             authority: Some(authority.clone()),
-        }),
+        }]),
+    }
+}
+
+fn release_of_several(authority: &Authority, evidence: &Evidence, standing: Standing, now: &Now) -> Decision {
+    let all = seats(evidence, now);
+    let gone: Vec<Displaced> = match authority {
+        Authority::Force => {
+            let removable = all.iter().filter(|seat| !matches!(seat.standing, Standing::Unreadable(_)));
+            removable.map(|seat| seat.displaced(Some(authority))).collect()
+        }
+        Authority::Stale => {
+            let stale = all.iter().filter(|seat| seat.standing.is_stale());
+            stale.map(|seat| seat.displaced(Some(authority))).collect()
+        }
+        _ => match entitled(authority, evidence, now) {
+            Ok(seat) => vec![seat.displaced(Some(authority))],
+            Err(refusal) => return Decision::Refuse(refusal),
+        },
+    };
+    if gone.is_empty() && *authority == Authority::Force {
+        return Decision::Refuse(Refusal::Unusable(standing));
+    }
+    if gone.is_empty() {
+        let record = first_in_the_way(&all).and_then(|seat| seat.record()).map(|it| Box::new(it.clone()));
+        return Decision::Refuse(Refusal::NotStale { record, standing });
+    }
+    Decision::Remove(gone)
+}
+
+/// The one among those who hold the name together that `authority` has a right to.
+fn entitled<'a>(authority: &Authority, evidence: &'a Evidence, now: &Now) -> Result<Seat<'a>, Refusal> {
+    let all = seats(evidence, now);
+    if let Authority::Session(id) = authority {
+        return match all.into_iter().find(|seat| seat.id == Some(id)) {
+            Some(own) if own.record().is_some() => Ok(own),
+            // What can't be read may still be its own.
+            Some(own) => Err(Refusal::Unusable(own.standing)),
+            None => Err(Refusal::Lost(None)),
+        };
+    }
+    let another = first_in_the_way(&all).and_then(|seat| seat.record()).cloned();
+    let may = |seat: &Seat<'_>| {
+        let by_right = !matches!(authority, Authority::Stale | Authority::Force);
+        by_right && seat.record().is_some_and(|record| refuse_authority(authority, record).is_none())
+    };
+    let mut theirs: Vec<Seat<'a>> = all.into_iter().filter(may).collect();
+    match (theirs.pop(), theirs.len(), another) {
+        (Some(seat), 0, _) => Ok(seat),
+        (Some(last), _, _) => {
+            theirs.push(last);
+            Err(Refusal::Several(theirs.iter().filter_map(|seat| seat.id.cloned()).collect()))
+        }
+        (None, _, Some(record)) => Err(Refusal::NotOwner(Box::new(record))),
+        (None, _, None) => Err(Refusal::NotFound),
     }
 }
 
@@ -289,6 +339,7 @@ fn refuse_authority(authority: &Authority, record: &Record) -> Option<Refusal> {
         // A guard's lock is its own: the name of its owner, or its id, is not enough.
         Authority::Owner(owner) => record.kind != Some(Kind::Guard) && record.owner == *owner,
         Authority::Id(id) => record.kind != Some(Kind::Guard) && record.lock_id == *id,
+        Authority::ForceId(id) => record.lock_id == *id,
         Authority::Stale | Authority::Force => true,
     };
     (!may).then(|| Refusal::NotOwner(Box::new(record.clone())))
@@ -304,23 +355,39 @@ fn refuse_fresh(evidence: &Evidence, standing: &Standing) -> Option<Refusal> {
 }
 
 fn sweep(evidence: &Evidence, standing: Standing, now: &Now) -> Decision {
-    let record = held_record(evidence);
-    // Corrupt records are left to whoever wants the lock: until then they can still be looked at.
-    let mut stale = matches!(standing, Standing::Abandoned(why) if why != Abandoned::Corrupt);
-    if let Some(go) = record.as_deref().filter(|record| record.kind.is_none()) {
-        // The Go tool keeps a dead process's record until its TTL has passed as well.
-        stale &= lapse(go, now, evidence.unchanged_for, evidence.earlier_boot).has_lapsed();
+    let all = seats(evidence, now);
+    let gone: Vec<Displaced> =
+        all.iter().filter(|seat| is_swept(seat, now)).map(|seat| seat.displaced(None)).collect();
+    if gone.is_empty() && all.is_empty() && is_joint(evidence) {
+        return Decision::Remove(vec![Displaced {
+            holder: None,
+            record: held_record(evidence),
+            standing,
+            authority: None,
+        }]);
     }
-    if stale {
-        Decision::Remove(Displaced { record, standing, authority: None })
-    } else {
-        Decision::Refuse(Refusal::NotStale { record, standing })
+    if gone.is_empty() {
+        return Decision::Refuse(Refusal::NotStale { record: held_record(evidence), standing });
+    }
+    Decision::Remove(gone)
+}
+
+/// Whether a sweep removes it.
+fn is_swept(seat: &Seat<'_>, now: &Now) -> bool {
+    // Corrupt records are left to whoever wants the lock: until then they can still be looked at. But whoever wants to
+    // hold it together with others may not even see it.
+    let swept = |why| why != Abandoned::Corrupt || seat.id.is_some();
+    let stale = matches!(seat.standing, Standing::Abandoned(why) if swept(why));
+    match seat.record().filter(|record| record.kind.is_none()) {
+        // The Go tool keeps a dead process's record until its TTL has passed as well.
+        Some(go) => {
+            let seen = seat.evidence;
+            stale && lapse(go, now, seen.unchanged_for, seen.earlier_boot).has_lapsed()
+        }
+        None => stale,
     }
 }
 
 fn held_record(evidence: &Evidence) -> Option<Box<Record>> {
-    match &evidence.slot {
-        Slot::Record(record) => Some(record.clone()),
-        _ => None,
-    }
+    evidence.record().map(|record| Box::new(record.clone()))
 }

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use super::freeze::Freeze;
-use super::record::Slot;
+use super::mode::Mode;
+use super::record::{LockId, Record, Slot};
 
 /// What a store knows of a name at the instant of a decision, gathered under its atomicity.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Evidence {
     /// What stands in the record's place.
     pub slot: Slot,
@@ -18,21 +19,53 @@ pub struct Evidence {
     pub earlier_boot: bool,
     /// Some session of this name still lives (asked only when the record is corrupt).
     pub survivors: bool,
+    /// Those who hold the name together, if the record says that several do; only those whom the request is about.
+    pub holders: Vec<Holder>,
     /// A freeze in force.
     pub freeze: Option<Freeze>,
     /// How many waiters that are ready stand before the asker.
     pub ahead: usize,
+    /// How the first of them wants it.
+    pub first_wants: Mode,
     /// A token larger than any that the store has handed out for this name.
     pub next_token: u64,
 }
 
+/// One of those who hold a name together.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Holder {
+    /// Which admission.
+    pub id: LockId,
+    /// What is known of it: its own record, its life.
+    pub evidence: Evidence,
+}
+
+impl Evidence {
+    /// How the name is held, if it is.
+    pub fn mode(&self) -> Mode {
+        match &self.slot {
+            Slot::Record(record) if record.group().is_some() => record.mode(),
+            _ => Mode::Exclusive,
+        }
+    }
+
+    /// The record, if there is one.
+    pub fn record(&self) -> Option<&Record> {
+        match &self.slot {
+            Slot::Record(record) => Some(record),
+            _ => None,
+        }
+    }
+}
+
 /// What this machine can say of a holder's life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Liveness {
     /// It lives: its flock is held, or its process runs.
     Alive,
     /// It is proved dead: its flock is free, its process gone or another's.
     Dead,
     /// It can't be told from here. Counts as alive.
+    #[default]
     Unknown,
 }

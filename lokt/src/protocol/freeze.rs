@@ -5,8 +5,9 @@
 
 use std::time::Duration;
 
+use super::admit::new_record;
 use super::clock::Now;
-use super::decide::{Claim, Refusal, new_record};
+use super::decide::{Claim, Refusal};
 use super::lease::lapse;
 use super::record::{Kind, Record, Slot};
 use super::standing::Standing;
@@ -131,6 +132,7 @@ fn removed(slot: &Slot) -> FreezeDecision {
 
 #[cfg(test)]
 mod tests {
+    use super::super::mode::Mode;
     use super::super::{ClockId, LockId};
     use super::*;
 
@@ -156,6 +158,7 @@ mod tests {
             pid_ns: None,
             agent_id: "agent-1".into(),
             ttl: Some(TTL),
+            mode: Mode::Exclusive,
             note: Some("incident".into()),
         };
         decide_freeze("x", &FreezeRequest::Place(claim), &known(slot), now)

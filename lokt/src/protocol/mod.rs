@@ -17,8 +17,9 @@
 //!
 //! # The invariants
 //!
-//! 1. At most one session is admitted to a name. Only a [`Decision::Admit`] admits, and it is only ever
-//!    made from evidence that nobody else is.
+//! 1. At most one session is admitted to a name; if it is held in slots, at most so many; if it is shared, nobody
+//!    who wants it alone. Only a [`Decision::Admit`] admits, and it is only ever made from evidence that there is
+//!    room ([`Mode::has_room`]).
 //! 2. A renewal commits only on the renewer's own record, by `lock_id`.
 //! 3. A record is displaced only when it was judged stale by evidence gathered in the same atomic step.
 //! 4. The tokens of a name strictly rise.
@@ -26,25 +27,31 @@
 //!    clock, a liveness file that has gone missing.
 //! 6. Nobody overtakes a waiter that is ready, and the line is joined in the same step as the refusal.
 
+mod admit;
 mod clock;
 mod decide;
 mod duration;
 mod evidence;
 mod freeze;
 mod lease;
+mod mode;
 mod name;
 mod record;
+mod seats;
 mod standing;
 
 #[cfg(test)]
 mod table;
+#[cfg(test)]
+mod together;
 
 pub use clock::{ClockId, Now};
-pub use decide::{Authority, Claim, Decision, Displaced, Manner, Refusal, Request, decide};
+pub use decide::{Authority, Claim, Decision, Displaced, Manner, Refusal, Request, Whom, decide};
 pub use duration::{BadDuration, format_duration, parse_duration};
-pub use evidence::{Evidence, Liveness};
+pub use evidence::{Evidence, Holder, Liveness};
 pub use freeze::{Freeze, FreezeDecision, FreezeEvidence, FreezeRequest, LiftBy, decide_freeze};
 pub use lease::{Beat, Lapse, MIN_GUARD_TTL, lapse};
+pub use mode::Mode;
 pub use name::{BadName, Name};
 pub use record::{Kind, LockId, Record, Slot, VERSION};
 pub use standing::{Abandoned, Standing, judge};

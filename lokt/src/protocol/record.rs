@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::clock::Now;
+use super::mode::Mode;
 
 /// The record version that this code reads and writes.
 pub const VERSION: u64 = 1;
@@ -57,6 +58,8 @@ pub enum Kind {
     Manual,
     /// A freeze: keeps others out, admits nobody.
     Freeze,
+    /// Several who hold the name together; each has a record of its own.
+    Joint,
     /// Written by a later version: counts as held.
     #[serde(other)]
     Unknown,
@@ -68,7 +71,7 @@ impl Kind {
     pub fn clock(self, now: &Now) -> Duration {
         match self {
             Self::Manual | Self::Freeze => now.boottime,
-            Self::Guard | Self::Unknown => now.monotonic,
+            Self::Guard | Self::Joint | Self::Unknown => now.monotonic,
         }
     }
 }
@@ -137,6 +140,18 @@ pub struct Record {
     /// How often the lease has been renewed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renewals: Option<u64>,
+    /// Those who hold the name together have one identity in common, and so has the record that says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub joint: Option<String>,
+    /// It is shared: among any number.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shared: bool,
+    /// How many may hold it at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slots: Option<u32>,
+    /// Which of those slots is this holder's, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot: Option<u32>,
 
     /// What a later version wrote beside.
     #[serde(flatten)]
@@ -156,9 +171,10 @@ impl Head {
 }
 
 /// What stands in a record's place.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub enum Slot {
     /// Nothing.
+    #[default]
     Empty,
     /// A whole record.
     Record(Box<Record>),
@@ -206,6 +222,26 @@ impl Record {
     /// The admission's identity, if the record names a proper one.
     pub fn id(&self) -> Option<LockId> {
         LockId::parse(&self.lock_id)
+    }
+
+    /// How the name is held.
+    pub fn mode(&self) -> Mode {
+        match self.slots {
+            Some(slots) => Mode::Slots(slots),
+            None if self.shared => Mode::Shared,
+            None => Mode::Exclusive,
+        }
+    }
+
+    pub(super) fn set_mode(&mut self, mode: Mode) {
+        self.shared = mode == Mode::Shared;
+        self.slots = mode.slots();
+    }
+
+    /// What those have in common who hold the name together, if this is the record that says that they do.
+    pub fn group(&self) -> Option<&str> {
+        let together = self.kind == Some(Kind::Joint) && self.mode() != Mode::Exclusive;
+        self.joint.as_deref().filter(|_| together)
     }
 
     /// The TTL; `None` if the lock is strict.

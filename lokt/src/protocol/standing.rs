@@ -6,6 +6,7 @@ use super::clock::Now;
 use super::evidence::{Evidence, Liveness};
 use super::lease::{Lapse, lapse};
 use super::record::{Kind, Record, Slot};
+use super::seats::judge_together;
 
 /// Why a record binds nobody any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +69,7 @@ impl Standing {
 pub fn judge(evidence: &Evidence, now: &Now) -> Standing {
     match &evidence.slot {
         Slot::Empty => Standing::Free,
+        Slot::Record(record) if record.group().is_some() => judge_together(evidence, now),
         Slot::Record(record) => judge_record(record, evidence, now),
         Slot::Torn => Standing::InProgress,
         Slot::Corrupt(why) if evidence.survivors => Standing::CorruptButAlive(why.clone()),

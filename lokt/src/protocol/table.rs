@@ -27,28 +27,20 @@ fn claim(kind: Kind, ttl: Option<Duration>) -> Claim {
         pid_ns: Some(1),
         agent_id: "agent-1".into(),
         ttl,
+        mode: Mode::Exclusive,
         note: None,
     }
 }
 
 fn evidence(slot: Slot, liveness: Liveness) -> Evidence {
-    Evidence {
-        slot,
-        liveness,
-        unchanged_for: Duration::ZERO,
-        earlier_boot: false,
-        survivors: false,
-        freeze: None,
-        ahead: 0,
-        next_token: 10,
-    }
+    Evidence { slot, liveness, next_token: 10, ..Evidence::default() }
 }
 
 /// The record of a claim that was admitted at second 0.
 fn admitted(kind: Kind, ttl: Option<Duration>) -> Record {
     let request = Request::Acquire(claim(kind, ttl), Manner::Plain);
     match decide("x", &request, &evidence(Slot::Empty, Liveness::Unknown), &at(0)) {
-        Decision::Admit { record, displaced: None } => *record,
+        Decision::Admit { record, joint: None, displaced } if displaced.is_empty() => *record,
         other => panic!("a free lock is to be had: {other:?}"),
     }
 }
@@ -82,7 +74,7 @@ enum Outcome {
 
 fn outcome(request: &Request, evidence: &Evidence, now: &Now) -> Outcome {
     match decide("x", request, evidence, now) {
-        Decision::Admit { record, displaced: Some(_) } => {
+        Decision::Admit { record, displaced, .. } if !displaced.is_empty() => {
             assert!(record.token > Some(9), "a take-over gets a new token");
             TakesOver
         }
@@ -306,7 +298,7 @@ fn nobody_overtakes_the_line_and_a_freeze_admits_nobody() {
     let mut free = evidence(Slot::Empty, Liveness::Unknown);
     free.ahead = 2;
     let refused = decide("x", &acquire, &free, &at(0));
-    assert_eq!(refused, Decision::Refuse(Refusal::Queued { ahead: 2 }));
+    assert_eq!(refused, Decision::Refuse(Refusal::Queued { ahead: 2, free: true }));
     free.freeze = Some(Freeze { record: Box::new(admitted(Kind::Freeze, Some(TTL))), left: Some(TTL) });
     assert!(matches!(decide("x", &acquire, &free, &at(59)), Decision::Refuse(Refusal::Frozen(_))));
     let mut held = evidence(slot(admitted(Kind::Guard, None)), Liveness::Alive);

@@ -16,15 +16,15 @@ use crate::Error;
 use crate::audit::Event;
 use crate::host::SessionFile;
 use crate::protocol::{
-    Claim, Decision, Freeze, FreezeDecision, FreezeRequest, LockId, Manner, Name, Now, Record, Refusal,
+    Claim, Decision, Freeze, FreezeDecision, FreezeRequest, LockId, Manner, Mode, Name, Now, Record, Refusal,
     Request, Slot, Standing,
 };
 
 /// What the asker brings along.
 #[derive(Debug, Clone, Copy)]
 pub struct Asked<'a> {
-    /// The record that it has watched; it counts only if it still stands there, unchanged.
-    pub seen: Option<Seen<'a>>,
+    /// The records that it has watched; one counts only if it still stands there, unchanged.
+    pub seen: &'a [Seen<'a>],
     /// How long it is ready to wait for the store's own mutex.
     pub patience: Duration,
 }
@@ -41,7 +41,7 @@ pub struct Seen<'a> {
 impl Asked<'_> {
     /// Asked by one who has watched nothing.
     pub fn now(patience: Duration) -> Self {
-        Self { seen: None, patience }
+        Self { seen: &[], patience }
     }
 }
 
@@ -97,8 +97,8 @@ pub struct Place {
     pub ahead: usize,
     /// The first ticket before it.
     pub first: Option<LockId>,
-    /// What to sleep on.
-    pub watch: Watch,
+    /// What to sleep on: the first of these to end.
+    pub watch: Vec<Watch>,
 }
 
 /// What came of a claim.
@@ -130,6 +130,9 @@ pub struct Waiter {
     /// What it says about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// How it wants the name.
+    #[serde(default)]
+    pub mode: Mode,
 }
 
 /// A name as it can be seen without any lock.
@@ -138,10 +141,72 @@ pub struct View {
     pub slot: Slot,
     /// How it stands.
     pub standing: Standing,
+    /// Those who hold it together, if several do, by their slots.
+    pub holders: Vec<Holding>,
     /// A freeze in force.
     pub freeze: Option<Freeze>,
     /// When this was seen.
     pub now: Now,
+}
+
+/// One of those who hold a name together.
+pub struct Holding {
+    /// Which admission.
+    pub id: LockId,
+    /// What stands in its record's place.
+    pub slot: Slot,
+    /// How it stands.
+    pub standing: Standing,
+}
+
+impl Holding {
+    /// Its record, if it can be read.
+    pub fn record(&self) -> Option<&Record> {
+        match &self.slot {
+            Slot::Record(record) => Some(record),
+            _ => None,
+        }
+    }
+}
+
+impl View {
+    /// How the name is held, if it is.
+    pub fn mode(&self) -> Mode {
+        match &self.slot {
+            Slot::Record(record) => record.mode(),
+            _ => Mode::Exclusive,
+        }
+    }
+
+    /// The record of each who holds it, and how it stands.
+    pub fn held_by(&self) -> impl Iterator<Item = (&Record, &Standing)> {
+        let alone = match &self.slot {
+            Slot::Record(record) if record.group().is_none() => Some((record.as_ref(), &self.standing)),
+            _ => None,
+        };
+        let together = self.holders.iter().filter_map(|one| Some((one.record()?, &one.standing)));
+        alone.into_iter().chain(together)
+    }
+
+    /// What stands in each place from which somebody holds it or held it, and how it stands: one place, or that of
+    /// each who holds it together with others.
+    pub fn places(&self) -> Vec<(&Slot, &Standing)> {
+        match self.holders.is_empty() {
+            true => vec![(&self.slot, &self.standing)],
+            false => self.holders.iter().map(|one| (&one.slot, &one.standing)).collect(),
+        }
+    }
+
+    /// How many hold it for certain, or may.
+    pub fn count(&self) -> usize {
+        let gone = |standing: &Standing| matches!(standing, Standing::Abandoned(_) | Standing::Free);
+        match &self.slot {
+            Slot::Record(record) if record.group().is_some() => {
+                self.holders.iter().filter(|one| !gone(&one.standing)).count()
+            }
+            _ => usize::from(!gone(&self.standing)),
+        }
+    }
 }
 
 /// How a name stands.
@@ -196,6 +261,13 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// The store can't be reached.
     fn look(&self, name: &Name) -> Result<View, Error>;
+
+    /// The record of one admission as it stands, or what stands there in its stead; without any lock.
+    ///
+    /// # Errors
+    ///
+    /// The store can't be reached.
+    fn look_at_one(&self, name: &Name, lock_id: &LockId) -> Result<Slot, Error>;
 
     /// How every name stands that has a record or a freeze, in order.
     ///

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use lokt::protocol::{Authority, Kind, LiftBy, Name};
+use lokt::protocol::{Authority, Kind, LiftBy, Mode, Name};
 use lokt::{Error, Locks, News, Nobody, Patience, Session, Terms};
 
 use super::choices::Choices;
@@ -17,7 +17,7 @@ pub enum Script {
     /// Breaks what is stale, again and again.
     Break { times: u8 },
     /// Takes a manual lock, holds it, and gives it back.
-    Lock { ttl: Option<Duration>, patience: Patience, hold: Duration, renews: bool },
+    Lock { ttl: Option<Duration>, patience: Patience, hold: Duration, renews: bool, mode: Mode },
     /// Removes by force whatever stands there.
     Force,
     /// Removes what is dead.
@@ -29,6 +29,7 @@ pub enum Script {
 /// How a guard guards.
 #[derive(Debug, Clone)]
 pub struct Guard {
+    pub mode: Mode,
     pub ttl: Option<Duration>,
     pub patience: Patience,
     pub break_stale: bool,
@@ -53,18 +54,19 @@ const fn ms(ms: u64) -> Duration {
 }
 
 impl Actor {
-    /// Some actor; `names` are the names there are.
-    pub fn any(choices: &mut Choices, names: &[Name]) -> Self {
+    /// Some actor; `names` are the names there are, `modes` the ways in which one is wanted.
+    pub fn any(choices: &mut Choices, names: &[Name], modes: &[Mode]) -> Self {
         let after = ms([0, 0, 0, 120, 700, 1_100][choices.any(6)]);
         let name = names[choices.any(names.len())].clone();
         let script = match choices.any(16) {
-            0..=9 => Script::Guard(Guard::any(choices)),
+            0..=9 => Script::Guard(Guard::any(choices, modes)),
             10 | 11 => Script::Break { times: 3 },
             12 | 13 => Script::Lock {
                 ttl: [None, Some(ms(400))][choices.any(2)],
                 patience: [Patience::Unlimited, Patience::None][choices.any(2)],
                 hold: ms([0, 300, 900][choices.any(3)]),
                 renews: choices.any(2) == 1,
+                mode: modes[choices.any(modes.len())],
             },
             14 => [Script::Sweep, Script::Force][choices.any(2)].clone(),
             _ => Script::Freeze {
@@ -76,8 +78,8 @@ impl Actor {
     }
 
     /// A guard that waits: there is no run without one.
-    pub fn guard(choices: &mut Choices, name: &Name) -> Self {
-        Self { script: Script::Guard(Guard::any(choices)), name: name.clone(), after: Duration::ZERO }
+    pub fn guard(choices: &mut Choices, name: &Name, modes: &[Mode]) -> Self {
+        Self { script: Script::Guard(Guard::any(choices, modes)), name: name.clone(), after: Duration::ZERO }
     }
 
     /// Whether it breaks the rules with leave to do so.
@@ -94,7 +96,10 @@ impl Actor {
         match &self.script {
             Script::Guard(guard) => (0..guard.times).for_each(|_| act.guard(guard)),
             Script::Break { times } => (0..*times).for_each(|_| act.break_stale()),
-            Script::Lock { ttl, patience, hold, renews } => act.lock(*ttl, *patience, *hold, *renews),
+            Script::Lock { ttl, patience, hold, renews, mode } => {
+                let terms = Terms { ttl: *ttl, mode: *mode, ..Terms::default() };
+                act.lock(&terms, *patience, *hold, *renews);
+            }
             Script::Force => act.force(),
             Script::Sweep => drop(act.locks.sweep(Duration::from_secs(1))),
             Script::Freeze { ttl, hold } => act.freeze(*ttl, *hold),
@@ -109,10 +114,11 @@ impl fmt::Display for Actor {
             Script::Break { times } => {
                 write!(f, "break {:?} if it is stale, {times} times", self.name.as_str())
             }
-            Script::Lock { ttl, patience, hold, renews } => {
+            Script::Lock { ttl, patience, hold, renews, mode } => {
+                let mode = wanted(*mode);
                 let (ttl, patience) = (of_ttl(*ttl), waiting(*patience));
                 let renews = if *renews { ", renewing it" } else { "" };
-                write!(f, "lock {:?} {ttl}, {patience}, for {hold:?}{renews}", self.name.as_str())
+                write!(f, "lock {:?}{mode} {ttl}, {patience}, for {hold:?}{renews}", self.name.as_str())
             }
             Script::Force => write!(f, "remove {:?} by force", self.name.as_str()),
             Script::Sweep => f.write_str("sweep"),
@@ -126,7 +132,8 @@ impl fmt::Display for Actor {
 
 impl fmt::Display for Guard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, {}, for {:?}", of_ttl(self.ttl), waiting(self.patience), self.section)?;
+        let (mode, ttl, patience) = (wanted(self.mode), of_ttl(self.ttl), waiting(self.patience));
+        write!(f, "{ttl}{mode}, {patience}, for {:?}", self.section)?;
         if self.break_stale {
             f.write_str(", breaking what is stale")?;
         }
@@ -138,6 +145,10 @@ impl fmt::Display for Guard {
         }
         if self.times > 1 { write!(f, ", {} times", self.times) } else { Ok(()) }
     }
+}
+
+fn wanted(mode: Mode) -> String {
+    if mode == Mode::Exclusive { String::new() } else { format!(" {mode}") }
 }
 
 fn of_ttl(ttl: Option<Duration>) -> String {
@@ -153,9 +164,10 @@ fn waiting(patience: Patience) -> String {
 }
 
 impl Guard {
-    fn any(choices: &mut Choices) -> Self {
+    fn any(choices: &mut Choices, modes: &[Mode]) -> Self {
         let ttl = [Some(ms(1_000)), None, Some(ms(2_000))][choices.any(3)];
         Self {
+            mode: modes[choices.any(modes.len())],
             ttl,
             patience: [Patience::Unlimited, Patience::Unlimited, Patience::AtMost(ms(700)), Patience::None]
                 [choices.any(4)],
@@ -192,7 +204,8 @@ impl Act<'_> {
     }
 
     fn guard(&self, guard: &Guard) {
-        let terms = Terms { ttl: guard.ttl, break_stale: guard.break_stale, ..Terms::default() };
+        let Guard { ttl, break_stale, mode, .. } = *guard;
+        let terms = Terms { ttl, break_stale, mode, ..Terms::default() };
         let dead = self.dead_holder();
         let admitted = self.locks.acquire(self.name, &terms, guard.patience);
         self.host.world().no_longer_waits(self.host.pid);
@@ -208,17 +221,20 @@ impl Act<'_> {
     /// The holder whose processes are all dead.
     fn dead_holder(&self) -> Option<String> {
         let world = self.host.world();
-        let record = world.record(self.name.as_str())?;
+        let mut records = world.records(self.name.as_str());
+        // Of several that hold it together, others may live.
+        let record = records.pop().filter(|record| record.joint.is_none())?;
         let ino = world.session_of(self.name.as_str(), &record.lock_id)?;
         (record.kind == Some(Kind::Guard) && !world.sessions[ino].locked).then_some(record.lock_id)
     }
 
     /// A lock that was free because its holder had died was not to be denied.
     fn check_denial(&self, error: &Error, dead: Option<String>) {
-        let still = self.host.world().record(self.name.as_str()).map(|record| record.lock_id);
+        let still =
+            dead.as_ref().is_some_and(|id| self.host.world().record_of(self.name.as_str(), id).is_some());
         let held = matches!(error.refusal(), Some(lokt::protocol::Refusal::Held { .. }));
         let troubled = self.host.world().truth.troubled;
-        if held && dead.is_some() && dead == still && !troubled {
+        if held && still && !troubled {
             self.violate(
                 "a crash frees the lock at once",
                 format!("is denied a dead holder's lock: {error}"),
@@ -282,7 +298,7 @@ impl Act<'_> {
     /// One piece of work in the section, at an instant at which the guard believes that all is well.
     fn work(&self, session: &Session, now: Duration) {
         let world = self.host.world();
-        let ours = world.record(self.name.as_str()).filter(|r| r.lock_id == session.lock_id().as_str());
+        let ours = world.record_of(self.name.as_str(), session.lock_id().as_str());
         let lapsed = ours.is_some_and(|record| record.deadline().is_some_and(|deadline| now >= deadline));
         drop(world);
         if lapsed {
@@ -299,24 +315,24 @@ impl Act<'_> {
         self.host.sleep_until(self.host.elapsed() + ms(350));
     }
 
-    fn lock(&self, ttl: Option<Duration>, patience: Patience, hold: Duration, renews: bool) {
-        let terms = Terms { ttl, ..Terms::default() };
-        let locked = self.locks.lock(self.name, &terms, None, patience, &mut Nobody);
+    fn lock(&self, terms: &Terms, patience: Patience, hold: Duration, renews: bool) {
+        let ttl = terms.ttl;
+        let locked = self.locks.lock(self.name, terms, None, patience, &mut Nobody);
         self.host.world().no_longer_waits(self.host.pid);
         let Ok(record) = locked else { return };
         let id = record.lock_id.clone();
         if ttl.is_none() {
-            self.host.world().truth.promised.insert(self.name.as_str().to_owned(), id.clone());
+            self.host.world().truth.promised.insert(id.clone(), self.name.to_string());
         }
         self.host.sleep_until(self.host.elapsed() + hold);
         if renews && ttl.is_some() {
             let renewed = self.locks.renew(self.name, Authority::Id(id.clone()), None);
             self.tell(|| format!("renews by its id: {}", outcome(&renewed)));
         }
-        self.host.world().truth.promised.remove(self.name.as_str());
+        self.host.world().truth.promised.remove(&id);
         let unlocked = self.locks.unlock(self.name, Authority::Id(id.clone()));
         self.tell(|| format!("unlocks: {}", outcome(&unlocked)));
-        let still = self.host.world().record(self.name.as_str()).is_some_and(|record| record.lock_id == id);
+        let still = self.host.world().record_of(self.name.as_str(), &id).is_some();
         if unlocked.is_ok() && still {
             self.violate(
                 "no answer claims success falsely",
@@ -327,7 +343,8 @@ impl Act<'_> {
 
     fn force(&self) {
         self.host.world().processes[self.host.pid].forces = true;
-        self.host.world().truth.promised.remove(self.name.as_str());
+        let ours = self.name.as_str();
+        self.host.world().truth.promised.retain(|_, name| name != ours);
         let forced = self.locks.unlock(self.name, Authority::Force);
         self.tell(|| format!("removes by force: {}", outcome(&forced)));
         self.host.world().processes[self.host.pid].forces = false;

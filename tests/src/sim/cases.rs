@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lokt::Patience;
-use lokt::protocol::Name;
+use lokt::protocol::{Mode, Name};
 
 use super::actors::{Actor, Guard, Script};
 use super::faults::Faults;
@@ -25,11 +25,15 @@ pub enum Case {
     Manual,
     /// A freeze comes while one waits.
     Freeze,
+    /// Three guards want two slots; one of them may be killed.
+    Slots,
+    /// One shares it, one waits to have it alone, and another wants to share it meanwhile.
+    Shared,
 }
 
 impl Case {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::TwoGuards,
         Self::RenewalAndBreak,
         Self::Line,
@@ -37,6 +41,8 @@ impl Case {
         Self::Leaving,
         Self::Manual,
         Self::Freeze,
+        Self::Slots,
+        Self::Shared,
     ];
 
     /// What it is called.
@@ -49,6 +55,8 @@ impl Case {
             Self::Leaving => "a waiter gives up when its turn comes",
             Self::Manual => "a manual lock and a waiter",
             Self::Freeze => "a freeze while one waits",
+            Self::Slots => "three guards and two slots, one of which may be killed",
+            Self::Shared => "two who share it, and one between who wants it alone",
         }
     }
 
@@ -64,8 +72,15 @@ impl Case {
             ..guard(None, 0, true)
         });
         let lapsing = Script::Guard(guard(Some(1_000), 700, false));
-        let manual =
-            Script::Lock { ttl: None, patience: Patience::Unlimited, hold: Duration::ZERO, renews: false };
+        let manual = Script::Lock {
+            ttl: None,
+            patience: Patience::Unlimited,
+            hold: Duration::ZERO,
+            renews: false,
+            mode: Mode::Exclusive,
+        };
+        let slot = Script::Guard(Guard { mode: Mode::Slots(2), ..guard(None, 0, true) });
+        let sharing = Script::Guard(Guard { mode: Mode::Shared, ..guard(None, 0, true) });
         let scripts = match self {
             Self::TwoGuards => vec![strict.clone(), strict],
             Self::RenewalAndBreak => vec![beating, Script::Break { times: 2 }],
@@ -73,13 +88,15 @@ impl Case {
             Self::Lapse => vec![lapsing, strict.clone(), strict],
             Self::Leaving => vec![holding, leaving, strict],
             Self::Manual => vec![manual, strict],
+            Self::Slots => vec![slot.clone(), slot.clone(), slot],
+            Self::Shared => vec![sharing.clone(), strict, sharing],
             Self::Freeze => vec![
                 strict.clone(),
                 strict,
                 Script::Freeze { ttl: Duration::from_secs(3_600), hold: Duration::ZERO },
             ],
         };
-        let kills = u8::from(matches!(self, Self::TwoGuards | Self::Line));
+        let kills = u8::from(matches!(self, Self::TwoGuards | Self::Line | Self::Slots));
         let mut actors: Vec<Actor> = scripts.iter().map(actor).collect();
         if let (Self::Leaving, Some(last)) = (self, actors.last_mut()) {
             last.after = Duration::from_millis(300);
@@ -90,6 +107,7 @@ impl Case {
 
 fn guard(ttl: Option<u64>, section: u64, beats: bool) -> Guard {
     Guard {
+        mode: Mode::Exclusive,
         ttl: ttl.map(Duration::from_millis),
         patience: Patience::Unlimited,
         break_stale: false,

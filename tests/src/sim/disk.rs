@@ -18,6 +18,8 @@ pub enum Place {
     Stripes,
     Lines,
     Line(String),
+    Holders,
+    HoldersOf(String),
 }
 
 impl From<Dir<'_>> for Place {
@@ -30,6 +32,8 @@ impl From<Dir<'_>> for Place {
             Dir::Stripes => Self::Stripes,
             Dir::Lines => Self::Lines,
             Dir::Line(name) => Self::Line(name.as_str().to_owned()),
+            Dir::Holders => Self::Holders,
+            Dir::HoldersOf(name) => Self::HoldersOf(name.as_str().to_owned()),
         }
     }
 }
@@ -47,7 +51,8 @@ struct File {
 #[derive(Debug, Default)]
 pub struct Disk {
     files: Vec<File>,
-    lines: Vec<String>,
+    /// The directories that belong to one name.
+    dirs: Vec<Place>,
     /// The audit log.
     pub log: Vec<u8>,
 }
@@ -88,31 +93,38 @@ impl Disk {
 
     /// The names in a directory.
     pub fn list(&self, dir: &Place) -> Vec<String> {
-        if *dir == Place::Lines {
-            return self.lines.clone();
+        let within = |place: &Place| match (dir, place) {
+            (Place::Lines, Place::Line(name)) | (Place::Holders, Place::HoldersOf(name)) => {
+                Some(name.clone())
+            }
+            _ => None,
+        };
+        if matches!(dir, Place::Lines | Place::Holders) {
+            return self.dirs.iter().filter_map(within).collect();
         }
         let there = self.files.iter().filter(|file| file.dir == *dir && file.now.is_some());
         there.map(|file| file.name.clone()).collect()
     }
 
-    /// Makes the directory of a line.
-    pub fn make_line(&mut self, name: &str) {
-        if !self.has_line(name) {
-            self.lines.push(name.to_owned());
+    /// Makes a directory that belongs to one name.
+    pub fn make_dir(&mut self, dir: Place) {
+        if !self.has_dir(&dir) {
+            self.dirs.push(dir);
         }
     }
 
-    /// Whether there is a directory for the line of `name`.
-    pub fn has_line(&self, name: &str) -> bool {
-        self.lines.iter().any(|line| line == name)
+    /// Whether there is such a directory; those of the root itself are always there.
+    pub fn has_dir(&self, dir: &Place) -> bool {
+        !matches!(dir, Place::Line(_) | Place::HoldersOf(_)) || self.dirs.contains(dir)
     }
 
-    /// Removes the directory of a line, if it is empty.
-    pub fn remove_line(&mut self, name: &str) {
-        let dir = Place::Line(name.to_owned());
-        if !self.files.iter().any(|file| file.now.is_some() && file.dir == dir) {
-            self.lines.retain(|line| line != name);
+    /// Removes a directory that belongs to one name, if it is empty; whether it is gone.
+    pub fn remove_dir(&mut self, dir: &Place) -> bool {
+        let empty = !self.files.iter().any(|file| file.now.is_some() && file.dir == *dir);
+        if empty {
+            self.dirs.retain(|other| other != dir);
         }
+        empty
     }
 
     /// The power goes off and comes back.
@@ -130,6 +142,11 @@ impl Disk {
             }
             file.synced.clone_from(&file.now);
         }
+        // What is back is back in its directory.
+        let there = self.files.iter().filter(|file| file.now.is_some()).map(|file| file.dir.clone());
+        for dir in there.filter(|dir| !self.has_dir(dir)).collect::<Vec<_>>() {
+            self.make_dir(dir);
+        }
     }
 
     /// All files but those that stay for good, as paths.
@@ -140,7 +157,7 @@ impl Disk {
             .filter(|file| file.now.is_some() && file.dir != Place::Stripes)
             .map(|file| format!("{:?}/{}", file.dir, file.name))
             .collect();
-        left.extend(self.lines.iter().map(|line| format!("lines/{line}")));
+        left.extend(self.dirs.iter().map(|dir| format!("{dir:?}")));
         left
     }
 }

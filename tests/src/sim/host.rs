@@ -13,7 +13,7 @@ use lokt::host::{
     Content, Dir, Host, Identity, LogFile, MutexBusy, ProcessState, Publish, Running, SessionFile,
     SessionState, Stripe, StripeError, Wake,
 };
-use lokt::protocol::{Name, Now, Record, Slot};
+use lokt::protocol::Now;
 
 use super::disk::Place;
 use super::fibers::{die, pause};
@@ -134,46 +134,13 @@ impl SimHost {
 
     /// Removes a file, seen by the truth.
     fn unlink(&self, world: &mut World, dir: &Place, file: &str) -> bool {
-        match dir {
-            Place::Locks => {
-                let name = file.trim_end_matches(".json");
-                if let Some(old) = world.record(name) {
-                    world.check_remove(self.pid, name, &old);
-                }
-            }
-            Place::Line(name) => {
-                if let Some((_, lock_id)) = file.split_once('.') {
-                    world.check_out_of_line(self.pid, name, lock_id);
-                }
-            }
-            Place::Freezes => world.check_lift(self.pid, file.trim_end_matches(".json")),
-            _ => {}
-        }
-        if matches!(dir, Place::Locks | Place::Freezes) {
-            world.processes[self.pid].owes_ring = true;
-        }
+        world.sees_removal(self.pid, dir, file);
         world.disk.remove(dir, file)
     }
 
     /// Places a file, seen by the truth.
     fn place(&self, world: &mut World, dir: &Place, file: &str, content: &[u8]) {
-        match dir {
-            Place::Locks => {
-                let name = file.trim_end_matches(".json");
-                let old = world.record(name);
-                match Record::read(content, Duration::MAX) {
-                    Slot::Record(new) => world.check_publish(self.pid, name, old.as_deref(), &new),
-                    other => world.violate("records are whole", format!("{name:?} gets {other:?}")),
-                }
-            }
-            Place::Line(name) => {
-                if let Some((_, lock_id)) = file.split_once('.') {
-                    world.check_ticket(self.pid, name, lock_id);
-                }
-            }
-            Place::Freezes => world.check_freeze(self.pid, file.trim_end_matches(".json")),
-            _ => {}
-        }
+        world.sees_placed(self.pid, dir, file, content);
         world.disk.write(dir, file, content.to_vec());
     }
 }
@@ -295,7 +262,7 @@ impl Host for SimHost {
         // First the temporary file.
         drop(self.failing_step(io::ErrorKind::StorageFull)?);
         let mut world = self.failing_step(io::ErrorKind::Other)?;
-        if matches!(&dir, Place::Line(name) if !world.disk.has_line(name)) {
+        if !world.disk.has_dir(&dir) {
             return Err(io::ErrorKind::NotFound.into());
         }
         if how == Publish::New && world.disk.read(&dir, file).is_some() {
@@ -327,15 +294,13 @@ impl Host for SimHost {
         Ok(world.disk.list(&dir.into()))
     }
 
-    fn make_line(&self, name: &Name) -> io::Result<()> {
-        self.failing_step(io::ErrorKind::StorageFull)?.disk.make_line(name.as_str());
+    fn make_dir(&self, dir: Dir<'_>, _: bool) -> io::Result<()> {
+        self.failing_step(io::ErrorKind::StorageFull)?.disk.make_dir(dir.into());
         Ok(())
     }
 
-    fn remove_line(&self, name: &Name) {
-        if let Ok(mut world) = self.step() {
-            world.disk.remove_line(name.as_str());
-        }
+    fn remove_dir(&self, dir: Dir<'_>) -> bool {
+        self.step().is_ok_and(|mut world| world.disk.remove_dir(&dir.into()))
     }
 
     fn append(&self, _: &str, line: &[u8]) -> io::Result<()> {
@@ -389,7 +354,8 @@ impl Host for SimHost {
         if let Ok(mut world) = self.step()
             && let Some(ino) = world.session_in(file)
         {
-            world.processes[self.pid].owes_ring = false;
+            // Under the mutex it is the evicted one who is rung; the line is called without.
+            world.processes[self.pid].owes_ring &= world.stripes.contains(&Some(self.pid));
             world.ring(ino);
         }
     }

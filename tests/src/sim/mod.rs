@@ -4,7 +4,7 @@
 //! One run is decided by a list of [`choices`]. `world` has the time, the processes and who runs next, `faults` what
 //! befalls them; `fibers` are their threads; `disk` is the file system and what a power loss leaves of it; `host` is
 //! all that the lock sees of this. `actors` use the lock, at random or in one of the small `cases`; `truth` knows what
-//! really holds, and checks the promises at each step. [`explore`] runs schedules by the million, and makes one that
+//! really holds, and checks the promises at each step that a `witness` tells it of. [`explore`] runs schedules by the million, and makes one that
 //! broke a promise short.
 //!
 //! What it can't show: anything below `trait Host`. That the real machine does what this one does is for the fault
@@ -20,12 +20,13 @@ mod disk;
 mod faults;
 mod fibers;
 mod host;
+mod witness;
 mod world;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use lokt::protocol::Name;
+use lokt::protocol::{Mode, Name, Record};
 use lokt::{Patience, Terms};
 
 use self::actors::{Actor, open};
@@ -151,6 +152,16 @@ fn locked(world: &Shared) -> MutexGuard<'_, World> {
 /// The names that there may be.
 const NAMES: [&str; 2] = ["deploy", "build"];
 
+/// How the actors of a run want a name.
+const MODES: [&[Mode]; 6] = [
+    &[Mode::Exclusive],
+    &[Mode::Exclusive],
+    &[Mode::Exclusive, Mode::Shared],
+    &[Mode::Shared, Mode::Shared, Mode::Exclusive],
+    &[Mode::Slots(2)],
+    &[Mode::Slots(2), Mode::Slots(2), Mode::Slots(3), Mode::Shared, Mode::Exclusive],
+];
+
 /// What a run is about.
 struct Plan {
     names: Vec<Name>,
@@ -176,8 +187,9 @@ impl Plan {
         let choices = &mut world.choices;
         let names = names[..1 + usize::from(choices.any(4) == 3)].to_vec();
         let count = 2 + choices.any(most.max(2) - 1);
-        let mut actors = vec![Actor::guard(choices, &names[0])];
-        actors.extend((1..count).map(|_| Actor::any(choices, &names)));
+        let modes = MODES[choices.any(MODES.len())];
+        let mut actors = vec![Actor::guard(choices, &names[0], modes)];
+        actors.extend((1..count).map(|_| Actor::any(choices, &names, modes)));
         let faults = Faults {
             kills: [0, 1, 2][choices.any(3)],
             pauses: [0, 1, 2][choices.any(3)],
@@ -197,16 +209,16 @@ impl Plan {
 fn latecomer(host: &SimHost, names: &[Name]) {
     let locks = open(host);
     for name in names {
-        if host
-            .world()
-            .record(name.as_str())
-            .is_some_and(|record| record.kind != Some(lokt::protocol::Kind::Guard))
-        {
+        let by_hand = |record: &Record| record.kind != Some(lokt::protocol::Kind::Guard);
+        let lasts = host.world().records(name.as_str()).iter().any(by_hand);
+        if lasts {
             host.world().processes[host.pid].forces = true;
             let _ = locks.unlock(name, lokt::protocol::Authority::Force);
             host.world().processes[host.pid].forces = false;
         }
-        let terms = Terms { break_stale: true, ..Terms::default() };
+        // Whoever holds it still, it is to be had so.
+        let mode = host.world().records(name.as_str()).first().map_or(Mode::Exclusive, Record::mode);
+        let terms = Terms { break_stale: true, mode, ..Terms::default() };
         let admitted = locks.acquire(name, &terms, Patience::AtMost(Duration::from_secs(30)));
         let released = admitted.and_then(|session| session.release());
         if let Err(error) = released {
@@ -222,8 +234,8 @@ fn latecomer(host: &SimHost, names: &[Name]) {
 impl World {
     /// What a manual lock promised outlasts a power loss.
     fn check_promised(&mut self) {
-        for (name, lock_id) in std::mem::take(&mut self.truth.promised) {
-            if self.record(&name).is_none_or(|record| record.lock_id != lock_id) {
+        for (lock_id, name) in std::mem::take(&mut self.truth.promised) {
+            if self.record_of(&name, &lock_id).is_none() {
                 self.violate("a manual lock lasts", format!("the manual lock {name:?} is gone"));
             }
         }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use lokt::protocol::{Kind, LockId, Record, Slot};
+use lokt::protocol::{Kind, LockId, Mode, Record};
 
 use super::disk::Place;
 use super::world::{LONGEST, Pid, World};
@@ -48,6 +48,7 @@ struct Ticket {
     name: String,
     lock_id: String,
     pid: Pid,
+    mode: Mode,
     /// It was given up by its owner: on admission, or for good.
     left: bool,
 }
@@ -75,7 +76,7 @@ pub struct Truth {
     stuck: Option<Duration>,
     /// Since when a name is to be had while somebody who is ready waits for it.
     waited_for: BTreeMap<String, Duration>,
-    /// Manual locks that were reported as taken and not given back since.
+    /// Manual locks that were reported as taken and not given back since: their names, by their ids.
     pub promised: BTreeMap<String, String>,
 }
 
@@ -106,19 +107,6 @@ const FENCING: &str = "fencing";
 const FREEZES: &str = "a freeze admits nobody, and is its owner's";
 
 impl World {
-    /// The record that stands in a name's place.
-    pub fn record(&self, name: &str) -> Option<Box<Record>> {
-        self.record_in(&Place::Locks, name)
-    }
-
-    fn record_in(&self, place: &Place, name: &str) -> Option<Box<Record>> {
-        let content = self.disk.read(place, &format!("{name}.json"))?;
-        match Record::read(content, Duration::from_secs(3_600)) {
-            Slot::Record(record) => Some(record),
-            _ => None,
-        }
-    }
-
     /// Whether any process still holds the session of `lock_id`.
     fn lives(&self, name: &str, record: &Record) -> bool {
         match record.kind {
@@ -162,8 +150,8 @@ impl World {
     }
 
     /// The freeze of a name that is in force.
-    fn freeze(&self, name: &str) -> Option<Box<Record>> {
-        self.record_in(&Place::Freezes, name).filter(|freeze| !self.has_lapsed(freeze))
+    fn freeze(&self, name: &str) -> Option<Record> {
+        self.record_in(&Place::Freezes, &format!("{name}.json")).filter(|freeze| !self.has_lapsed(freeze))
     }
 
     /// A freeze is placed by `pid`.
@@ -185,9 +173,9 @@ impl World {
         self.tell(pid, || format!("lifts the freeze of {name:?}"));
     }
 
-    /// A record is placed by `pid`, over `old` if one stood there.
-    pub fn check_publish(&mut self, pid: Pid, name: &str, old: Option<&Record>, new: &Record) {
-        if let Some(old) = old.filter(|old| old.lock_id == new.lock_id) {
+    /// A record is placed by `pid`; `old` are those of who holds the name before.
+    pub fn check_publish(&mut self, pid: Pid, name: &str, old: &[Record], new: &Record) {
+        if let Some(old) = old.iter().find(|old| old.lock_id == new.lock_id) {
             if !self.processes[pid].owns.contains(&new.lock_id) {
                 let who = &self.processes[pid].name;
                 self.violate(RENEWALS, format!("{who} renews {name:?}, which is not its own"));
@@ -201,15 +189,9 @@ impl World {
             return self
                 .violate(RENEWALS, format!("{who} renews {name:?}, but its record is another's or gone"));
         }
-        if let Some(old) = old {
-            self.evict(pid, &old.lock_id);
-        }
-        if let Some(old) = old
-            && !self.is_stale(name, old)
-        {
-            let (who, whose) = (&self.processes[pid].name, &old.owner);
-            return self
-                .violate(EXCLUSION, format!("{who} takes {name:?} from {whose}, who lives and holds it"));
+        match new.joint {
+            None => self.check_displaced(pid, name, old),
+            Some(_) => self.check_room(pid, name, old, new),
         }
         if self.freeze(name).is_some() {
             let who = &self.processes[pid].name;
@@ -224,10 +206,50 @@ impl World {
         self.truth.admissions.push(Admission { name: name.to_owned(), lock_id: new.lock_id.clone(), pid });
         self.processes[pid].owns.push(new.lock_id.clone());
         self.truth.waited_for.remove(name);
-        self.tell(pid, || match old {
-            Some(old) => format!("takes {name:?} over from {}, token {token}", old.owner),
-            None => format!("takes {name:?}, token {token}"),
+        self.tell(pid, || {
+            let beside = if new.joint.is_some() { " beside" } else { " over from" };
+            let owners: Vec<&str> = old.iter().map(|old| old.owner.as_str()).collect();
+            let owners =
+                if old.is_empty() { String::new() } else { format!("{beside} {}", owners.join(", ")) };
+            format!("takes {name:?}{owners}, token {token}")
         });
+    }
+
+    /// The records of all who hold a name are replaced by `pid`.
+    pub fn check_displaced(&mut self, pid: Pid, name: &str, old: &[Record]) {
+        for old in old {
+            self.evict(pid, &old.lock_id);
+            if !self.is_stale(name, old) {
+                let (who, whose) = (&self.processes[pid].name, &old.owner);
+                self.violate(EXCLUSION, format!("{who} takes {name:?} from {whose}, who lives and holds it"));
+            }
+        }
+    }
+
+    /// One more joins those who hold a name: that must be allowed by how they hold it.
+    fn check_room(&mut self, pid: Pid, name: &str, old: &[Record], new: &Record) {
+        let living = old.iter().filter(|old| !self.is_stale(name, old)).count();
+        let agree = old.iter().all(|old| (old.slots, old.shared) == (new.slots, new.shared));
+        let full = new.slots.is_some_and(|slots| living >= slots as usize);
+        let same_slot = new.slots.is_some() && old.iter().any(|old| old.slot == new.slot);
+        if !agree || full || same_slot {
+            let (who, slot) = (&self.processes[pid].name, new.slot);
+            let what = format!("{who} joins {living} who hold {name:?}, in slot {slot:?} of {:?}", new.slots);
+            self.violate(EXCLUSION, what);
+        }
+    }
+
+    /// Whether a name is to be had by one who wants it so.
+    fn has_room(&self, name: &str, mode: Mode) -> bool {
+        let records = self.records(name);
+        let living: Vec<&Record> = records.iter().filter(|record| !self.is_stale(name, record)).collect();
+        let alike = living.iter().all(|record| match mode {
+            Mode::Exclusive => false,
+            Mode::Shared => record.shared,
+            Mode::Slots(slots) => record.slots == Some(slots),
+        });
+        let free = mode.slots().is_none_or(|slots| living.len() < slots as usize);
+        living.is_empty() || alike && free
     }
 
     /// A record is removed by `pid`.
@@ -241,7 +263,7 @@ impl World {
                 format!("{who} removes the record of {whose}, who lives and holds {name:?}"),
             );
         }
-        self.truth.promised.remove(name);
+        self.truth.promised.remove(&old.lock_id);
         self.evict(pid, &old.lock_id);
         self.tell(pid, || format!("removes the record of {} for {name:?}", old.owner));
     }
@@ -264,10 +286,11 @@ impl World {
     }
 
     /// `pid` takes a place in line.
-    pub fn check_ticket(&mut self, pid: Pid, name: &str, lock_id: &str) {
+    pub fn check_ticket(&mut self, pid: Pid, name: &str, lock_id: &str, mode: Mode) {
         self.tell(pid, || format!("stands in line for {name:?}"));
         self.truth.line.retain(|ticket| ticket.lock_id != lock_id);
-        self.truth.line.push(Ticket { name: name.to_owned(), lock_id: lock_id.to_owned(), pid, left: false });
+        let ticket = Ticket { name: name.to_owned(), lock_id: lock_id.to_owned(), pid, mode, left: false };
+        self.truth.line.push(ticket);
     }
 
     /// A ticket is taken away by `pid`; its own still counts for its own turn.
@@ -311,9 +334,9 @@ impl World {
     /// Whether all who are left wait for what only people end: a manual lock or a freeze whose maker was killed.
     pub fn all_wait_for_people(&self) -> bool {
         let bound = |ticket: &Ticket| {
-            let manual = |record: Box<Record>| record.kind == Some(Kind::Manual) && record.ttl().is_none();
-            let lasts = |freeze: Box<Record>| freeze.ttl() > Some(LONGEST);
-            self.freeze(&ticket.name).is_some_and(lasts) || self.record(&ticket.name).is_some_and(manual)
+            let manual = |record: &Record| record.kind == Some(Kind::Manual) && record.ttl().is_none();
+            let lasts = |freeze: Record| freeze.ttl() > Some(LONGEST);
+            self.freeze(&ticket.name).is_some_and(lasts) || self.records(&ticket.name).iter().any(manual)
         };
         let waits = |pid: Pid| self.truth.line.iter().any(|ticket| ticket.pid == pid && bound(ticket));
         (0..self.processes.len()).all(|pid| !self.processes[pid].alive || waits(pid))
@@ -350,7 +373,7 @@ impl World {
             else {
                 continue;
             };
-            let to_be_had = self.record(name).is_none_or(|record| self.is_stale(name, &record));
+            let to_be_had = self.has_room(name, ready.mode);
             let looks = self.truth.cut_short.is_some_and(|since| self.now < since + LOOK);
             if busy || !to_be_had || looks || self.freeze(name).is_some() {
                 continue;

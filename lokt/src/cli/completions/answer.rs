@@ -105,9 +105,9 @@ fn names(which: Which) -> Vec<CompletionCandidate> {
 fn about(status: &Status) -> String {
     let view = &status.view;
     let state = words::state(&view.standing, view.freeze.is_some());
-    let record = match (&view.slot, &view.freeze) {
-        (Slot::Record(record), _) => record,
-        (_, Some(freeze)) => &freeze.record,
+    let record = match (view.held_by().next(), &view.freeze) {
+        (Some((record, _)), _) => record,
+        (_, Some(freeze)) => &*freeze.record,
         _ => return state.to_owned(),
     };
     format!("{state}, {}, {}", words::person(record), words::ago(record.age(&view.now)))
@@ -120,11 +120,8 @@ fn owners() -> Vec<CompletionCandidate> {
         !owner.starts_with('-') && owner.chars().all(|c| c.is_alphanumeric() || "._-+".contains(c))
     };
     let owners: BTreeSet<String> = listed()
-        .into_iter()
-        .filter_map(|status| match status.view.slot {
-            Slot::Record(record) => Some(record.owner),
-            _ => None,
-        })
+        .iter()
+        .flat_map(|status| status.view.held_by().map(|(record, _)| record.owner.clone()))
         .filter(|owner| !owner.is_empty() && is_plain(owner))
         .collect();
     owners.into_iter().map(CompletionCandidate::new).collect()

@@ -138,10 +138,12 @@ fn standing(status: &Status) -> Vec<String> {
     };
     let state = words::state(&view.standing, false);
     let mut lines = Vec::new();
-    match &view.slot {
-        Slot::Record(record) => lines.push(format!("{name}: {state}, by {}{waiting}", by(record))),
-        Slot::Empty => {}
-        _ => lines.push(format!("{name}: {state}{waiting}")),
+    let together =
+        words::together(view.mode(), view.count()).map(|how| format!(" {how}")).unwrap_or_default();
+    match view.held_by().next() {
+        Some((record, _)) => lines.push(format!("{name}: {state}{together}, by {}{waiting}", by(record))),
+        None if view.slot == Slot::Empty => {}
+        None => lines.push(format!("{name}: {state}{waiting}")),
     }
     if let Some(freeze) = &view.freeze {
         lines.push(format!("{name}: frozen, by {}", by(&freeze.record)));

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::cli::fields::{is_expired, left_sec, pid_status, whole_seconds};
+use crate::cli::fields::{is_expired, left_sec, mode_fields, pid_status, whole_seconds};
 use crate::locks::Status;
 use crate::protocol::{Freeze, Record, Slot, Standing};
 use crate::words;
@@ -10,13 +10,10 @@ use crate::words;
 /// A name's objects in the list: its lock, its freeze.
 pub(super) fn objects(status: &Status) -> Vec<Value> {
     let mut objects = Vec::new();
-    match &status.view.slot {
-        Slot::Record(record) => objects.push(object(record, status)),
-        Slot::Empty => {}
-        _ => {
-            let state = words::state(&status.view.standing, false);
-            objects.push(json!({ "name": status.name.as_str(), "state": state }));
-        }
+    objects.extend(holders(status));
+    if objects.is_empty() && status.view.slot != Slot::Empty {
+        let state = words::state(&status.view.standing, false);
+        objects.push(json!({ "name": status.name.as_str(), "state": state }));
     }
     objects.extend(status.view.freeze.as_ref().map(|freeze| frozen(freeze, status)));
     objects
@@ -24,21 +21,33 @@ pub(super) fn objects(status: &Status) -> Vec<Value> {
 
 /// One lock's object, whatever stands in its place.
 pub(super) fn one(status: &Status) -> Value {
-    match &status.view.slot {
-        Slot::Record(record) => object(record, status),
-        _ => {
-            let state = words::state(&status.view.standing, status.view.freeze.is_some());
-            json!({ "name": status.name.as_str(), "state": state })
-        }
+    let mut all = holders(status);
+    let Some(mut first) = all.next() else {
+        let state = words::state(&status.view.standing, status.view.freeze.is_some());
+        return json!({ "name": status.name.as_str(), "state": state });
+    };
+    let others: Vec<Value> = all.collect();
+    if let (false, Value::Object(fields)) = (others.is_empty(), &mut first) {
+        fields.insert("others".into(), json!(others));
     }
+    first
+}
+
+/// An object for each who holds it.
+fn holders(status: &Status) -> impl Iterator<Item = Value> {
+    status.view.held_by().map(|(record, standing)| object(record, standing, status))
 }
 
 /// The Go tool's fields, then ours.
-pub(super) fn object(record: &Record, status: &Status) -> Value {
+fn object(record: &Record, standing: &Standing, status: &Status) -> Value {
     let view = &status.view;
-    let mut fields = common(record, status, &view.standing);
-    let state = words::state(&view.standing, view.freeze.is_some());
-    own(&mut fields, record, state, left_sec(&view.standing));
+    let mut fields = common(record, status, standing);
+    let state = words::state(standing, view.freeze.is_some());
+    own(&mut fields, record, state, left_sec(standing));
+    if let Some(slot) = record.slot {
+        fields.insert("slot".into(), json!(slot));
+    }
+    mode_fields(&mut fields, view.mode(), view.count());
     let waiters: Vec<Value> = status
         .waiters
         .iter()

@@ -58,7 +58,7 @@ pub(super) fn run(locks: &Locks, args: &Args) -> Result<Report, Error> {
 fn one(locks: &Locks, name: &Name, args: &Args) -> Result<Report, Error> {
     let status = locks.status(name)?;
     let view = &status.view;
-    if args.prune_expired && is_expired(&view.standing) && locks.break_stale(name).is_ok() {
+    if args.prune_expired && has_expired(&status) && locks.break_stale(name).is_ok() {
         return Ok(Report::ok(if args.json {
             Output::Json(json!({ "status": "pruned", "name": name.as_str() }))
         } else {
@@ -66,10 +66,10 @@ fn one(locks: &Locks, name: &Name, args: &Args) -> Result<Report, Error> {
         }));
     }
     match &view.slot {
-        Slot::Record(record) => Ok(Report::ok(if args.json {
-            Output::Json(json::object(record, &status))
+        Slot::Record(_) => Ok(Report::ok(if args.json {
+            Output::Json(json::one(&status))
         } else {
-            Output::Text(text::details(record, &status, Screen::stdout()))
+            Output::Text(text::details(&status, Screen::stdout()))
         })),
         Slot::Empty => {
             let mut report = Report::failed(&Error::refused(name, Refusal::NotFound, view.now.clone()));
@@ -86,12 +86,17 @@ fn all(locks: &Locks, args: &Args) -> Result<Report, Error> {
     let mut pruned = Vec::new();
     let mut shown = Vec::new();
     for status in locks.list()? {
-        let expired = args.prune_expired && is_expired(&status.view.standing);
-        if expired && locks.unlock(&status.name, Authority::Stale).is_ok() {
-            pruned.push(status.name);
-        } else {
+        let expired = args.prune_expired && has_expired(&status);
+        if !expired || locks.unlock(&status.name, Authority::Stale).is_err() {
             shown.push(status);
+            continue;
         }
+        if !status.view.holders.is_empty() {
+            // Others may hold it still.
+            let left = locks.status(&status.name)?;
+            shown.extend((left.view.slot != Slot::Empty).then_some(left));
+        }
+        pruned.push(status.name);
     }
     if args.json {
         return Ok(Report::ok(Output::Json(array(&shown))));
@@ -108,6 +113,11 @@ fn all(locks: &Locks, args: &Args) -> Result<Report, Error> {
         text.push_str("no locks");
     }
     Ok(Report::ok(Output::Text(text)))
+}
+
+/// Whether the lease of anybody who holds it has lapsed.
+fn has_expired(status: &Status) -> bool {
+    status.view.held_by().any(|(_, standing)| is_expired(standing))
 }
 
 /// A table on a terminal, and elsewhere what programs read; empty without locks.

@@ -72,18 +72,17 @@ pub(super) fn style(state: &str) -> Style {
 fn rows_of(status: &Status) -> Vec<Row> {
     let view = &status.view;
     let mut rows = Vec::new();
-    match &view.slot {
-        Slot::Empty => {}
-        Slot::Record(record) => rows.push(lock(status, record)),
-        _ => rows.push(row(status, words::state(&view.standing, false), None, String::new())),
+    rows.extend(view.held_by().map(|(record, standing)| lock(status, record, standing)));
+    if rows.is_empty() && view.slot != Slot::Empty {
+        rows.push(row(status, words::state(&view.standing, false), None, String::new()));
     }
     rows.extend(view.freeze.as_ref().map(|freeze| frozen(status, freeze)));
     rows
 }
 
-fn lock(status: &Status, record: &Record) -> Row {
-    let left = status.view.standing.left().map(words::short);
-    row(status, words::state(&status.view.standing, false), Some(record), left.unwrap_or_default())
+fn lock(status: &Status, record: &Record, standing: &Standing) -> Row {
+    let left = standing.left().map(words::short);
+    row(status, words::state(standing, false), Some(record), left.unwrap_or_default())
 }
 
 fn frozen(status: &Status, freeze: &Freeze) -> Row {
@@ -102,9 +101,14 @@ fn row(status: &Status, state: &'static str, record: Option<&Record>, left: Stri
         count @ 1.. if state != "frozen" => count.to_string(),
         _ => String::new(),
     };
+    let together = words::together(status.view.mode(), status.view.count());
+    let shown = match together.filter(|_| state != "frozen") {
+        Some(together) => format!("{state} {together}"),
+        None => state.to_owned(),
+    };
     let cells = [
         Cell::new(status.name.as_str(), STRONG),
-        Cell::new(state, style(state)),
+        Cell::new(shown, style(state)),
         Cell::from(holder),
         Cell::from(agent),
         Cell::new(pid, DIM),

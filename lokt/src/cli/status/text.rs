@@ -4,18 +4,20 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use anstyle::Style;
 use unicode_width::UnicodeWidthStr;
 
 use super::table::style;
 use crate::cli::fields::{is_expired, pid_status, whole_seconds};
 use crate::cli::screen::{DIM, FROZEN, PLAIN, STRONG, Screen, padded};
 use crate::locks::Status;
-use crate::protocol::{Kind, Now, Record, Slot, Standing, format_duration};
+use crate::protocol::{Kind, Mode, Now, Record, Slot, Standing, format_duration};
 use crate::words;
 
 /// One lock in full.
-pub(super) fn details(record: &Record, status: &Status, screen: Screen) -> String {
+pub(super) fn details(status: &Status, screen: Screen) -> String {
     let view = &status.view;
+    let alone = view.held_by().next().filter(|_| view.mode() == Mode::Exclusive).map(|(record, _)| record);
     let mut text = String::new();
     let mut put = |label: &str, value: String, look| {
         let label = if label.is_empty() { String::new() } else { format!("{label}:") };
@@ -25,6 +27,25 @@ pub(super) fn details(record: &Record, status: &Status, screen: Screen) -> Strin
     put("name", status.name.to_string(), STRONG);
     let state = words::state(&view.standing, view.freeze.is_some());
     put("state", state.to_owned(), style(state));
+    match alone {
+        Some(record) => holder(record, status, &mut put),
+        None => holders(status, &mut put),
+    }
+    if let Some(freeze) = &view.freeze {
+        put("frozen", words::frozen(freeze, &view.now), FROZEN);
+    }
+    for (place, waiter) in waiters(status).into_iter().enumerate() {
+        put(if place == 0 { "waiting" } else { "" }, waiter, PLAIN);
+    }
+    text
+}
+
+/// Puts a line with a label.
+type Put<'a> = &'a mut dyn FnMut(&str, String, Style);
+
+/// One who holds it alone.
+fn holder(record: &Record, status: &Status, put: Put<'_>) {
+    let view = &status.view;
     put("owner", words::printable(&record.owner), PLAIN);
     if !record.agent_id.is_empty() {
         put("agent", words::printable(&record.agent_id), PLAIN);
@@ -48,13 +69,21 @@ pub(super) fn details(record: &Record, status: &Status, screen: Screen) -> Strin
     if !record.lock_id.is_empty() {
         put("lock-id", words::printable(&record.lock_id), PLAIN);
     }
-    if let Some(freeze) = &view.freeze {
-        put("frozen", words::frozen(freeze, &view.now), FROZEN);
+}
+
+/// Those who hold it together: who, then what tells them apart.
+fn holders(status: &Status, put: Put<'_>) {
+    let view = &status.view;
+    if let Some(together) = words::together(view.mode(), view.count()) {
+        put("holders", together, PLAIN);
     }
-    for (place, waiter) in waiters(status).into_iter().enumerate() {
-        put(if place == 0 { "waiting" } else { "" }, waiter, PLAIN);
+    for (record, standing) in view.held_by() {
+        let label = record.slot.map_or_else(|| "holder".to_owned(), |slot| format!("slot {slot}"));
+        let state = words::state(standing, false);
+        put(&label, words::holder(record, standing, &view.now), style(state));
+        let token = record.token.map(|token| format!("token {token}, ")).unwrap_or_default();
+        put("", format!("{token}lock-id {}", words::printable(&record.lock_id)), PLAIN);
     }
-    text
 }
 
 fn process(record: &Record, standing: &Standing) -> String {
@@ -110,26 +139,27 @@ pub(super) fn lines(statuses: &[Status]) -> String {
 fn lines_of(status: &Status) -> Vec<Line> {
     let view = &status.view;
     let mut lines = Vec::new();
-    match &view.slot {
-        Slot::Record(record) => {
-            let mark = match &view.standing {
-                standing if is_expired(standing) => " [EXPIRED]",
-                Standing::Abandoned(_) => " [DEAD]",
-                _ => "",
-            };
-            let mut line = line(status, record, mark);
-            if !status.waiters.is_empty() {
-                let _ = write!(line.rest, " ({} waiting)", status.waiters.len());
-            }
-            line.rest.push_str(&note(record));
-            lines.push(line);
+    let together = words::together(view.mode(), view.count()).map(|how| format!(" [{how}]"));
+    for (record, standing) in view.held_by() {
+        let mark = match standing {
+            standing if is_expired(standing) => " [EXPIRED]",
+            Standing::Abandoned(_) => " [DEAD]",
+            _ => "",
+        };
+        let mut line = line(status, record, mark);
+        line.rest.push_str(together.as_deref().unwrap_or_default());
+        if !status.waiters.is_empty() {
+            let _ = write!(line.rest, " ({} waiting)", status.waiters.len());
         }
-        Slot::Empty => {}
-        _ => lines.push(Line {
+        line.rest.push_str(&note(record));
+        lines.push(line);
+    }
+    if lines.is_empty() && view.slot != Slot::Empty {
+        lines.push(Line {
             name: status.name.to_string(),
             person: "-".to_owned(),
             rest: format!("[{}]", words::state(&view.standing, false).to_uppercase()),
-        }),
+        });
     }
     if let Some(freeze) = &view.freeze {
         let mut line = line(status, &freeze.record, " [FROZEN]");

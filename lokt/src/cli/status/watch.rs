@@ -119,7 +119,7 @@ fn heading(seen: &[Status], all: &[table::Row], root: &str, now: &Now, screen: S
 fn in_full(status: &Status, screen: Screen) -> String {
     let (name, view) = (&status.name, &status.view);
     match &view.slot {
-        Slot::Record(record) => text::details(record, status, screen),
+        Slot::Record(_) => text::details(status, screen),
         _ => {
             let mut text = words::refusal(name, &Refusal::Unusable(view.standing.clone()), &view.now);
             if let Some(freeze) = &view.freeze {

@@ -1,58 +1,58 @@
 //! Gathers what a decision needs to know.
 
-use std::time::Duration;
-
 use super::freeze::unchanged_for;
 use super::list::Listing;
 use super::{DirStore, Seen};
 use crate::host::{Dir, ProcessState, SessionState};
-use crate::protocol::{ClockId, Evidence, Kind, Liveness, LockId, Name, Now, Record, Slot};
+use crate::protocol::{ClockId, Evidence, Kind, Liveness, LockId, Name, Now, Record, Request, Slot, Whom};
 
 /// The largest record that is read, and so that is written: a hundred times what one needs.
 pub(super) const LARGEST: usize = 64 * 1024;
 
 /// What is known of a name in a root that does not exist.
 pub(super) fn nothing() -> Evidence {
-    Evidence {
-        slot: Slot::Empty,
-        liveness: Liveness::Unknown,
-        unchanged_for: Duration::ZERO,
-        earlier_boot: false,
-        survivors: false,
-        freeze: None,
-        ahead: 0,
-        next_token: 0,
-    }
+    Evidence::default()
 }
 
 impl DirStore {
     /// Everything but the line and the token.
-    pub(super) fn gather(&self, name: &Name, seen: Option<Seen<'_>>, now: &Now) -> Evidence {
-        self.gather_from(name, seen, now, None)
+    pub(super) fn gather(&self, name: &Name, seen: &[Seen<'_>], now: &Now) -> Evidence {
+        self.gather_from(name, None, seen, now, None)
     }
 
-    /// As [`gather`](Self::gather), but looking only for what a listing shows, if there is one.
+    /// As [`gather`](Self::gather), of those who hold the name together only what the request is about; and looking
+    /// only for what a listing shows, if there is one.
     pub(super) fn gather_from(
         &self,
         name: &Name,
-        seen: Option<Seen<'_>>,
+        request: Option<&Request>,
+        seen: &[Seen<'_>],
         now: &Now,
         all: Option<&Listing>,
     ) -> Evidence {
-        let slot = self.read_record(name);
-        let mut evidence = nothing();
-        match &slot {
-            Slot::Record(record) => {
-                evidence.unchanged_for = unchanged_for(record, seen, now);
-                evidence.earlier_boot = self.is_of_earlier_boot(record, now);
-                evidence.liveness = self.liveness(name, record, evidence.earlier_boot, now);
+        let mut evidence = match self.read_record(name) {
+            Slot::Record(record) => self.witness(name, record, seen, now),
+            Slot::Corrupt(why) => {
+                Evidence { survivors: self.has_survivors(name, all), slot: Slot::Corrupt(why), ..nothing() }
             }
-            Slot::Corrupt(_) => evidence.survivors = self.has_survivors(name, all),
-            _ => {}
-        }
+            slot => Evidence { slot, ..nothing() },
+        };
+        let whom = request.map_or(Whom::All, |request| request.concerns(evidence.mode()));
+        self.add_holders(name, &mut evidence, whom, seen, now);
         evidence.freeze = self.freeze(name, seen, now, all);
-        evidence.slot = slot;
         evidence
+    }
+
+    /// What is known of a holder, by its record.
+    pub(super) fn witness(&self, name: &Name, record: Box<Record>, seen: &[Seen<'_>], now: &Now) -> Evidence {
+        let earlier_boot = self.is_of_earlier_boot(&record, now);
+        Evidence {
+            unchanged_for: unchanged_for(&record, seen, now),
+            liveness: self.liveness(name, &record, earlier_boot, now),
+            earlier_boot,
+            slot: Slot::Record(record),
+            ..nothing()
+        }
     }
 
     pub(super) fn read_record(&self, name: &Name) -> Slot {
@@ -88,7 +88,7 @@ impl DirStore {
                     ProcessState::Running | ProcessState::Unknown => Liveness::Alive,
                 }
             }
-            Some(Kind::Manual | Kind::Freeze | Kind::Unknown) | None => Liveness::Unknown,
+            Some(Kind::Manual | Kind::Freeze | Kind::Joint | Kind::Unknown) | None => Liveness::Unknown,
         }
     }
 

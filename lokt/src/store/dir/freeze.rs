@@ -46,7 +46,7 @@ impl DirStore {
     pub(super) fn freeze(
         &self,
         name: &Name,
-        seen: Option<Seen<'_>>,
+        seen: &[Seen<'_>],
         now: &Now,
         all: Option<&Listing>,
     ) -> Option<Freeze> {
@@ -56,7 +56,7 @@ impl DirStore {
     pub(super) fn freeze_evidence(
         &self,
         name: &Name,
-        seen: Option<Seen<'_>>,
+        seen: &[Seen<'_>],
         now: &Now,
         all: Option<&Listing>,
     ) -> (Place, FreezeEvidence) {
@@ -75,7 +75,7 @@ impl DirStore {
         &self,
         place: Place,
         name: &Name,
-        seen: Option<Seen<'_>>,
+        seen: &[Seen<'_>],
         now: &Now,
         all: Option<&Listing>,
     ) -> FreezeEvidence {
@@ -116,7 +116,7 @@ impl DirStore {
         loop {
             let place = match request {
                 FreezeRequest::Place(_) => Place::Own,
-                FreezeRequest::Lift(_) => self.freeze_evidence(name, None, &self.host.now(), None).0,
+                FreezeRequest::Lift(_) => self.freeze_evidence(name, &[], &self.host.now(), None).0,
             };
             let stripe = match self.locked_as(&place.key(name), name, patience) {
                 // No root, no freeze.
@@ -127,7 +127,7 @@ impl DirStore {
                 other => other?,
             };
             let now = self.host.now();
-            let (stands, evidence) = self.freeze_evidence(name, None, &now, None);
+            let (stands, evidence) = self.freeze_evidence(name, &[], &now, None);
             if matches!(request, FreezeRequest::Lift(_)) && stands != place {
                 // It was placed or lifted between our look and our mutex.
                 continue;
@@ -211,7 +211,7 @@ impl DirStore {
 }
 
 /// For how long the asker has seen this very record.
-pub(super) fn unchanged_for(record: &Record, seen: Option<Seen<'_>>, now: &Now) -> Duration {
-    let unchanged = seen.filter(|seen| seen.record == record);
+pub(super) fn unchanged_for(record: &Record, seen: &[Seen<'_>], now: &Now) -> Duration {
+    let unchanged = seen.iter().find(|seen| seen.record == record);
     unchanged.map_or(Duration::ZERO, |seen| now.monotonic.saturating_sub(seen.since))
 }

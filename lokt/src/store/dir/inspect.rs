@@ -9,7 +9,6 @@ use std::time::Duration;
 use super::evidence::split_session;
 use super::{Asked, DirStore, Stripe, Turn, stripe_of};
 use crate::Error;
-use crate::audit;
 use crate::host::{Dir, ProcessState, SessionState, StripeError};
 use crate::protocol::{
     Abandoned, Authority, Decision, Evidence, Freeze, FreezeDecision, FreezeEvidence, FreezeRequest, LiftBy,
@@ -34,6 +33,8 @@ pub(crate) enum Leftover {
     Freeze(Name),
     /// Tickets of waiters that are gone, or a line without any.
     Line(Name),
+    /// Records of some who held a name together, until that ended.
+    Holders(Name),
     /// A dead session's file, by its name.
     Session(String),
     /// What a process left that died while it wrote, by its name in `stripes/`.
@@ -76,6 +77,7 @@ impl DirStore {
             Leftover::Corrupt(name) => self.settle_corrupt(name, act),
             Leftover::Freeze(name) => self.settle_freeze(name, act),
             Leftover::Line(name) => self.settle_line(name, act),
+            Leftover::Holders(name) => self.settle_holders(name, act),
             Leftover::Session(file) => self.settle_session(file, act),
             Leftover::Temporary(file) => self.settle_temporary(file, act),
             Leftover::Hidden(dir, file, age) => self.settle_hidden(*dir, file, *age, act),
@@ -87,7 +89,7 @@ impl DirStore {
             Act::Remove => self.change(name, &Request::Sweep, Asked::now(PATIENCE))?,
             Act::Look => {
                 let now = self.host.now();
-                decide(name.as_str(), &Request::Sweep, &self.gather(name, None, &now), &now)
+                decide(name.as_str(), &Request::Sweep, &self.gather(name, &[], &now), &now)
             }
         };
         Ok(matches!(decision, Decision::Remove(_)))
@@ -111,7 +113,7 @@ impl DirStore {
     fn settle_corrupt(&self, name: &Name, act: Act) -> Result<bool, Error> {
         let _stripe = self.guarded(name, act)?;
         let now = self.host.now();
-        let evidence = self.gather(name, None, &now);
+        let evidence = self.gather(name, &[], &now);
         let corrupt = judge(&evidence, &now) == Standing::Abandoned(Abandoned::Corrupt);
         if act == Act::Remove && corrupt {
             return self.break_corrupt(name, &evidence, &now);
@@ -125,11 +127,10 @@ impl DirStore {
         let Decision::Remove(gone) = decide(name.as_str(), &request, evidence, now) else {
             return Ok(false);
         };
-        self.remove_record(name, &gone)?;
-        self.log(&self.event(audit::displaced(&gone), name, now).removed(&gone));
+        self.take_away(name, evidence, &gone, now)?;
         match self.first_ready(name, &Turn::Passing) {
-            Ok(Some(next)) => self.ring(name, &next),
-            _ => self.host.remove_line(name),
+            Ok(Some((_, next))) => self.ring(name, &next),
+            _ => drop(self.host.remove_dir(Dir::Line(name))),
         }
         Ok(true)
     }
@@ -140,7 +141,7 @@ impl DirStore {
             Act::Remove => self.change_freeze(name, &request, PATIENCE)?,
             Act::Look => {
                 let now = self.host.now();
-                let (_, evidence) = self.freeze_evidence(name, None, &now, None);
+                let (_, evidence) = self.freeze_evidence(name, &[], &now, None);
                 decide_freeze(name.as_str(), &request, &evidence, &now)
             }
         };
@@ -158,9 +159,18 @@ impl DirStore {
         }
         if act == Act::Remove {
             dead.iter().for_each(|(number, id)| self.put_out_of_line(name, *number, id));
-            self.host.remove_line(name);
+            self.host.remove_dir(Dir::Line(name));
         }
         Ok(true)
+    }
+
+    fn settle_holders(&self, name: &Name, act: Act) -> Result<bool, Error> {
+        let _stripe = self.guarded(name, act)?;
+        let old = self.has_old_holders(name);
+        if old && act == Act::Remove {
+            self.clear_holders(name);
+        }
+        Ok(old)
     }
 
     /// Whether the line is there, with nothing in it: not another's file either.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::{Claim, DirStore, Evidence, Name, Now, Publish, Stripe, Ticket, Turn, Waiter, stripe_of};
 use crate::Error;
 use crate::host::Dir;
-use crate::protocol::{Kind, Liveness, LockId, Slot};
+use crate::protocol::{Kind, Liveness, LockId, Mode, Slot};
 use crate::store::{Place, Watch};
 
 /// How long the mutex is waited for by one who only does the others a favour.
@@ -45,9 +45,9 @@ impl DirStore {
     ///
     /// Whoever is dead or stopped, and the one that has been silent for too long, is put out of line on the way: its
     /// place holds up the others, and it can take a new one when it runs again.
-    pub(super) fn first_ready(&self, name: &Name, turn: &Turn<'_>) -> io::Result<Option<LockId>> {
+    pub(super) fn first_ready(&self, name: &Name, turn: &Turn<'_>) -> io::Result<Option<(u64, LockId)>> {
         let is_ready = |number, id: &_| self.lives(name, id) && !self.is_stopped(name, number, id);
-        Ok(self.first_of(name, turn, &is_ready)?.map(|(_, id)| id))
+        self.first_of(name, turn, &is_ready)
     }
 
     /// Gives the mutex back and calls the first in line: it is free now.
@@ -56,7 +56,8 @@ impl DirStore {
     pub(super) fn call_next(&self, name: &Name, stripe: Box<dyn Stripe>) {
         let lives = |_, id: &_| self.lives(name, id);
         let Ok(Some((number, id))) = self.first_of(name, &Turn::Passing, &lives) else {
-            return self.host.remove_line(name);
+            self.host.remove_dir(Dir::Line(name));
+            return;
         };
         drop(stripe);
         self.ring(name, &id);
@@ -64,8 +65,8 @@ impl DirStore {
             && let Ok(_stripe) = self.locked(name, PASSING_ON)
         {
             match self.first_ready(name, &Turn::Passing) {
-                Ok(Some(next)) => self.ring(name, &next),
-                _ => self.host.remove_line(name),
+                Ok(Some((_, next))) => self.ring(name, &next),
+                _ => drop(self.host.remove_dir(Dir::Line(name))),
             }
         }
     }
@@ -113,6 +114,7 @@ impl DirStore {
     pub(super) fn may_be_recorded(&self, name: &Name, id: &LockId) -> bool {
         match self.read_record(name) {
             Slot::Empty => false,
+            Slot::Record(record) if record.group().is_some() => self.read_holder(name, id) != Slot::Empty,
             Slot::Record(record) => record.lock_id == id.as_str(),
             // It may be the one of a record that can't be read.
             _ => true,
@@ -158,7 +160,8 @@ impl DirStore {
             ticket,
             ahead,
             first: before.first().filter(|_| ahead > 0).map(|(_, id)| id.clone()),
-            watch: nearest.map_or_else(|| self.watch_holder(evidence), |(_, id)| Watch::Session(id.clone())),
+            watch: nearest
+                .map_or_else(|| self.watch_holders(evidence), |(_, id)| vec![Watch::Session(id.clone())]),
         })
     }
 
@@ -171,7 +174,7 @@ impl DirStore {
         own: Option<&Ticket>,
         now: &Now,
     ) -> io::Result<Ticket> {
-        self.host.make_line(name)?;
+        self.host.make_dir(Dir::Line(name), false)?;
         let lock_id = own.map_or(&claim.lock_id, |own| &own.lock_id).clone();
         let waiter = Waiter {
             lock_id: lock_id.as_str().to_owned(),
@@ -182,6 +185,7 @@ impl DirStore {
             agent_id: claim.agent_id.clone(),
             since_ts: now.wall.to_string(),
             note: claim.note.clone(),
+            mode: claim.mode,
         };
         let content = serde_json::to_vec(&waiter)?;
         let session = match own {
@@ -199,13 +203,24 @@ impl DirStore {
         );
         if let Err(error) = placed {
             self.remove_session(name, &lock_id);
-            self.host.remove_line(name);
+            self.host.remove_dir(Dir::Line(name));
             return Err(error);
         }
         Ok(Ticket { number, lock_id, session })
     }
 
-    /// What the first in line sleeps on.
+    /// What the first in line sleeps on: whoever's end makes room for it. One who wants the name alone has to wait
+    /// for all, one after the other.
+    fn watch_holders(&self, evidence: &Evidence) -> Vec<Watch> {
+        let watches = evidence.holders.iter().filter(|holder| holder.evidence.liveness != Liveness::Dead);
+        let watches = watches.map(|holder| self.watch_holder(&holder.evidence));
+        match evidence.mode() {
+            Mode::Exclusive => vec![self.watch_holder(evidence)],
+            Mode::Shared => watches.take(1).collect(),
+            Mode::Slots(_) => watches.collect(),
+        }
+    }
+
     fn watch_holder(&self, evidence: &Evidence) -> Watch {
         let Slot::Record(record) = &evidence.slot else {
             return Watch::Doorbell;

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! <root>/locks/NAME.json          the record (read by the Go tool too)
+//! <root>/holders/NAME/LOCK_ID.json   the records of those who hold a name together
 //! <root>/freezes/NAME.json        a freeze
 //! <root>/sessions/NAME.LOCK_ID    liveness and doorbell of one session
 //! <root>/lines/NAME/NUMBER.LOCK_ID   a waiter's ticket
@@ -21,9 +22,11 @@
 
 mod evidence;
 mod freeze;
+mod holders;
 mod inspect;
 mod line;
 mod list;
+mod records;
 mod sweep;
 mod token;
 
@@ -40,8 +43,8 @@ use crate::Error;
 use crate::audit::{self, Event};
 use crate::host::{Dir, Host, Identity, Publish, SessionFile, SessionState, Stripe, StripeError};
 use crate::protocol::{
-    Abandoned, Authority, Claim, Decision, Displaced, Evidence, FreezeDecision, FreezeRequest, Kind, LockId,
-    Manner, Name, Now, Record, Refusal, Request, Slot, Standing, decide,
+    Claim, Decision, Displaced, Evidence, FreezeDecision, FreezeRequest, Kind, LockId, Manner, Mode, Name,
+    Now, Record, Refusal, Request, Slot, Whom, decide,
 };
 
 /// How many mutexes there are. More than the cores that could contend for them, few enough to leave lying.
@@ -83,26 +86,6 @@ impl DirStore {
         format!("{name}.{lock_id}")
     }
 
-    fn write_record(&self, name: &Name, record: &Record, how: Publish) -> io::Result<()> {
-        let sync = record.kind != Some(Kind::Guard);
-        let file = Self::record_file(name);
-        let content = record_content(record)?;
-        self.host.publish(Dir::Locks, &file, &content, how, sync, stripe_of(name.as_str()))
-    }
-
-    fn remove_record(&self, name: &Name, displaced: &Displaced) -> Result<(), Error> {
-        let sync = displaced.record.as_ref().is_none_or(|record| record.kind != Some(Kind::Guard));
-        match self.host.remove(Dir::Locks, &Self::record_file(name), sync) {
-            Ok(_) => Ok(()),
-            // It is gone, for all who live: what follows from that must follow.
-            Err(error) if self.read_record(name) == Slot::Empty => {
-                (self.warn)(&format!("lock \"{name}\" may be back after a power cut: {error}"));
-                Ok(())
-            }
-            Err(error) => Err(Error::io("release", name, error)),
-        }
-    }
-
     fn log(&self, event: &Event) {
         if let Err(error) = self.host.append(audit::FILE, &event.line()) {
             (self.warn)(&format!("{} of \"{}\" is not in the audit log: {error}", event.event, event.name));
@@ -111,61 +94,6 @@ impl DirStore {
 
     fn event(&self, event: &'static str, name: &Name, now: &Now) -> Event {
         Event::new(event, name, &self.identity, now)
-    }
-
-    /// Admits a claim: session first, then record, so that no record is seen whose session is not yet alive.
-    fn admit(
-        &self,
-        name: &Name,
-        mut record: Box<Record>,
-        displaced: Option<&Displaced>,
-        ticket: Option<&Ticket>,
-    ) -> Result<Admission, io::Error> {
-        let made = match (record.kind, ticket, record.id()) {
-            (Some(Kind::Guard), None, Some(id)) => Some(self.make_session(name, &id)?),
-            _ => None,
-        };
-        let session = match record.kind {
-            Some(Kind::Guard) => made.clone().or(ticket.map(|ticket| Arc::clone(&ticket.session))),
-            _ => None,
-        };
-        record.session_ino = session.as_ref().map(|session| session.identity());
-        let how = if displaced.is_some() { Publish::Replace } else { Publish::New };
-        match self.write_record(name, &record, how) {
-            Ok(()) => Ok(Admission { record, session }),
-            Err(error) => {
-                self.undo_admission(name, &record, made.is_some());
-                Err(error)
-            }
-        }
-    }
-
-    fn make_session(&self, name: &Name, id: &LockId) -> io::Result<Arc<dyn SessionFile>> {
-        Ok(self.host.create_session(&Self::session_file(name, id), stripe_of(name.as_str()))?.into())
-    }
-
-    /// A write that failed leaves nothing behind, whatever of it has come about.
-    fn undo_admission(&self, name: &Name, record: &Record, made_session: bool) {
-        // It may have been placed, and only not synced.
-        if matches!(self.read_record(name), Slot::Record(placed) if placed.lock_id == record.lock_id) {
-            let _ = self.host.remove(Dir::Locks, &Self::record_file(name), false);
-        }
-        if let (true, Some(id)) = (made_session, record.id()) {
-            self.remove_session(name, &id);
-        }
-    }
-
-    /// What becomes of the session whose record was removed or replaced.
-    fn settle_displaced(&self, name: &Name, displaced: &Displaced) {
-        let Some(id) = displaced.record.as_ref().and_then(|record| record.id()) else {
-            return;
-        };
-        let file = Self::session_file(name, &id);
-        if displaced.standing == Standing::Abandoned(Abandoned::HolderDead) {
-            let _ = self.host.remove(Dir::Sessions, &file, false);
-        } else if !matches!(displaced.authority, Some(Authority::Session(_))) {
-            self.host.ring_session(&file);
-        }
     }
 
     /// Decides on a claim under the mutex, and on what the line makes of it.
@@ -182,12 +110,16 @@ impl DirStore {
             return Ok(decision);
         }
         // Only now does it matter who of the line is ready.
-        let Some(first) = self.first_ready(name, turn)? else {
+        let Some((number, first)) = self.first_ready(name, turn)? else {
             return Ok(decision);
         };
         // It may sleep on one that has just been put out of line.
         self.ring(name, &first);
         evidence.ahead = 1;
+        evidence.first_wants =
+            self.read_ticket(name, number, &first).map_or(Mode::Exclusive, |first| first.mode);
+        // Whoever did not have to know the holders has to know them for the first in line.
+        self.add_holders(name, evidence, Whom::All, &[], now);
         Ok(decide(name.as_str(), request, evidence, now))
     }
 
@@ -200,7 +132,7 @@ impl DirStore {
         turn: &Turn<'_>,
         now: &Now,
     ) -> Result<Answer, Error> {
-        let hopeless = matches!(refusal, Refusal::Unusable(_));
+        let hopeless = matches!(refusal, Refusal::Unusable(_) | Refusal::OtherMode { .. });
         let place = match turn {
             Turn::Waiting { ticket, .. } if !hopeless => Some(
                 self.stand_in_line(name, claim, *ticket, evidence, now)
@@ -214,15 +146,15 @@ impl DirStore {
             }
             Some(_) => {}
             // A plain try that finds it free but waited for is not refused yet.
-            None if matches!(refusal, Refusal::Queued { .. }) => {}
+            None if matches!(refusal, Refusal::Queued { free: true, .. }) => {}
             None => self.log(&self.event(audit::DENY, name, now).ttl(claim.ttl).refusal(&refusal)),
         }
         Ok(Answer::Refused(refusal, place))
     }
 
-    fn log_admission(&self, name: &Name, admitted: &Record, displaced: Option<&Displaced>, now: &Now) {
-        if let Some(displaced) = displaced {
-            self.log(&self.event(audit::displaced(displaced), name, now).pruned(displaced));
+    fn log_admission(&self, name: &Name, admitted: &Record, displaced: &[Displaced], now: &Now) {
+        for gone in displaced {
+            self.log_removal(&self.event(audit::displaced(gone), name, now).pruned(gone), gone);
         }
         self.log(&self.event(audit::ACQUIRE, name, now).record(admitted));
     }
@@ -243,13 +175,13 @@ impl Store for DirStore {
         // A second look is only needed when the Go tool created its file between our look and our write.
         for _ in 0..3 {
             let now = self.host.now();
-            let mut evidence = self.gather(name, asked.seen, &now);
+            let request = Request::Acquire(claim.clone(), manner);
+            let mut evidence = self.gather_from(name, Some(&request), asked.seen, &now, None);
             let mut tokens = token::Counter::read(stripe.as_ref(), &now).map_err(failed)?;
             evidence.next_token = tokens.next();
-            let request = Request::Acquire(claim.clone(), manner);
             let decided = self.decide_claim(name, &request, &mut evidence, turn, &now);
             match decided.map_err(failed)? {
-                Decision::Admit { record, displaced } => {
+                Decision::Admit { record, joint, displaced } => {
                     let token = record.token.unwrap_or_default();
                     tokens.hand_out(token, stripe.as_mut()).map_err(failed)?;
                     let ticket = match turn {
@@ -258,12 +190,16 @@ impl Store for DirStore {
                     };
                     // First: a ticket beside the record of one who then dies would be taken for a waiter's.
                     ticket.inspect(|ticket| self.drop_ticket(name, ticket));
-                    match self.admit(name, record, displaced.as_ref(), ticket) {
+                    match self.admit(name, record, joint.as_deref(), &evidence, &displaced, ticket) {
                         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                         Err(error) => return Err(failed(error)),
                         Ok(admission) => {
-                            self.log_admission(name, &admission.record, displaced.as_ref(), &now);
+                            self.log_admission(name, &admission.record, &displaced, &now);
                             displaced.iter().for_each(|gone| self.settle_displaced(name, gone));
+                            if admission.record.joint.is_some() {
+                                // There may be room for one more; and if not, the next has more to watch now than us.
+                                self.call_next(name, stripe);
+                            }
                             return Ok(Answer::Admitted(admission));
                         }
                     }
@@ -290,7 +226,7 @@ impl Store for DirStore {
         };
         let now = self.host.now();
         let evidence = match request.is_of_ones_own() {
-            true => Evidence { slot: self.read_record(name), ..evidence::nothing() },
+            true => self.evidence_of_one(name, request.concerns(Mode::Exclusive), &now),
             false => self.gather(name, asked.seen, &now),
         };
         let decision = decide(name.as_str(), request, &evidence, &now);
@@ -301,9 +237,7 @@ impl Store for DirStore {
                 self.log(&self.event(audit::RENEW, name, &now).record(record));
             }
             Decision::Remove(gone) => {
-                self.remove_record(name, gone)?;
-                self.log(&self.event(audit::displaced(gone), name, &now).removed(gone));
-                self.settle_displaced(name, gone);
+                self.take_away(name, &evidence, gone, &now)?;
                 self.call_next(name, stripe);
             }
             Decision::Admit { .. } | Decision::Refuse(_) => {}
@@ -324,6 +258,10 @@ impl Store for DirStore {
         Ok(self.view(name, None))
     }
 
+    fn look_at_one(&self, name: &Name, lock_id: &LockId) -> Result<Slot, Error> {
+        Ok(self.own_slot(name, lock_id))
+    }
+
     fn list(&self) -> Result<Vec<Status>, Error> {
         self.list_all()
     }
@@ -335,7 +273,7 @@ impl Store for DirStore {
     fn leave(&self, name: &Name, ticket: &Ticket) {
         if let Ok(_stripe) = self.locked(name, line::BESIDE) {
             self.drop_ticket(name, ticket);
-            self.host.remove_line(name);
+            self.host.remove_dir(Dir::Line(name));
             self.remove_session(name, &ticket.lock_id);
         }
         // If the mutex can't be had, a dead ticket is left: whoever comes next clears it away.

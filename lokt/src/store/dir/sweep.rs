@@ -45,7 +45,8 @@ impl DirStore {
         let _ = sweeper.write(format!("{} {:020}\n", now.clock, next.as_nanos()).as_bytes(), false);
     }
 
-    /// Removes dead tickets, dead sessions, lapsed freezes and stale records. Returns the names whose records went.
+    /// Removes dead tickets, what is left of groups that have ended, dead sessions, lapsed freezes and stale records.
+    /// Returns the names whose records went.
     ///
     /// Records come last, as they may be many; each kind has its share of the time.
     pub(super) fn sweep_within(&self, budget: Duration) -> Vec<Name> {
@@ -55,6 +56,12 @@ impl DirStore {
         for name in self.somewhere_in(&lines).take_while(|_| in_share(1)) {
             if let Ok(name) = name.parse() {
                 self.sweep_line(&name);
+            }
+        }
+        let groups = self.host.list(Dir::Holders).unwrap_or_default();
+        for name in self.somewhere_in(&groups).take_while(|_| in_share(1)) {
+            if let Ok(name) = name.parse() {
+                self.sweep_holders(&name);
             }
         }
         let sessions = self.host.list(Dir::Sessions).unwrap_or_default();
@@ -81,12 +88,13 @@ impl DirStore {
 
     fn sweep_record(&self, name: &Name) -> bool {
         // Most are not stale, and a look costs less than a mutex.
-        let stale = self.look(name).is_ok_and(|view| view.standing.is_stale());
+        let stale =
+            self.look(name).is_ok_and(|view| view.places().iter().any(|(_, standing)| standing.is_stale()));
         stale && matches!(self.change(name, &Request::Sweep, Asked::now(PATIENCE)), Ok(Decision::Remove(_)))
     }
 
     fn sweep_freeze(&self, name: &Name) {
-        if self.freeze(name, None, &self.host.now(), None).is_none() {
+        if self.freeze(name, &[], &self.host.now(), None).is_none() {
             // What can't be swept now is swept the next time.
             let _ = self.change_freeze(name, &FreezeRequest::Lift(LiftBy::Sweep), PATIENCE);
         }
@@ -112,6 +120,17 @@ impl DirStore {
         }
     }
 
+    fn sweep_holders(&self, name: &Name) {
+        if !self.has_old_holders(name) {
+            return;
+        }
+        if let Ok(_stripe) = self.locked(name, PATIENCE)
+            && self.has_old_holders(name)
+        {
+            self.clear_holders(name);
+        }
+    }
+
     fn sweep_line(&self, name: &Name) {
         let dead = |id: &LockId| !self.lives(name, id);
         let tickets = self.tickets(name).unwrap_or_default();
@@ -126,7 +145,7 @@ impl DirStore {
                 self.put_out_of_line(name, number, &id);
             }
         }
-        self.host.remove_line(name);
+        self.host.remove_dir(Dir::Line(name));
     }
 }
 

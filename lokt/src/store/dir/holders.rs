@@ -1,0 +1,186 @@
+//! The records of those who hold a name together, `holders/NAME/LOCK_ID.json`.
+//!
+//! They count only as long as `locks/NAME.json` says that there is such a group, and which: so the group begins and
+//! ends with that one file, whatever is left of its holders. Whoever forms a new group clears away the last one's.
+
+use std::io;
+
+use super::{
+    DirStore, Error, Evidence, Kind, LockId, Name, Now, Publish, Record, Seen, Slot, record_content,
+};
+use super::{evidence, stripe_of};
+use crate::host::Dir;
+use crate::protocol::{Displaced, Holder, Whom};
+
+impl DirStore {
+    /// Adds to the evidence what is known of those who hold the name together, if several do. If that can't be read,
+    /// nothing of it can.
+    pub(super) fn add_holders(
+        &self,
+        name: &Name,
+        evidence: &mut Evidence,
+        whom: Whom<'_>,
+        seen: &[Seen<'_>],
+        now: &Now,
+    ) {
+        let Some(group) = evidence.record().and_then(Record::group).map(str::to_owned) else {
+            return;
+        };
+        let ids = match whom {
+            Whom::All => self.holder_ids(name),
+            Whom::One(id) => Ok(vec![id.clone()]),
+            Whom::Nobody => Ok(Vec::new()),
+        };
+        match ids {
+            Ok(ids) => {
+                let known = |id| self.holder(name, &group, id, seen, now);
+                evidence.holders = ids.into_iter().filter_map(known).collect();
+            }
+            Err(error) => evidence.slot = Slot::Unreadable(error.to_string()),
+        }
+    }
+
+    fn holder(&self, name: &Name, group: &str, id: LockId, seen: &[Seen<'_>], now: &Now) -> Option<Holder> {
+        let evidence = match self.read_holder(name, &id) {
+            Slot::Empty => return None,
+            Slot::Record(record) if record.joint.as_deref() != Some(group) => return None,
+            Slot::Record(record) => self.witness(name, record, seen, now),
+            Slot::Corrupt(why) => {
+                Evidence { survivors: self.lives(name, &id), slot: Slot::Corrupt(why), ..Evidence::default() }
+            }
+            slot => Evidence { slot, ..Evidence::default() },
+        };
+        Some(Holder { id, evidence })
+    }
+
+    /// The record of one of those who hold a name together, whichever group it is of.
+    pub(super) fn read_holder(&self, name: &Name, id: &LockId) -> Slot {
+        match self.read_slot(Dir::HoldersOf(name), &holder_file(id)) {
+            Slot::Record(record) if record.lock_id != id.as_str() => {
+                Slot::Corrupt("it is called after another admission".to_owned())
+            }
+            slot => slot,
+        }
+    }
+
+    fn holder_ids(&self, name: &Name) -> io::Result<Vec<LockId>> {
+        let files = self.host.list(Dir::HoldersOf(name))?;
+        let mut ids: Vec<LockId> = files.iter().filter_map(|file| split_holder(file)).collect();
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
+    /// Writes what says that several hold the name, in the place of whatever stands there; what is left of another
+    /// group goes.
+    pub(super) fn form_group(&self, name: &Name, joint: &Record, how: Publish, sync: bool) -> io::Result<()> {
+        let content = record_content(joint)?;
+        let stripe = stripe_of(name.as_str());
+        self.host.publish(Dir::Locks, &Self::record_file(name), &content, how, sync, stripe)?;
+        self.clear_holders(name);
+        self.host.make_dir(Dir::HoldersOf(name), sync)
+    }
+
+    /// Makes sure that one more can join a group; with `lasting`, that the group outlives a power cut.
+    pub(super) fn join_group(&self, name: &Name, joint: &Record, lasting: bool) -> io::Result<()> {
+        self.host.make_dir(Dir::HoldersOf(name), lasting)?;
+        if lasting {
+            let content = record_content(joint)?;
+            let file = Self::record_file(name);
+            let stripe = stripe_of(name.as_str());
+            self.host.publish(Dir::Locks, &file, &content, Publish::Replace, true, stripe)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn remove_holder(&self, name: &Name, id: &LockId) -> io::Result<bool> {
+        self.host.remove(Dir::HoldersOf(name), &holder_file(id), false)
+    }
+
+    /// Whether this group's record stands there.
+    pub(super) fn stands_for(&self, name: &Name, joint: &Record) -> bool {
+        matches!(self.read_record(name), Slot::Record(stands) if stands.group() == joint.group())
+    }
+
+    /// Removes the records of a group that has ended.
+    pub(super) fn clear_holders(&self, name: &Name) {
+        for id in self.holder_ids(name).unwrap_or_default() {
+            let _ = self.host.remove(Dir::HoldersOf(name), &holder_file(&id), false);
+        }
+        self.host.remove_dir(Dir::HoldersOf(name));
+    }
+
+    /// Whether there are records of a group that has ended: whoever ended it died before it could clear them away.
+    pub(super) fn has_old_holders(&self, name: &Name) -> bool {
+        match self.read_record(name) {
+            Slot::Empty => true,
+            Slot::Record(record) => record.group().is_none(),
+            _ => false,
+        }
+    }
+
+    /// Takes some of those away who hold a name together; with the last of them the group ends.
+    pub(super) fn remove_holders(&self, name: &Name, gone: &[Displaced], are_all: bool) -> Result<(), Error> {
+        if are_all {
+            // First, so that they all go at one instant.
+            self.remove_from(name, Dir::Locks, &Self::record_file(name), gone.iter().any(is_lasting))?;
+        }
+        for one in gone {
+            if let Some(id) = &one.holder {
+                let removed = self.remove_from(name, Dir::HoldersOf(name), &holder_file(id), is_lasting(one));
+                // Of a group that has ended it binds nobody.
+                if !are_all {
+                    removed?;
+                }
+            }
+        }
+        let is_over = self.host.remove_dir(Dir::HoldersOf(name)) || are_all;
+        if is_over && !are_all {
+            self.remove_from(name, Dir::Locks, &Self::record_file(name), gone.iter().any(is_lasting))?;
+        }
+        Ok(())
+    }
+
+    /// Where the record of a holder stands.
+    pub(super) fn place_of<'a>(name: &'a Name, record: &Record) -> (Dir<'a>, String) {
+        match (record.kind, &record.joint, record.id()) {
+            (Some(Kind::Guard | Kind::Manual), Some(_), Some(id)) => (Dir::HoldersOf(name), holder_file(&id)),
+            _ => (Dir::Locks, Self::record_file(name)),
+        }
+    }
+
+    /// The record of one admission: its own, or what stands there in its stead.
+    pub(super) fn own_slot(&self, name: &Name, id: &LockId) -> Slot {
+        let slot = self.read_record(name);
+        match &slot {
+            Slot::Record(record) => match record.group() {
+                Some(group) => match self.read_holder(name, id) {
+                    Slot::Record(own) if own.joint.as_deref() != Some(group) => Slot::Empty,
+                    own => own,
+                },
+                None => slot,
+            },
+            _ => slot,
+        }
+    }
+
+    /// What is known of a name for a request that is about one admission only.
+    pub(super) fn evidence_of_one(&self, name: &Name, whom: Whom<'_>, now: &Now) -> Evidence {
+        let mut evidence = Evidence { slot: self.read_record(name), ..evidence::nothing() };
+        self.add_holders(name, &mut evidence, whom, &[], now);
+        evidence
+    }
+}
+
+/// Whether it outlives a power cut.
+pub(super) fn is_lasting(gone: &Displaced) -> bool {
+    gone.record.as_ref().is_none_or(|record| !matches!(record.kind, Some(Kind::Guard)))
+}
+
+fn holder_file(id: &LockId) -> String {
+    format!("{id}.json")
+}
+
+/// The `lock_id` in the name of a holder's file.
+pub(crate) fn split_holder(file: &str) -> Option<LockId> {
+    LockId::parse(file.strip_suffix(".json")?)
+}

@@ -1,0 +1,166 @@
+//! Records: how an admission comes to stand on the disk, and how it goes.
+
+use std::io;
+use std::sync::Arc;
+
+use super::{Admission, DirStore, Error, Name, SessionFile, Ticket, holders, record_content, stripe_of};
+use crate::audit::{self, Event};
+use crate::host::{Dir, Publish};
+use crate::protocol::{
+    Abandoned, Authority, Displaced, Evidence, Kind, LockId, Mode, Now, Record, Slot, Standing,
+};
+
+impl DirStore {
+    pub(super) fn write_record(&self, name: &Name, record: &Record, how: Publish) -> io::Result<()> {
+        let sync = record.kind != Some(Kind::Guard);
+        let (dir, file) = Self::place_of(name, record);
+        let content = record_content(record)?;
+        self.host.publish(dir, &file, &content, how, sync, stripe_of(name.as_str()))
+    }
+
+    /// Removes records and says so.
+    pub(super) fn take_away(
+        &self,
+        name: &Name,
+        evidence: &Evidence,
+        gone: &[Displaced],
+        now: &Now,
+    ) -> Result<(), Error> {
+        let together = gone.iter().all(|one| one.holder.is_some());
+        if together {
+            let own = gone.iter().all(|one| matches!(one.authority, Some(Authority::Session(_))));
+            let are_all = !own && gone.len() >= evidence.holders.len();
+            self.remove_holders(name, gone, are_all)?;
+        } else {
+            let sync = gone.iter().any(holders::is_lasting);
+            self.remove_from(name, Dir::Locks, &Self::record_file(name), sync)?;
+            if evidence.mode() != Mode::Exclusive {
+                self.clear_holders(name);
+            }
+        }
+        for one in gone {
+            self.log_removal(&self.event(audit::displaced(one), name, now).removed(one), one);
+            self.settle_displaced(name, one);
+        }
+        Ok(())
+    }
+
+    pub(super) fn remove_from(&self, name: &Name, dir: Dir<'_>, file: &str, sync: bool) -> Result<(), Error> {
+        match self.host.remove(dir, file, sync) {
+            Ok(_) => Ok(()),
+            // It is gone, for all who live: what follows from that must follow.
+            Err(error) if self.read_slot(dir, file) == Slot::Empty => {
+                (self.warn)(&format!("lock \"{name}\" may be back after a power cut: {error}"));
+                Ok(())
+            }
+            Err(error) => Err(Error::io("release", name, error)),
+        }
+    }
+
+    pub(super) fn log_removal(&self, event: &Event, gone: &Displaced) {
+        // That several hold a name is no admission of anybody's.
+        if gone.record.as_ref().is_none_or(|record| record.kind != Some(Kind::Joint)) {
+            self.log(event);
+        }
+    }
+
+    /// Admits a claim: session first, then record, so that no record is seen whose session is not yet alive.
+    pub(super) fn admit(
+        &self,
+        name: &Name,
+        mut record: Box<Record>,
+        joint: Option<&Record>,
+        evidence: &Evidence,
+        displaced: &[Displaced],
+        ticket: Option<&Ticket>,
+    ) -> Result<Admission, io::Error> {
+        let made = match (record.kind, ticket, record.id()) {
+            (Some(Kind::Guard), None, Some(id)) => Some(self.make_session(name, &id)?),
+            _ => None,
+        };
+        let session = match record.kind {
+            Some(Kind::Guard) => made.clone().or(ticket.map(|ticket| Arc::clone(&ticket.session))),
+            _ => None,
+        };
+        record.session_ino = session.as_ref().map(|session| session.identity());
+        match self.write_admission(name, &record, joint, evidence, displaced) {
+            Ok(()) => Ok(Admission { record, session }),
+            Err(error) => {
+                self.undo_admission(name, &record, joint, made.is_some());
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes the record of one who is admitted, alone or beside others.
+    pub(super) fn write_admission(
+        &self,
+        name: &Name,
+        record: &Record,
+        joint: Option<&Record>,
+        evidence: &Evidence,
+        displaced: &[Displaced],
+    ) -> io::Result<()> {
+        let how = if evidence.slot == Slot::Empty { Publish::New } else { Publish::Replace };
+        let lasting = record.kind != Some(Kind::Guard);
+        match (joint, evidence.record()) {
+            (Some(joint), _) => self.form_group(name, joint, how, lasting)?,
+            (None, Some(group)) if record.joint.is_some() => {
+                // First: if we died in between, there would be one too many.
+                for id in displaced.iter().filter_map(|gone| gone.holder.as_ref()) {
+                    self.remove_holder(name, id)?;
+                }
+                self.join_group(name, group, lasting)?;
+            }
+            _ => {
+                self.write_record(name, record, how)?;
+                if evidence.mode() != Mode::Exclusive {
+                    self.clear_holders(name);
+                }
+                return Ok(());
+            }
+        }
+        self.write_record(name, record, Publish::New)
+    }
+
+    pub(super) fn make_session(&self, name: &Name, id: &LockId) -> io::Result<Arc<dyn SessionFile>> {
+        Ok(self.host.create_session(&Self::session_file(name, id), stripe_of(name.as_str()))?.into())
+    }
+
+    /// A write that failed leaves nothing behind, whatever of it has come about.
+    pub(super) fn undo_admission(
+        &self,
+        name: &Name,
+        record: &Record,
+        joint: Option<&Record>,
+        made_session: bool,
+    ) {
+        // It may have been placed, and only not synced.
+        let (dir, file) = Self::place_of(name, record);
+        if matches!(self.read_slot(dir, &file), Slot::Record(placed) if placed.lock_id == record.lock_id) {
+            let _ = self.host.remove(dir, &file, false);
+        }
+        if joint.is_some_and(|joint| self.stands_for(name, joint))
+            && self.host.remove_dir(Dir::HoldersOf(name))
+        {
+            let _ = self.host.remove(Dir::Locks, &Self::record_file(name), false);
+        }
+        if let (true, Some(id)) = (made_session, record.id()) {
+            self.remove_session(name, &id);
+        }
+    }
+
+    /// What becomes of the session whose record was removed or replaced.
+    pub(super) fn settle_displaced(&self, name: &Name, displaced: &Displaced) {
+        let recorded = displaced.record.as_ref().and_then(|record| record.id());
+        let Some(id) = displaced.holder.clone().or(recorded) else {
+            return;
+        };
+        let file = Self::session_file(name, &id);
+        if let Standing::Abandoned(Abandoned::HolderDead | Abandoned::Corrupt) = displaced.standing {
+            let _ = self.host.remove(Dir::Sessions, &file, false);
+        } else if !matches!(displaced.authority, Some(Authority::Session(_))) {
+            self.host.ring_session(&file);
+        }
+    }
+}

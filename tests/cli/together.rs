@@ -1,0 +1,179 @@
+//! `--slots` and `--shared`, by hand: who gets in beside whom, what is said of it, and who is released.
+
+use std::fs;
+
+use super::transcript::{check, sandbox, sh};
+use lokt_tests::sandbox::Sandbox;
+use serde_json::Value;
+
+/// How a lock stands, in JSON.
+fn status(sandbox: &Sandbox, name: &str) -> Value {
+    serde_json::from_str(&sandbox.run(["status", name, "--json"]).stdout).unwrap()
+}
+
+#[test]
+fn at_most_so_many_hold_it_and_each_is_told_its_slot() {
+    check(
+        &sandbox(),
+        r#"
+        $ lokt lock gpu --slots 2
+        acquired lock "gpu", slot 1 of 2
+        $ lokt guard gpu --slots 2 -- sh -c 'echo "$LOKT_SLOT $LOKT_TOKEN"'
+        2 2
+        $ lokt lock gpu --slots 2 --ttl 1h --note 'epoch 7'
+        acquired lock "gpu", slot 2 of 2
+        $ lokt lock gpu --slots 2
+        ! lokt: all 2 slots of lock "gpu" are held: by tester@HOST (agent agent-test), by hand, for 0s, 1h0m0s left of its lease, note: epoch 7, and one other
+        ! lokt: hint: wait for it: --wait, or --wait --timeout 5m
+        = 2
+        $ lokt status
+        gpu                   tester@HOST  0s [2/2]
+        gpu                   tester@HOST  0s [2/2]  epoch 7
+        "#,
+    );
+}
+
+#[test]
+fn another_number_of_slots_is_refused_at_once_even_by_one_who_would_wait() {
+    check(
+        &sandbox(),
+        r#"
+        $ lokt lock gpu --slots 2
+        acquired lock "gpu", slot 1 of 2
+        $ lokt guard gpu --slots 3 --wait -- true
+        ! lokt: lock "gpu" has 2 slots, one held by tester@HOST (agent agent-test): --slots 3 does not agree with that
+        ! lokt: hint: ask for it with --slots 2, or when nobody holds it: lokt status gpu
+        = 2
+        $ lokt guard gpu --wait -- true
+        ! lokt: lock "gpu" has 2 slots, one held by tester@HOST (agent agent-test): without --slots it is not to be had
+        ! lokt: hint: ask for it with --slots 2, or when nobody holds it: lokt status gpu
+        = 2
+        $ lokt unlock gpu
+        released lock "gpu"
+        $ lokt guard gpu --slots 3 -- true
+        "#,
+    );
+}
+
+#[test]
+fn readers_come_together_and_a_writer_alone() {
+    check(
+        &sandbox(),
+        r#"
+        $ lokt lock site --shared
+        acquired lock "site"
+        $ lokt guard site --shared -- echo reads
+        reads
+        $ lokt lock site --shared
+        acquired lock "site"
+        $ lokt guard site -- echo writes
+        ! lokt: lock "site" is shared by tester@HOST (agent agent-test), by hand, for 0s, and one other
+        ! lokt: hint: wait for it: --wait, or --wait --timeout 5m
+        = 2
+        $ lokt guard site --slots 2 --wait -- true
+        ! lokt: lock "site" is shared by tester@HOST (agent agent-test), and one other, not in slots: --slots 2 does not agree with that
+        ! lokt: hint: ask for it with --shared, or when nobody holds it: lokt status site
+        = 2
+        $ lokt unlock site --force
+        released lock "site"
+        $ lokt lock site && lokt lock site --shared
+        acquired lock "site"
+        ! lokt: lock "site" is held by tester@HOST (agent agent-test), by hand, for 0s
+        ! lokt: hint: wait for it: --wait, or --wait --timeout 5m
+        = 2
+        "#,
+    );
+}
+
+#[test]
+fn why_says_who_has_which_slot_and_when_one_is_free() {
+    check(
+        &sandbox(),
+        r#"
+        $ lokt lock gpu --slots 2
+        acquired lock "gpu", slot 1 of 2
+        $ lokt why gpu
+        Lock "gpu" is FREE — 1/2 slots are held; one is to be had with --slots 2.
+        $ lokt lock gpu --slots 2 --ttl 1h
+        acquired lock "gpu", slot 2 of 2
+        $ lokt why gpu
+        Lock "gpu" is BLOCKED:
+
+          HELD by tester@HOST (agent agent-test) (by hand)
+            Age:  0s
+            Slot: 1 of 2
+
+          HELD by tester@HOST (agent agent-test) (by hand)
+            Age:  0s
+            TTL:  1h0m0s (1h0m0s remaining)
+            Slot: 2 of 2
+
+        Suggestions:
+          - lokt guard gpu --slots 2 --wait -- CMD
+          - lokt unlock gpu --lock-id ID  (by its owner)
+          - lokt unlock gpu --force --lock-id ID  (break-glass)
+          - lokt unlock gpu --lock-id ID  (by its owner)
+          - lokt unlock gpu --force --lock-id ID  (break-glass)
+        = 2
+        "#,
+    );
+}
+
+#[test]
+fn whoever_has_several_of_them_says_which_to_release() {
+    check(
+        &sandbox(),
+        r#"
+        $ lokt lock site --shared && lokt lock site --shared
+        acquired lock "site"
+        acquired lock "site"
+        $ lokt unlock site
+        ! lokt: 2 of those who hold lock "site" are yours: which one is meant?
+        ! lokt: hint: say which: --lock-id ID
+        ! lokt: hint: say which: --lock-id ID
+        = 64
+        $ lokt unlock site --lock-id $(lokt status site | sed -n 's/.*lock-id //p' | head -1)
+        released lock "site"
+        $ LOKT_OWNER=ada lokt lock site --shared
+        acquired lock "site"
+        $ lokt unlock site
+        released lock "site"
+        $ lokt unlock site
+        ! lokt: lock "site" is owned by ada@HOST (agent agent-test), not by you
+        ! lokt: hint: if you are sure that it is abandoned: lokt unlock site --force
+        = 4
+        $ lokt unlock --owner ada
+        released 1 lock(s)
+        $ lokt status
+        no locks
+        "#,
+    );
+}
+
+#[test]
+fn force_ends_the_guard_that_is_named_and_no_other() {
+    let sandbox = sandbox();
+    let mut guards = [0, 1].map(|_| sandbox.hold(["guard", "gpu", "--slots", "2"]));
+    let both = status(&sandbox, "gpu");
+    let id = both["others"][0]["lock_id"].as_str().unwrap();
+    assert_eq!(sandbox.run(["unlock", "gpu", "--lock-id", id]).code, 4, "it is a guard's own");
+    assert_eq!(sandbox.run(["unlock", "gpu", "--force", "--lock-id", id]).code, 0);
+    let second = guards.last_mut().unwrap();
+    assert_eq!(second.await_end(), 5, "it has lost its lock");
+    let left = status(&sandbox, "gpu");
+    assert_eq!((&left["holders"], &left["lock_id"]), (&1.into(), &both["lock_id"]), "{left:#}");
+}
+
+#[test]
+fn a_record_of_a_group_that_has_ended_binds_nobody() {
+    let sandbox = sandbox();
+    let script = "export LOKT_NO_SWEEP=1; h=$LOKT_ROOT/holders/gpu
+        lokt lock gpu --slots 2 && cp $h/*.json . && lokt unlock gpu && lokt lock gpu --slots 2 && cp *.json $h";
+    let planted = sh(&sandbox, script);
+    assert_eq!(planted.code, 0, "{planted:?}");
+    let files = fs::read_dir(sandbox.root().join("holders/gpu")).unwrap().count();
+    assert_eq!((files, &status(&sandbox, "gpu")["holders"]), (2, &1.into()));
+    let beside = sandbox.run(["lock", "gpu", "--slots", "2", "--json"]);
+    let beside: Value = serde_json::from_str(&beside.stdout).unwrap();
+    assert_eq!(beside["slot"], 2, "{beside:#}");
+}
