@@ -63,6 +63,14 @@ impl Error {
         self
     }
 
+    /// The same, of a wait that was the last of several, which took so long together.
+    pub(crate) fn having_waited(mut self, all: Duration) -> Self {
+        if let Kind::TimedOut { after, .. } = &mut *self.0 {
+            *after = all;
+        }
+        self
+    }
+
     /// Why the protocol refused, if it did.
     pub fn refusal(&self) -> Option<&Refusal> {
         match &*self.0 {

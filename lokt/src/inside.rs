@@ -10,28 +10,37 @@ use std::os::unix::fs::MetadataExt;
 
 use crate::Locks;
 use crate::host::{ProcessState, environment, process};
-use crate::protocol::{Kind, LockId, Mode, Name, Record};
+use crate::protocol::{Kind, Name, Record};
 
 /// The variable that lists every lock that the guards around a command hold: `name:lock_id`, by spaces.
 pub(crate) const HELD: &str = "LOKT_HELD";
 
-/// The value of [`HELD`] for a command that gets one more lock.
-pub(crate) fn held_with(name: &Name, lock_id: &LockId) -> String {
-    let outer = environment(HELD).unwrap_or_default();
-    format!("{outer} {name}:{lock_id}").trim_start().to_owned()
+/// The variable that lists their tokens, in the same way: `name:token`.
+pub(crate) const TOKENS: &str = "LOKT_TOKENS";
+
+/// The value of such a list for a command that gets `entries` beside those of the guards around it.
+pub(crate) fn with(list: &str, entries: &[(&Name, String)]) -> String {
+    let outer = environment(list).unwrap_or_default();
+    // One of the same name is of an earlier admission, whose guard has ended.
+    let stands = |pair: &&str| {
+        let of = pair.split_once(':').map_or("", |(of, _)| of);
+        !of.is_empty() && entries.iter().all(|(name, _)| name.as_str() != of)
+    };
+    let outer = outer.split(' ').filter(stands).map(str::to_owned);
+    let own = entries.iter().map(|(name, entry)| format!("{name}:{entry}"));
+    outer.chain(own).collect::<Vec<_>>().join(" ")
 }
 
-/// How the guard around this process holds `name`, if one does.
-pub(crate) fn held_around(locks: &Locks, name: &Name) -> Option<Mode> {
+/// The record of `name` that admits the guard around this process, if there is one.
+pub(crate) fn admission(locks: &Locks, name: &Name) -> Option<Record> {
     let claimed = claimed(name);
     if claimed.is_empty() {
         return None;
     }
     let view = locks.status(name).ok()?.view;
-    let mut guards = view.held_by().filter(|(record, _)| record.kind == Some(Kind::Guard));
-    let around =
-        guards.find(|(record, _)| claimed.contains(&record.lock_id) && is_of_guard(locks, name, record));
-    around.map(|(record, _)| record.mode())
+    let mut guards =
+        view.held_by().map(|(record, _)| record).filter(|record| record.kind == Some(Kind::Guard));
+    guards.find(|record| claimed.contains(&record.lock_id) && is_of_guard(locks, name, record)).cloned()
 }
 
 /// The admissions of `name` that the environment claims.

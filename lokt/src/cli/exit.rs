@@ -62,6 +62,7 @@ impl From<&Error> for Exit {
             e if e.is_held() || e.is_timed_out() => Self::Held,
             e if e.is_not_found() => Self::NotFound,
             e if e.is_not_owner() => Self::NotOwner,
+            e if e.is_lost() => Self::Lost,
             e if e.is_invalid() => Self::Usage,
             _ => Self::Failed,
         }

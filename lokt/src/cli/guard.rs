@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use super::exit::Exit;
 use super::output::{Report, say_soon};
-use super::values::{Wanted, duration};
+use super::values::{How, Names, duration, names};
 use super::waiting::Watcher;
-use crate::guard::{self, OnLost, Policy};
+use crate::guard::{self, OnLost, Policy, Wanted};
 use crate::host::environment;
 use crate::host::signals::Signals;
-use crate::protocol::{Mode, Name};
-use crate::{Error, KILL_AFTER, Locks, inside, words};
+use crate::protocol::Name;
+use crate::{Error, KILL_AFTER, Locks, words};
 
-/// Run a command under a lock
+/// Run a command under a lock, or under several
 ///
 /// The lock is released when the command ends, whatever it leaves in the background; if guard itself is killed, when
 /// the command and what it started are gone, too. Signals sent to guard reach the command.
@@ -23,15 +23,27 @@ use crate::{Error, KILL_AFTER, Locks, inside, words};
 /// Without --ttl it is never taken from a command that runs. A guard inside a guard of the same name just runs
 /// its command. The command sees LOKT_NAME, LOKT_LOCK_ID and LOKT_TOKEN (a number that rises with each holder); with
 /// --slots, which slot it has as LOKT_SLOT (from 1).
+///
+/// Several names (a,b,c, or --with) are held all or none, each with --slots or --shared as it is asked for. They are
+/// taken in one order, whichever they are given in, so two guards never wait for each other. The loss of one is the
+/// loss of all. LOKT_NAME, LOKT_SLOT and their like are those of the first name given; LOKT_TOKENS lists them all, as
+/// name:token.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  \
     lokt guard deploy --ttl 5m -- ./deploy.sh\n  \
     lokt guard build --wait --timeout 2m -- make -j4\n  \
     lokt guard gpu --slots 2 --wait -- ./train.sh\n  \
+    lokt guard db,cache --wait -- ./migrate.sh      both, or neither\n  \
     lokt guard migrate --note 'release 2.1' -- sh -c 'make migrate && make check'")]
 pub(super) struct Args {
+    /// The lock's name; several are separated by commas
+    #[arg(value_name = "NAME", value_parser = names)]
+    names: Names,
+    /// Another lock beside it; may be repeated
+    #[arg(long, value_name = "NAME", value_parser = names)]
+    with: Vec<Names>,
     #[command(flatten)]
-    wanted: Wanted,
+    how: How,
     /// What to do with the command when the lock is lost
     #[arg(long, value_name = "ACTION", default_value = "kill")]
     on_lost: Lost,
@@ -54,37 +66,39 @@ enum Lost {
     Warn,
 }
 
+impl Args {
+    /// All names, as they were given.
+    fn names(&self) -> Vec<Name> {
+        [&self.names].into_iter().chain(&self.with).flat_map(|names| names.0.clone()).collect()
+    }
+}
+
 pub(super) fn run(locks: &Locks, args: &Args) -> Result<Report, Error> {
-    let name = &args.wanted.name;
-    let mut terms = args.wanted.terms();
-    match inside::held_around(locks, name) {
-        // Who has it alone has it in any way.
-        Some(held) if held == terms.mode || held == Mode::Exclusive => {
-            return Ok(not_started(&args.command, &guard::exec(&args.command)));
-        }
-        Some(held) => return Err(contradicts(name, held)),
-        None => {}
+    let mut terms = args.how.terms();
+    let wanted = Wanted::new(locks, args.names(), terms.mode)?;
+    if wanted.is_empty() {
+        return Ok(not_started(&args.command, &guard::exec(&args.command)));
     }
     let signals = Signals::catch().map_err(Error::root)?;
     let kill_after = args.kill_after.unwrap_or(KILL_AFTER);
     terms.kill_after = Some(kill_after);
     let mut watcher = Watcher::new(&signals);
-    let session = match locks.acquire_watched(name, &terms, args.wanted.patience(), &mut watcher) {
-        Ok(session) => session,
+    let patience = args.how.patience();
+    let held = match guard::acquire(locks, wanted, &terms, patience, &mut watcher, &signals, &say_soon) {
+        Ok(held) => held,
         Err(error) => {
             watcher.clear();
             return Ok(denied(args, &watcher, &error));
         }
     };
-    watcher.done(name);
+    watcher.done();
     let on_lost = match args.on_lost {
         Lost::Kill => OnLost::Kill,
         Lost::Warn => OnLost::Warn,
     };
     let policy = Policy { on_lost, kill_after };
     let mut untidy = false;
-    let ended =
-        guard::run(session, &args.command, policy, &signals, &say_soon, || untidy = locks.is_untidy());
+    let ended = guard::run(held, &args.command, policy, &signals, &say_soon, || untidy = locks.is_untidy());
     if untidy {
         super::tidy(locks);
     }
@@ -94,20 +108,15 @@ pub(super) fn run(locks: &Locks, args: &Args) -> Result<Report, Error> {
     })
 }
 
-/// It would wait for the guard that it is inside of.
-fn contradicts(name: &Name, held: Mode) -> Error {
-    let error = Error::invalid(format!(
-        "the guard around this one holds lock \"{name}\" with {held}, not as asked for here"
-    ));
-    error.with_hint("ask for it in the outer guard as it is needed within")
-}
-
 fn denied(args: &Args, watcher: &Watcher<'_>, error: &Error) -> Report {
     let mut report = Report::failed(error);
     if let Some(signal) = watcher.ended_by.filter(|_| error.is_interrupted()) {
         report.exit = Exit::Signal(signal.as_raw());
     } else if let (Exit::Held, Some(code)) = (report.exit, args.conflict_exit_code) {
         report.exit = Exit::Code(code);
+    }
+    if error.is_lost() {
+        report.messages = vec![format!("{error}; the command was not started")];
     }
     report
 }

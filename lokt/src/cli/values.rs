@@ -18,6 +18,21 @@ pub(super) fn name(text: &str) -> Result<Name, String> {
     text.parse::<Name>().map_err(|bad| bad.to_string())
 }
 
+/// Names of locks in one argument, separated by commas.
+#[derive(Debug, Clone)]
+pub(super) struct Names(pub(super) Vec<Name>);
+
+pub(super) fn names(text: &str) -> Result<Names, String> {
+    let parts: Vec<&str> = text.split(',').collect();
+    let parse = |(at, part): (usize, &&str)| {
+        name(part).map_err(|bad| match parts.len() {
+            1 => bad,
+            _ => format!("{bad} (number {} of \"{}\")", at + 1, words::printable(text)),
+        })
+    };
+    parts.iter().enumerate().map(parse).collect::<Result<_, _>>().map(Names)
+}
+
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).map_err(|bad| bad.to_string())
 }
@@ -61,12 +76,19 @@ fn slots(text: &str) -> Result<u32, String> {
     }
 }
 
-/// How a lock is wanted; shared by `lock` and `guard`.
+/// Which lock is wanted, and how.
 #[derive(clap::Args)]
 pub(super) struct Wanted {
     /// The lock's name
     #[arg(value_parser = name)]
     pub(super) name: Name,
+    #[command(flatten)]
+    how: How,
+}
+
+/// How a lock is wanted; shared by `lock` and `guard`.
+#[derive(clap::Args)]
+pub(super) struct How {
     /// Let others take it over when it has not been renewed for this long (5m, 1h30m)
     #[arg(long, value_name = "DURATION", value_parser = duration, allow_hyphen_values = true)]
     ttl: Option<Duration>,
@@ -91,6 +113,16 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
+    pub(super) fn terms(&self) -> Terms {
+        self.how.terms()
+    }
+
+    pub(super) fn patience(&self) -> Patience {
+        self.how.patience()
+    }
+}
+
+impl How {
     pub(super) fn terms(&self) -> Terms {
         Terms {
             ttl: self.ttl.filter(|ttl| !ttl.is_zero()),

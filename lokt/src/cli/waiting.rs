@@ -19,8 +19,8 @@ pub(super) struct Watcher<'a> {
     on_terminal: bool,
     /// A line is shown, and is to be taken away.
     shown: bool,
-    /// Something was said for good, so that the end of the wait is worth a word.
-    said: bool,
+    /// For what the wait was said for good, so that its end is worth a word.
+    said: Option<Name>,
     /// The signal that ended the wait.
     pub(super) ended_by: Option<Signal>,
 }
@@ -31,15 +31,20 @@ impl<'a> Watcher<'a> {
             signals,
             on_terminal: isatty(rustix::stdio::stderr()),
             shown: false,
-            said: false,
+            said: None,
             ended_by: None,
         }
     }
 
-    /// The lock was got.
-    pub(super) fn done(&mut self, name: &Name) {
+    /// All that was waited for was got.
+    pub(super) fn done(&mut self) {
         self.clear();
-        if self.said {
+        self.got();
+    }
+
+    /// What it was said to wait for was got.
+    fn got(&mut self) {
+        if let Some(name) = self.said.take() {
             say_soon(&format!("got lock \"{name}\""));
         }
     }
@@ -66,6 +71,10 @@ impl Onlooker for Watcher<'_> {
         {
             return;
         }
+        // One is waited for after the other.
+        if self.said.as_ref().is_some_and(|said| said != progress.name) {
+            self.got();
+        }
         let why = words::refusal(progress.name, progress.refusal, progress.now);
         let place = progress.ahead + 1;
         if self.may_draw() {
@@ -75,9 +84,9 @@ impl Onlooker for Watcher<'_> {
             let room = columns(rustix::stdio::stderr()).saturating_sub(1);
             rewrite(&cut(&words::printable(&line), room));
             self.shown = true;
-        } else if !self.said {
+        } else if self.said.is_none() {
             say_soon(&format!("waiting, place {place} in line: {why}"));
-            self.said = true;
+            self.said = Some(progress.name.clone());
         }
     }
 

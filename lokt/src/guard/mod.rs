@@ -1,10 +1,10 @@
-//! A command under a session.
+//! A command under a session, or under several: [`Held`].
 //!
 //! # Gotchas
 //!
-//! * The command inherits the descriptor whose flock is the session's life, so a guard that is killed leaves no
-//!   lock that looks free while its command runs. A normal end unlocks it explicitly, so a daemon that keeps
-//!   the descriptor keeps nothing locked.
+//! * The command inherits the descriptors whose flocks are the sessions' lives, so a guard that is killed leaves no
+//!   lock that looks free while its command runs. A normal end unlocks them explicitly, so a daemon that keeps
+//!   a descriptor keeps nothing locked.
 //! * `PR_SET_PDEATHSIG` fires when the *thread* that forked ends: the command is started from the main thread.
 //!   With a lease it is SIGKILL, as nobody would be left to follow up before the lease lapses.
 //! * To end a command is to end all that it has started: [`group`]. How it shares the terminal: [`terminal`].
@@ -13,26 +13,28 @@
 //!   only then does its command go on.
 //! * A message can block for ever (a full pipe, Ctrl-S): first what has to be done, then what there is to say.
 
+mod acquire;
 mod group;
+mod held;
 mod spawn;
 mod terminal;
 
 use std::ffi::OsString;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::mem;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::process::{Signal, WaitOptions, WaitStatus, wait};
 
+pub(crate) use self::acquire::{Wanted, acquire};
 use self::group::Group;
+pub(crate) use self::held::Held;
 pub(crate) use self::spawn::exec;
 use self::terminal::Setting;
-use crate::Error;
 use crate::host::clock::monotonic as now;
 use crate::host::signals::{Came, Signals};
 use crate::protocol::format_duration;
-use crate::session::{News, Session};
 
 /// How often to look whether the last of a group has ended, where the kernel tells nobody but its parents.
 const GROUP_POLL: Duration = Duration::from_millis(5);
@@ -49,9 +51,6 @@ const LAST_CHANCE: Duration = Duration::from_millis(100);
 /// Without a lease a heartbeat only listens whether its lock is removed by force. A command that ends within this
 /// needs no thread for it.
 const QUIET: Duration = Duration::from_millis(100);
-
-/// How the heartbeat found the lock lost.
-type Lost = Arc<Mutex<Option<Error>>>;
 
 /// What to do when the lock is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,10 +79,10 @@ pub(crate) enum Ended {
     Lost,
 }
 
-/// Runs `command` under `session`, and releases the session when it has ended. What is short, and for which nobody
+/// Runs `command` under what is held, and releases that when it has ended. What is short, and for which nobody
 /// should wait, is done `meanwhile`.
 pub(crate) fn run(
-    mut session: Session,
+    mut held: Held,
     command: &[OsString],
     policy: Policy,
     signals: &Signals,
@@ -93,22 +92,21 @@ pub(crate) fn run(
     if let Some(signal) = signals.end_asked() {
         return Ok(Ended::Signalled(signal.as_raw()));
     }
-    let lost = Arc::default();
-    let listen_at = match session.beat() {
+    let listen_at = match held.beat() {
         // Before the command is there: its start may take long, and so may we have since the admission.
         Some(_) => {
-            keep_alive(&mut session, &lost, signals, tell);
+            held.keep_alive(signals, tell);
             None
         }
         None => Some(now() + QUIET),
     };
-    if let Err(error) = still_ours(&session) {
+    if let Err(error) = held.still_ours() {
         tell(&format!("{error}; the command was not started"));
         return Ok(Ended::Lost);
     }
     let setting = Setting::find();
     let adopts = group::adopt_orphans();
-    let child = match spawn::spawn(&session, command, &setting, signals) {
+    let child = match spawn::spawn(&held, command, &setting, signals) {
         Err(error) if error.kind() == io::ErrorKind::TimedOut => {
             tell("the lease was about to lapse; the command was not started");
             return Ok(Ended::Lost);
@@ -117,13 +115,12 @@ pub(crate) fn run(
     };
     meanwhile();
     let guard = Guard {
-        session,
+        held,
         group: Group::new(child, setting.is_apart(), adopts),
         setting,
         policy,
         signals,
         tell,
-        lost,
         listen_at,
         status: None,
         ending: None,
@@ -131,32 +128,6 @@ pub(crate) fn run(
         left_behind: false,
     };
     Ok(guard.attend_to_the_end())
-}
-
-/// Starts the heartbeat; what it finds is left in `lost`, and wakes whoever sleeps on the signals.
-///
-/// Without a heartbeat a lease is given up in time; a strict lock only misses a removal by force.
-fn keep_alive(session: &mut Session, lost: &Lost, signals: &Signals, tell: &(dyn Fn(&str) + Sync)) {
-    let lost = Arc::clone(lost);
-    let started = signals.waker().map_err(Error::root).and_then(|waker| {
-        session.keep_alive(move |news| {
-            if let News::Lost(error) = news {
-                *lost.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-                waker.wake();
-            }
-        })
-    });
-    if let Err(error) = started {
-        tell(&format!("warning: {error}"));
-    }
-}
-
-/// Proves that a lease which should have been renewed by now is still ours.
-fn still_ours(session: &Session) -> Result<(), Error> {
-    match session.give_up_at() {
-        Some(give_up) if now() >= give_up => session.renew(),
-        _ => Ok(()),
-    }
 }
 
 /// The command is being ended.
@@ -168,15 +139,13 @@ struct Ending {
 }
 
 struct Guard<'a> {
-    session: Session,
+    held: Held,
     group: Group,
     setting: Setting,
     policy: Policy,
     signals: &'a Signals,
     tell: &'a (dyn Fn(&str) + Sync),
-    /// What the heartbeat found, until it has been dealt with.
-    lost: Lost,
-    /// When the heartbeat begins, if it has not.
+    /// When the heartbeats begin, if they have not.
     listen_at: Option<Duration>,
     /// How the command itself ended; others of its group may still run.
     status: Option<WaitStatus>,
@@ -213,12 +182,12 @@ impl Guard<'_> {
     /// Sleeps until there is something to attend to.
     fn sleep(&mut self) {
         let deadline = self.next_deadline();
-        let bell = self.session.file().descriptor().filter(|_| self.listen_at.is_some());
-        let bell = bell.as_ref().map(|bell| PollFd::new(bell, PollFlags::IN));
-        let rung = self.signals.wait_or(deadline, bell.as_slice()).iter().any(|came| !came.is_empty());
+        let bells = self.listen_at.map(|_| self.held.descriptors()).unwrap_or_default();
+        let bells: Vec<PollFd<'_>> = bells.iter().map(|bell| PollFd::new(bell, PollFlags::IN)).collect();
+        let rung = self.signals.wait_or(deadline, &bells).iter().any(|came| !came.is_empty());
         if self.listen_at.is_some_and(|at| rung || now() >= at) {
             self.listen_at = None;
-            keep_alive(&mut self.session, &self.lost, self.signals, self.tell);
+            self.held.keep_alive(self.signals, self.tell);
         }
     }
 
@@ -269,10 +238,8 @@ impl Guard<'_> {
 
     /// Lets the command go on, if the lock is still there.
     fn resume(&mut self) {
-        match self.session.renew() {
-            Err(error) if error.is_lost() => self.end_for_loss(&error.to_string()),
-            _ => self.look_at_lock(),
-        }
+        self.held.renew();
+        self.look_at_lock();
         if self.ending.is_none() {
             self.setting.hand_over(self.group.child());
             self.group.resume();
@@ -281,53 +248,46 @@ impl Guard<'_> {
 
     /// Ends the command if the lock is lost, or can't be renewed and is about to lapse.
     fn look_at_lock(&mut self) {
-        let lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(error) = lost {
-            return self.end_for_loss(&error.to_string());
+        for lost in self.held.take_losses() {
+            self.end_for_loss(&lost.to_string());
         }
         if self.told || !self.must_give_up() {
             return;
         }
         self.last_chance();
-        // A lock that is lost is the heartbeat's to tell.
-        if self.must_give_up() && !self.session.is_lost() {
+        // A lock that is lost is news of its own.
+        if let Some((session, _)) = self.held.next_to_lapse().filter(|(_, give_up)| now() >= *give_up) {
             self.end_for_loss(&format!(
                 "lock \"{}\" could not be renewed, and {} is left of its lease",
-                self.session.name(),
-                format_duration(self.left())
+                session.name(),
+                format_duration(held::left(session))
             ));
         }
     }
 
-    /// We may have been paused, and the heartbeat with us: one more try, and not only by a thread whose turn to run
+    /// We may have been paused, and the heartbeats with us: one more try, and not only by threads whose turn to run
     /// may come too late.
     fn last_chance(&self) {
-        let _ = self.session.renew();
-        self.session.nudge();
-        let margin = self.session.beat().map(|beat| beat.margin / 5);
-        let last = now() + margin.unwrap_or(LAST_CHANCE).min(LAST_CHANCE);
-        while now() < last && self.must_give_up() && !self.session.is_lost() {
+        let margin = self.held.beat().map(|beat| beat.margin / 5);
+        let chance = margin.unwrap_or(LAST_CHANCE).min(LAST_CHANCE);
+        self.held.renew_urgently(chance);
+        let last = now() + chance;
+        while now() < last && self.must_give_up() {
             self.signals.wait(Some(now() + GROUP_POLL));
         }
     }
 
     fn must_give_up(&self) -> bool {
-        self.session.give_up_at().is_some_and(|give_up| now() >= give_up)
-    }
-
-    /// What is left of the lease.
-    fn left(&self) -> Duration {
-        let deadline = self.session.deadline().unwrap_or_default();
-        deadline.saturating_sub(now())
+        self.held.give_up_at().is_some_and(|give_up| now() >= give_up)
     }
 
     fn end_for_loss(&mut self, why: &str) {
-        if self.told {
-            return;
-        }
-        self.told = true;
+        let told = mem::replace(&mut self.told, true);
         if self.policy.on_lost == OnLost::Warn {
             return (self.tell)(&format!("warning: {why}; the command goes on without it"));
+        }
+        if told {
+            return;
         }
         self.kill_at(self.last_moment(), true);
         // To end it needs the terminal too: an editor sets the modes back.
@@ -337,14 +297,10 @@ impl Guard<'_> {
         (self.tell)(&format!("{why}; ending the command"));
     }
 
-    /// Until when a command may take to end: before the lease lapses, if it has not.
+    /// Until when a command may take to end: before a lease lapses, if it has not.
     fn last_moment(&self) -> Duration {
-        match (self.session.beat(), self.session.give_up_at()) {
-            (Some(beat), Some(give_up)) if !self.left().is_zero() && !self.session.is_lost() => {
-                give_up + beat.grace
-            }
-            _ => now() + self.policy.kill_after,
-        }
+        let latest = now() + self.policy.kill_after;
+        self.held.last_moment().map_or(latest, |lapse| lapse.min(latest))
     }
 
     fn kill_at(&mut self, kill_at: Duration, for_loss: bool) {
@@ -366,7 +322,7 @@ impl Guard<'_> {
     }
 
     fn next_deadline(&self) -> Option<Duration> {
-        let renewal = self.session.give_up_at().filter(|_| !self.told);
+        let renewal = self.held.give_up_at().filter(|_| !self.told);
         let kill = self.ending.filter(|ending| !ending.killed).map(|ending| ending.kill_at);
         let poll = match self.group.is_told_of_ends() {
             true => RARE_POLL,
@@ -402,9 +358,9 @@ impl Guard<'_> {
             (self.tell)(
                 "warning: a process of the command can't be ended; it keeps the lock until it is gone",
             );
-            self.session.abandon();
+            self.held.abandon();
         } else {
-            release(self.session, self.told, self.tell);
+            self.held.release(self.told, self.tell);
         }
         match (status.exit_status(), status.terminating_signal()) {
             _ if for_loss => Ended::Lost,
@@ -412,15 +368,5 @@ impl Guard<'_> {
             (None, Some(signal)) => Ended::Signalled(signal),
             (None, None) => Ended::Exited(1),
         }
-    }
-}
-
-fn release(session: Session, told: bool, tell: &dyn Fn(&str)) {
-    match session.release() {
-        Err(error) if error.is_lost() && !told => {
-            tell(&format!("warning: {error}: its command had just ended"));
-        }
-        Err(error) if !error.is_lost() => tell(&format!("warning: {error}")),
-        _ => {}
     }
 }

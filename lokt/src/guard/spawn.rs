@@ -7,11 +7,12 @@ use nix::errno::Errno;
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Pid, Signal, getpid, getppid, setpgid};
 
+use super::held::Held;
 use super::terminal::{Setting, take_foreground};
 use crate::host::clock::monotonic;
 use crate::host::signals::Signals;
 use crate::host::{Program, platform};
-use crate::inside;
+use crate::inside::{self, HELD, TOKENS};
 use crate::session::Session;
 
 /// Replaces this program by `command`: a guard inside a guard of the same lock.
@@ -22,22 +23,23 @@ pub(crate) fn exec(command: &[OsString]) -> io::Error {
     }
 }
 
-/// Starts `command` with the session's descriptor and variables.
+/// Starts `command` with the descriptors and variables of what is held.
 pub(super) fn spawn(
-    session: &Session,
+    held: &Held,
     command: &[OsString],
     setting: &Setting,
     signals: &Signals,
 ) -> io::Result<Pid> {
-    let mut program = Program::new(command, &introduction(session))?;
+    let mut program = Program::new(command, &introduction(held))?;
     let foreground = setting.to_hand_over();
-    let (death, give_up) = (death_signal(session), session.give_up_at());
+    let (death, give_up) = (death_signal(held), held.give_up_at());
+    let liveness = held.descriptors();
     let guard = getpid();
     let prepare = || -> io::Result<()> {
         if setting.is_apart() {
             setpgid(None, None)?;
         }
-        if let Some(liveness) = session.file().descriptor() {
+        for liveness in &liveness {
             fcntl_setfd(liveness, FdFlags::empty())?;
         }
         if let Some(foreground) = &foreground {
@@ -61,22 +63,30 @@ pub(super) fn spawn(
     })
 }
 
-/// Tells the command under which lock it runs.
-fn introduction(session: &Session) -> Vec<(&'static str, String)> {
-    let (name, lock_id) = (session.name(), session.lock_id());
-    let mut variables = vec![
-        ("LOKT_NAME", name.to_string()),
-        ("LOKT_LOCK_ID", lock_id.to_string()),
-        ("LOKT_TOKEN", session.token().to_string()),
-        (inside::HELD, inside::held_with(name, lock_id)),
-    ];
-    variables.extend(session.slot().map(|slot| ("LOKT_SLOT", slot.to_string())));
+/// Tells the command under which locks it runs.
+fn introduction(held: &Held) -> Vec<(&'static str, Option<String>)> {
+    let list = |entry: fn(&Session) -> String| -> Vec<_> {
+        held.sessions().iter().map(|session| (session.name(), entry(session))).collect()
+    };
+    let ids = list(|session| session.lock_id().to_string());
+    let tokens = list(|session| session.token().to_string());
+    let mut variables =
+        vec![(HELD, Some(inside::with(HELD, &ids))), (TOKENS, Some(inside::with(TOKENS, &tokens)))];
+    if let Some(badge) = held.badge() {
+        variables.extend([
+            ("LOKT_NAME", Some(badge.name.clone())),
+            ("LOKT_LOCK_ID", Some(badge.lock_id.clone())),
+            ("LOKT_TOKEN", Some(badge.token.to_string())),
+            // One that a guard around this one has set is of another name.
+            ("LOKT_SLOT", badge.slot.map(|slot| slot.to_string())),
+        ]);
+    }
     variables
 }
 
 /// What the command gets if this guard is killed: with a lease nobody would be left to follow up before it lapses.
-fn death_signal(session: &Session) -> Signal {
-    match session.deadline() {
+fn death_signal(held: &Held) -> Signal {
+    match held.beat() {
         Some(_) => Signal::KILL,
         None => Signal::TERM,
     }

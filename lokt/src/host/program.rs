@@ -35,18 +35,20 @@ struct Vector {
 }
 
 impl Program {
-    /// `command` with its arguments, in this process's environment and these variables.
+    /// `command` with its arguments, in this process's environment and these variables; `None` takes one away.
     ///
     /// # Errors
     ///
     /// There is no command, or a null byte in it.
-    pub(crate) fn new(command: &[OsString], variables: &[(&str, String)]) -> io::Result<Self> {
+    pub(crate) fn new(command: &[OsString], variables: &[(&str, Option<String>)]) -> io::Result<Self> {
         let name = command.first().filter(|name| !name.is_empty()).ok_or(io::ErrorKind::NotFound)?;
         let script = [OsStr::new(SHELL)].into_iter().chain(command.iter().map(OsString::as_os_str));
         let inherited =
             identity::variables().filter(|(name, _)| variables.iter().all(|(own, _)| name != own));
         let inherited = inherited.map(|(name, value)| pair(&name, &value));
-        let own = variables.iter().map(|(name, value)| pair(OsStr::new(name), OsStr::new(value)));
+        let own = variables
+            .iter()
+            .filter_map(|(name, value)| Some(pair(OsStr::new(name), OsStr::new(value.as_ref()?))));
         Ok(Self {
             places: places(name).into_iter().map(c_string).collect::<Result<_, _>>()?,
             arguments: Vector::new(command.iter().cloned())?,

@@ -5,11 +5,11 @@
 //! Whatever goes wrong, nothing is offered: a shell's prompt is no place for messages. Nothing is created or changed.
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 
 use clap::{Arg, Command};
-use clap_complete::engine::{ArgValueCandidates, CompletionCandidate, complete};
+use clap_complete::engine::{ArgValueCandidates, ArgValueCompleter, CompletionCandidate, complete};
 
 use crate::cli::usage::go_style;
 use crate::locks::Status;
@@ -63,6 +63,7 @@ fn with_live_values(command: Command) -> Command {
         let which = Which::of(called.get_name());
         called.mut_args(move |arg| match arg.get_id().as_str() {
             "name" => arg.add(ArgValueCandidates::new(move || names(which))),
+            "names" | "with" => arg.add(ArgValueCompleter::new(one_more_name)),
             "owner" => arg.add(ArgValueCandidates::new(owners)),
             _ => arg,
         })
@@ -99,6 +100,15 @@ fn names(which: Which) -> Vec<CompletionCandidate> {
     let fits = listed().into_iter().filter(|status| which.takes(status));
     fits.map(|status| CompletionCandidate::new(status.name.as_str()).help(Some(about(&status).into())))
         .collect()
+}
+
+/// One of the names behind those that stand before the last comma.
+fn one_more_name(begun: &OsStr) -> Vec<CompletionCandidate> {
+    let begun = begun.to_string_lossy();
+    let (before, last) = begun.split_at(begun.rfind(',').map_or(0, |comma| comma + 1));
+    let is_new = |name: &str| name.starts_with(last) && before.split(',').all(|other| other != name);
+    let fits = names(Which::All).into_iter().filter(|found| is_new(&found.get_value().to_string_lossy()));
+    fits.map(|found| found.add_prefix(before)).collect()
 }
 
 /// A lock in a few words.

@@ -1,0 +1,161 @@
+//! The acquisition of what a guard wants: all of it, or nothing.
+//!
+//! # Gotchas
+//!
+//! * Names are taken in one order, that of their bytes, whoever asks for them in whichever: so no two guards can each
+//!   hold what the other waits for. What a guard around this one holds was taken before, in no such order.
+//! * Whoever waits for a name holds the earlier ones. Their leases are renewed meanwhile; if one is lost, nothing is
+//!   left to wait for.
+//! * A waiter that is stopped (Ctrl-Z) leaves the line, and keeps what it holds, as any holder that is stopped: a lease
+//!   lapses, a strict lock does not. When it runs again, it first proves that it has lost nothing.
+
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+use super::held::Held;
+use crate::host::clock::monotonic as now;
+use crate::host::signals::Signals;
+use crate::protocol::{Mode, Name, Record};
+use crate::wait::{Nod, Onlooker, Progress};
+use crate::{Error, Locks, Patience, Terms, inside};
+
+/// The names of a guard.
+pub(crate) struct Wanted {
+    /// The one that was given first: the command is introduced by it.
+    first: Option<Name>,
+    /// Its admission, if a guard around this one holds it.
+    around: Option<Record>,
+    /// Those that are to be taken, in the order in which they are.
+    names: Vec<Name>,
+}
+
+impl Wanted {
+    /// The names that were `given`, without those that a guard around this process holds already.
+    ///
+    /// # Errors
+    ///
+    /// Such a guard holds one of them in another way than in this `mode`: whoever asked would wait for itself.
+    pub(crate) fn new(locks: &Locks, mut given: Vec<Name>, mode: Mode) -> Result<Self, Error> {
+        let first = given.first().cloned();
+        given.sort_unstable();
+        given.dedup();
+        let (mut around, mut names) = (None, Vec::new());
+        for name in given {
+            match inside::admission(locks, &name) {
+                None => names.push(name),
+                Some(record) if !suffices(record.mode(), mode) => {
+                    return Err(contradicts(&name, record.mode()));
+                }
+                Some(record) if first.as_ref() == Some(&name) => around = Some(record),
+                Some(_) => {}
+            }
+        }
+        Ok(Self { first, around, names })
+    }
+
+    /// Whether there is nothing to be taken.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+}
+
+/// Whoever has a name alone has it in any way.
+fn suffices(held: Mode, asked: Mode) -> bool {
+    held == asked || held == Mode::Exclusive
+}
+
+fn contradicts(name: &Name, held: Mode) -> Error {
+    let error = Error::invalid(format!(
+        "the guard around this one holds lock \"{name}\" with {held}, not as asked for here"
+    ));
+    error.with_hint("ask for it in the outer guard as it is needed within")
+}
+
+/// Takes every name, on the same terms; `patience` is for all of them together.
+///
+/// # Errors
+///
+/// Why one of the names was not to be had, as [`Locks::acquire_watched`] tells; or [`Error::is_lost`] if one was lost
+/// while another was waited for. Then none is held.
+pub(crate) fn acquire(
+    locks: &Locks,
+    wanted: Wanted,
+    terms: &Terms,
+    patience: Patience,
+    onlooker: &mut dyn Onlooker,
+    signals: &Signals,
+    tell: &(dyn Fn(&str) + Sync),
+) -> Result<Held, Error> {
+    let began = now();
+    let mut held = Held::nothing(wanted.around.map(Into::into));
+    for name in &wanted.names {
+        if held.beat().is_some() {
+            held.keep_alive(signals, tell);
+        }
+        let left = match patience {
+            Patience::AtMost(time) if !held.is_empty() => {
+                Patience::AtMost(time.saturating_sub(now().saturating_sub(began)))
+            }
+            all => all,
+        };
+        let mut meanwhile = Meanwhile { held: &mut held, onlooker, signals, tell };
+        let taken = locks.acquire_watched(name, terms, left, &mut meanwhile);
+        let lost = held.take_losses().pop();
+        match (taken, lost) {
+            (Ok(session), None) => held.add(session, wanted.first.as_ref() == Some(name)),
+            (Ok(session), Some(lost)) => {
+                held.add(session, false);
+                held.release(true, tell);
+                return Err(lost);
+            }
+            (Err(error), lost) => {
+                let several = !held.is_empty();
+                held.release(true, tell);
+                return Err(match lost {
+                    Some(lost) if error.is_interrupted() => lost,
+                    _ if several => error.having_waited(now().saturating_sub(began)),
+                    _ => error,
+                });
+            }
+        }
+    }
+    Ok(held)
+}
+
+/// Looks after what is held while something else is waited for.
+struct Meanwhile<'a> {
+    held: &'a mut Held,
+    onlooker: &'a mut dyn Onlooker,
+    signals: &'a Signals,
+    tell: &'a (dyn Fn(&str) + Sync),
+}
+
+impl Onlooker for Meanwhile<'_> {
+    fn progress(&mut self, progress: &Progress<'_>) {
+        self.onlooker.progress(progress);
+    }
+
+    /// Heartbeats wake whoever sleeps on the signals.
+    fn interrupt(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.signals.descriptor())
+    }
+
+    fn interval(&self) -> Option<Duration> {
+        self.onlooker.interval()
+    }
+
+    fn nod(&mut self) -> Nod {
+        match self.onlooker.nod() {
+            Nod::GoOn => {
+                self.held.keep_alive(self.signals, self.tell);
+                if self.held.has_losses() { Nod::GiveUp } else { Nod::GoOn }
+            }
+            other => other,
+        }
+    }
+
+    fn step_aside(&mut self) {
+        self.onlooker.step_aside();
+        self.held.renew();
+    }
+}

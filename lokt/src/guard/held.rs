@@ -1,0 +1,219 @@
+//! The sessions of one guard, as if they were one: the first that is lost is a loss, the first lease to lapse is the
+//! one that counts, and the command inherits them all.
+
+use std::os::fd::BorrowedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::Error;
+use crate::host::clock::monotonic as now;
+use crate::host::signals::Signals;
+use crate::protocol::{Beat, Name, Record};
+use crate::session::{News, Session};
+
+/// What a guard holds. Dropping it releases all of it, the last that was taken first.
+#[must_use = "the locks are released when it is dropped"]
+pub(crate) struct Held {
+    /// In the order in which they were taken; all on the same terms.
+    sessions: Vec<Session>,
+    /// So many of them, from the first, have been given a heartbeat.
+    beating: usize,
+    losses: Arc<Mutex<Losses>>,
+    badge: Option<Badge>,
+}
+
+/// What has been found to be lost, by whichever thread.
+#[derive(Default)]
+struct Losses {
+    /// Each is news once.
+    known: Vec<Name>,
+    news: Vec<Error>,
+}
+
+/// One admission, as the command is told of it.
+pub(super) struct Badge {
+    pub(super) name: String,
+    pub(super) lock_id: String,
+    pub(super) token: u64,
+    pub(super) slot: Option<u32>,
+}
+
+impl From<&Session> for Badge {
+    fn from(session: &Session) -> Self {
+        let (name, lock_id) = (session.name().to_string(), session.lock_id().to_string());
+        Self { name, lock_id, token: session.token(), slot: session.slot() }
+    }
+}
+
+impl From<Record> for Badge {
+    fn from(record: Record) -> Self {
+        let token = record.token.unwrap_or_default();
+        Self { name: record.name, lock_id: record.lock_id, token, slot: record.slot }
+    }
+}
+
+impl Losses {
+    fn note(&mut self, name: &Name, error: Error) {
+        if !self.known.contains(name) {
+            self.known.push(name.clone());
+            self.news.push(error);
+        }
+    }
+}
+
+impl Held {
+    /// Nothing yet. The command is introduced by `badge`, if it is known by now.
+    pub(super) fn nothing(badge: Option<Badge>) -> Self {
+        Self { sessions: Vec::new(), beating: 0, losses: Arc::default(), badge }
+    }
+
+    /// One more; the command is introduced by the first that `leads`.
+    pub(super) fn add(&mut self, session: Session, leads: bool) {
+        if leads && self.badge.is_none() {
+            self.badge = Some((&session).into());
+        }
+        self.sessions.push(session);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.sessions.is_empty()
+    }
+
+    /// The admission that the command is told of first.
+    pub(super) fn badge(&self) -> Option<&Badge> {
+        self.badge.as_ref()
+    }
+
+    /// Each admission, in the order in which they were taken.
+    pub(super) fn sessions(&self) -> &[Session] {
+        &self.sessions
+    }
+
+    /// The rhythm of the heartbeats; `None` without a TTL.
+    pub(super) fn beat(&self) -> Option<Beat> {
+        self.sessions.first()?.beat()
+    }
+
+    /// What the command inherits, and what rings when one may have been removed.
+    pub(super) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        self.sessions.iter().filter_map(|session| session.file().descriptor()).collect()
+    }
+
+    /// Starts the heartbeats that have not been started; what they find is news, and wakes whoever sleeps on the
+    /// signals.
+    ///
+    /// Without a heartbeat a lease is given up in time; a strict lock only misses a removal by force.
+    pub(super) fn keep_alive(&mut self, signals: &Signals, tell: &(dyn Fn(&str) + Sync)) {
+        for session in self.sessions.iter_mut().skip(self.beating) {
+            let (losses, name) = (Arc::clone(&self.losses), session.name().clone());
+            let started = signals.waker().map_err(Error::root).and_then(|waker| {
+                session.keep_alive(move |news| {
+                    if let News::Lost(error) = news {
+                        losses.lock().unwrap_or_else(PoisonError::into_inner).note(&name, error);
+                        waker.wake();
+                    }
+                })
+            });
+            if let Err(error) = started {
+                tell(&format!("warning: {error}"));
+            }
+        }
+        self.beating = self.sessions.len();
+    }
+
+    /// What was found to be lost since the last time.
+    pub(super) fn take_losses(&self) -> Vec<Error> {
+        std::mem::take(&mut self.losses().news)
+    }
+
+    /// Whether there is something to [take](Self::take_losses).
+    pub(super) fn has_losses(&self) -> bool {
+        !self.losses().news.is_empty()
+    }
+
+    fn losses(&self) -> MutexGuard<'_, Losses> {
+        self.losses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Proves of each that it is still ours, and renews its lease. What is lost is news.
+    pub(super) fn renew(&self) {
+        self.sessions.iter().for_each(|session| self.renew_one(session));
+    }
+
+    fn renew_one(&self, session: &Session) {
+        if let Err(error) = session.renew()
+            && error.is_lost()
+        {
+            self.losses().note(session.name(), error);
+        }
+    }
+
+    /// One more try for what is about to lapse, by this thread for so long, and by the heartbeats.
+    pub(super) fn renew_urgently(&self, patience: Duration) {
+        let end = now() + patience;
+        for session in self.sessions.iter().filter(|session| is_late(session)) {
+            if now() < end {
+                self.renew_one(session);
+            }
+            session.nudge();
+        }
+    }
+
+    /// Proves that each lease which should have been renewed by now is still ours.
+    pub(super) fn still_ours(&self) -> Result<(), Error> {
+        for session in self.sessions.iter().filter(|session| is_late(session)) {
+            session.renew()?;
+        }
+        self.take_losses().pop().map_or(Ok(()), Err)
+    }
+
+    /// The first lease to be given up of those that are not lost, and when.
+    pub(super) fn next_to_lapse(&self) -> Option<(&Session, Duration)> {
+        let kept = self.sessions.iter().filter(|session| !session.is_lost());
+        kept.filter_map(|session| Some((session, session.give_up_at()?))).min_by_key(|(_, at)| *at)
+    }
+
+    /// From when on a lease is too near its lapse for anything to go on under it.
+    pub(super) fn give_up_at(&self) -> Option<Duration> {
+        self.next_to_lapse().map(|(_, at)| at)
+    }
+
+    /// Until when a command that is ended may run, as others are admitted then; `None` if no lease says so.
+    pub(super) fn last_moment(&self) -> Option<Duration> {
+        let kept = self.sessions.iter().filter(|session| !session.is_lost() && !left(session).is_zero());
+        kept.filter_map(|session| Some(session.give_up_at()? + session.beat()?.grace)).min()
+    }
+
+    /// Ends without releasing: whoever else has the descriptors keeps the locks until he is gone.
+    pub(super) fn abandon(mut self) {
+        std::mem::take(&mut self.sessions).into_iter().for_each(Session::abandon);
+    }
+
+    /// Releases all. A loss is told unless losses have been `told`.
+    pub(super) fn release(mut self, told: bool, tell: &dyn Fn(&str)) {
+        while let Some(session) = self.sessions.pop() {
+            match session.release() {
+                Err(error) if error.is_lost() && !told => {
+                    tell(&format!("warning: {error}: its command had just ended"));
+                }
+                Err(error) if !error.is_lost() => tell(&format!("warning: {error}")),
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        while self.sessions.pop().is_some() {}
+    }
+}
+
+/// What is left of a lease.
+pub(super) fn left(session: &Session) -> Duration {
+    session.deadline().unwrap_or_default().saturating_sub(now())
+}
+
+fn is_late(session: &Session) -> bool {
+    session.give_up_at().is_some_and(|give_up| now() >= give_up)
+}
