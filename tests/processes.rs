@@ -34,5 +34,7 @@ mod mutex;
 mod namespaces;
 #[path = "processes/nested.rs"]
 mod nested;
+#[path = "processes/several.rs"]
+mod several;
 #[path = "processes/waiters.rs"]
 mod waiters;
