@@ -6,7 +6,7 @@ use crate::protocol::Name;
 /// `lokt guard`, as a script runs it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Guard {
-    /// Its lock.
+    /// Its lock; of several, their names with commas between them.
     pub(super) lock: String,
     /// The command behind `--`, as it is written; `None` if it is the script's own arguments.
     pub(super) command: Option<String>,
@@ -51,11 +51,10 @@ fn guard(words: &[Word], valued: &[String]) -> Option<Guard> {
     }
     let arguments = &words[at + 2..];
     let end = arguments.iter().position(|word| word.raw == "--")?;
-    let name = name(&arguments[..end], valued).filter(|name| !name.open)?;
+    let lock = names(&arguments[..end], valued)?;
     let command = &arguments[end + 1..];
     let raw: Vec<&str> = command.iter().map(|word| word.raw.as_str()).collect();
     let given = raw.len() == 1 && ARGUMENTS.contains(&raw[0]);
-    let lock = name.value.parse::<Name>().ok()?.to_string();
     (!raw.is_empty()).then(|| Guard { lock, command: (!given).then(|| raw.join(" ")) })
 }
 
@@ -81,19 +80,30 @@ fn is_assignment(word: &Word) -> bool {
     !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// The first argument that is neither an option nor an option's value.
-fn name<'a>(arguments: &'a [Word], valued: &[String]) -> Option<&'a Word> {
+/// The first argument that is neither an option nor an option's value, and what `--with` adds to it; `None` unless all of
+/// it is known, and names.
+fn names(arguments: &[Word], valued: &[String]) -> Option<String> {
+    let (mut first, mut more) = (None, Vec::new());
     let mut arguments = arguments.iter();
     while let Some(word) = arguments.next() {
         let Some(option) = word.value.strip_prefix('-') else {
-            return Some(word);
+            first = first.or(Some((word, word.value.as_str())));
+            continue;
         };
         let option = option.trim_start_matches('-');
-        if valued.iter().any(|valued| valued == option) {
-            arguments.next();
+        if let Some(value) = option.strip_prefix("with=") {
+            more.push((word, value));
+        } else if valued.iter().any(|valued| valued == option) {
+            let value = arguments.next().filter(|_| option == "with");
+            more.extend(value.map(|value| (value, value.value.as_str())));
         }
     }
-    None
+    more.insert(0, first?);
+    let is_known = |(word, names): &(&Word, &str)| {
+        !word.open && names.split(',').all(|name| name.parse::<Name>().is_ok())
+    };
+    let names: Vec<&str> = more.iter().map(|(_, names)| *names).collect();
+    more.iter().all(is_known).then(|| names.join(","))
 }
 
 /// The commands of a text, each as its words.
@@ -276,7 +286,7 @@ mod tests {
     use super::*;
 
     fn found(text: &str) -> Vec<(String, String)> {
-        let valued = ["ttl", "timeout", "note"].map(str::to_owned);
+        let valued = ["ttl", "timeout", "note", "with"].map(str::to_owned);
         let guards = guards(text, &valued).into_iter();
         guards.map(|guard| (guard.lock, guard.command.unwrap_or("(given)".to_owned()))).collect()
     }
@@ -296,6 +306,15 @@ mod tests {
         finds("lokt guard --note 'x y' build -- make", "build", "make");
         finds("lokt guard --note \"a -- b\" 'build' --wait -- make -- all", "build", "make -- all");
         finds("lokt guard --ttl \"$TTL\" \"build\" -- make", "build", "make");
+    }
+
+    #[test]
+    fn several_names_stand_in_one_argument_or_in_options() {
+        finds("lokt guard a,b --wait -- make", "a,b", "make");
+        finds("lokt guard --with b --with=c,d a -- make", "a,b,c,d", "make");
+        for unknown in ["a,", "a,$B", "a --with $B", "a --with b/", "--with b"] {
+            assert_eq!(found(&format!("lokt guard {unknown} -- make")), [], "{unknown}");
+        }
     }
 
     #[test]
