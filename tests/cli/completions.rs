@@ -81,6 +81,19 @@ fn names_are_those_that_are_held_now_and_make_sense_for_the_command() {
 }
 
 #[test]
+fn behind_a_comma_one_more_name_is_offered() {
+    let sandbox = sandbox();
+    for name in ["build", "deploy", "docs"] {
+        assert_eq!(sandbox.run(["lock", name]).code, 0);
+    }
+    assert_eq!(offered(&sandbox, &["guard", "docs,"]), ["docs,build", "docs,deploy"]);
+    assert_eq!(offered(&sandbox, &["guard", "new,docs,d"]), ["new,docs,deploy"]);
+    assert_eq!(offered(&sandbox, &["guard", "x", "--with", "d"]), ["deploy", "docs"]);
+    assert_eq!(offered(&sandbox, &["guard", "x", "--with=docs,b"]), ["--with=docs,build"]);
+    assert_eq!(offered(&sandbox, &["lock", "docs,"]), [""; 0], "one name only");
+}
+
+#[test]
 fn options_and_their_values_are_offered() {
     let sandbox = sandbox();
     assert_eq!(offered(&sandbox, &["guard", "x", "--t"]), ["--ttl", "--timeout"]);

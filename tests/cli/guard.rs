@@ -64,6 +64,98 @@ fn the_command_knows_its_lock() {
 }
 
 #[test]
+fn the_command_knows_all_of_several_locks_and_the_first_by_name() {
+    let sandbox = sandbox();
+    check(
+        &sandbox,
+        r#"
+        $ lokt guard cache -- true
+        $ lokt guard db,cache,db --with app,cache -- sh -c 'echo $LOKT_NAME $LOKT_LOCK_ID $LOKT_TOKEN; echo $LOKT_TOKENS; echo $LOKT_HELD | tr : " "'
+        db ID 1
+        app:1 cache:2 db:1
+        app ID cache ID db ID
+        $ lokt guard build -- sh -c 'echo $LOKT_TOKENS; "$LOKT" guard test -- sh -c "echo \$LOKT_NAME \$LOKT_TOKENS"'
+        build:1
+        test build:1 test:1
+        $ LOKT_TOKENS='build:1 other:7' lokt guard build -- sh -c 'echo $LOKT_TOKENS'
+        other:7 build:2
+        $ lokt status
+        no locks
+        "#,
+    );
+    assert!(sandbox.leftovers().is_empty(), "{:?}", sandbox.leftovers());
+}
+
+#[test]
+fn a_guard_of_several_names_is_denied_by_the_one_that_is_in_the_way() {
+    let sandbox = sandbox();
+    assert_eq!(sandbox.run(["lock", "db"]).code, 0);
+    check(
+        &sandbox,
+        r#"
+        $ lokt guard db,cache -- echo ran
+        ! lokt: lock "db" is held by tester@HOST (agent agent-test), by hand, for 0s
+        ! lokt: hint: wait for it: --wait, or --wait --timeout 5m
+        = 2
+        $ lokt guard cache --with db --conflict-exit-code 75 -- echo ran 2>/dev/null
+        = 75
+        $ lokt guard cache,db --wait --timeout 10ms -- echo ran
+        ! lokt: waiting, place 1 in line: lock "db" is held by tester@HOST (agent agent-test), by hand, for 0s
+        ! lokt: timed out after 0s: lock "db" is held by tester@HOST (agent agent-test), by hand, for 0s
+        ! lokt: hint: see who holds it: lokt why db
+        = 2
+        "#,
+    );
+}
+
+#[test]
+fn each_wait_for_one_of_several_names_is_told() {
+    let sandbox = sandbox();
+    for name in ["a", "c"] {
+        assert_eq!(sandbox.run(["lock", name]).code, 0);
+    }
+    let mut guard = sandbox.start(["guard", "c,b,a", "--wait", "--", "true"]);
+    guard.await_stderr("waiting, place 1 in line: lock \"a\" is held");
+    assert_eq!(sandbox.run(["unlock", "a"]).code, 0);
+    assert_eq!(guard.await_stderr("got"), "lokt: got lock \"a\"");
+    guard.await_stderr("waiting, place 1 in line: lock \"c\" is held");
+    assert_eq!(sandbox.run(["unlock", "c"]).code, 0);
+    let ended = guard.output();
+    assert_eq!((ended.code, ended.stderr.as_str()), (0, "lokt: got lock \"c\"\n"), "{ended:?}");
+}
+
+#[test]
+fn one_bad_name_of_several_is_pointed_out() {
+    check(
+        &sandbox(),
+        r#"
+        $ lokt guard a,,b -- true
+        ! lokt: invalid lock name "": it is empty (number 2 of "a,,b")
+        ! lokt: hint: see lokt guard --help
+        = 64
+        $ lokt guard a,b/c -- true
+        ! lokt: invalid lock name "b/c": only letters, digits, '.', '_' and '-' are allowed (number 2 of "a,b/c")
+        ! lokt: hint: see lokt guard --help
+        = 64
+        $ lokt guard a --with ,b -- true
+        ! lokt: --with: invalid lock name "": it is empty (number 1 of ",b")
+        ! lokt: hint: see lokt guard --help
+        = 64
+        $ lokt guard --with b -- true
+        ! lokt: the lock's name is missing
+        ! lokt: hint: lokt guard NAME -- CMD
+        = 64
+        $ lokt lock a,b
+        ! lokt: invalid lock name "a,b": only letters, digits, '.', '_' and '-' are allowed
+        ! lokt: hint: see lokt lock --help
+        = 64
+        $ lokt status
+        no locks
+        "#,
+    );
+}
+
+#[test]
 fn its_options_stand_before_or_after_the_name() {
     check(
         &sandbox(),

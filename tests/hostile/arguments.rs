@@ -81,7 +81,7 @@ const ODD: [&[u8]; 24] = [
     b"0",
 ];
 
-const OPTIONS: [&str; 28] = [
+const OPTIONS: [&str; 30] = [
     "--ttl",
     "-ttl",
     "--ttl=5m",
@@ -104,6 +104,8 @@ const OPTIONS: [&str; 28] = [
     "--on-lost=warn",
     "--kill-after",
     "--conflict-exit-code",
+    "--with",
+    "--with=a,b",
     "--help",
     "-h",
     "--version",
@@ -112,18 +114,20 @@ const OPTIONS: [&str; 28] = [
     "--",
 ];
 
-const VALUES: [&str; 10] =
-    ["5m", "10ms", "0s", "1h30m", "7", "kill", "warn", "true", "false", "no-such-command"];
+const VALUES: [&str; 11] =
+    ["5m", "10ms", "0s", "1h30m", "7", "kill", "warn", "true", "false", "no-such-command", "a,b"];
 
 const COMMANDS: [&str; 11] =
     ["lock", "guard", "unlock", "renew", "status", "why", "exists", "freeze", "unfreeze", "help", "version"];
 
-const VARIABLES: [&str; 16] = [
+const VARIABLES: [&str; 18] = [
     "LOKT_OWNER",
     "LOKT_AGENT_ID",
     "LOKT_NAME",
     "LOKT_LOCK_ID",
     "LOKT_TOKEN",
+    "LOKT_TOKENS",
+    "LOKT_HELD",
     "LOKT_NO_SWEEP",
     "HOME",
     "USER",

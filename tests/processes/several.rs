@@ -7,7 +7,8 @@ use lokt_tests::sandbox::{Running, Sandbox, eventually, output, start};
 use rustix::process::Signal;
 
 use crate::helpers::{
-    SOON, await_state, hold_with, lines, queue, queue_with, record, sandbox, waiters, work_file,
+    SOON, await_state, hold_with, lines, queue, queue_with, record, sandbox, strace_available, traced,
+    waiters, with_script, work_file,
 };
 
 const COURTEOUS: &str = "trap 'echo term >> log; exit 0' TERM; echo in; read line; exit 0";
@@ -128,6 +129,43 @@ fn the_earlier_lease_is_renewed_while_a_later_name_is_waited_for() {
     guard.let_go();
     assert_eq!(guard.await_end(), 0);
     assert_eq!(sandbox.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn the_first_lease_is_renewed_while_the_others_are_slow_to_be_had() {
+    if !strace_available("the first lease is renewed while the others are slow to be had") {
+        return;
+    }
+    let sandbox = sandbox();
+    // Two of these for each admission, none for a renewal.
+    let slow = ["renameat2:delay_enter=150000"];
+    let args = ["guard", "a,b,c,d,e,f,g,h", "--ttl", "1s"];
+    let mut guard = start(with_script(&mut traced(&sandbox, &slow, &args), COURTEOUS));
+    eventually("the first is there", || sandbox.record("a").exists());
+    eventually("it is renewed", || record(&sandbox, "a")["renewals"].as_u64() > Some(0));
+    assert!(!sandbox.record("h").exists(), "the last is not there yet");
+    guard.await_line("in");
+    guard.let_go();
+    assert_eq!(guard.await_end(), 0);
+}
+
+#[test]
+fn a_command_that_one_loss_ends_is_gone_before_another_lease_lapses() {
+    if !strace_available("a command that one loss ends is gone before another lease lapses") {
+        return;
+    }
+    let sandbox = sandbox();
+    // Both are admitted; no renewal succeeds.
+    let failing = ["renameat:error=EIO", "renameat2:error=EIO:when=5+"];
+    let args = ["guard", "a,b", "--ttl", "4s", "--kill-after", "20s"];
+    let stubborn = "trap '' TERM; echo $$ > pid; echo in; while :; do read line; done";
+    let mut guard = start(with_script(&mut traced(&sandbox, &failing, &args), stubborn));
+    guard.await_line("in");
+    assert_eq!(sandbox.run(["unlock", "a", "--force"]).code, 0);
+    let next = queue_with(&sandbox, &["guard", "b", "--wait"], "kill -0 $(cat pid) && echo both >&2");
+    let said = next.output();
+    assert!(!said.stderr.contains("both\n"), "{said:?}");
+    assert_eq!(guard.await_end(), 5);
 }
 
 #[test]
