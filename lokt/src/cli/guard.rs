@@ -33,7 +33,7 @@ use crate::{Error, KILL_AFTER, Locks, words};
     lokt guard deploy --ttl 5m -- ./deploy.sh\n  \
     lokt guard build --wait --timeout 2m -- make -j4\n  \
     lokt guard gpu --slots 2 --wait -- ./train.sh\n  \
-    lokt guard db,cache --wait -- ./migrate.sh      both, or neither\n  \
+    lokt guard db,cache --wait -- make migrate      both, or neither\n  \
     lokt guard migrate --note 'release 2.1' -- sh -c 'make migrate && make check'")]
 pub(super) struct Args {
     /// The lock's name; several are separated by commas

@@ -37,7 +37,7 @@ pub const EXIT_CODES: [Fact; 12] = [
     fact("any other", "The guarded command's own.", &["guard"]),
 ];
 
-pub const VARIABLES: [Fact; 10] = [
+pub const VARIABLES: [Fact; 12] = [
     fact(
         "LOKT_ROOT",
         "The lock directory. Without it, it belongs to the git repository around the working directory, and is else ./.lokt.",
@@ -56,11 +56,25 @@ pub const VARIABLES: [Fact; 10] = [
         ALL,
     ),
     fact("NO_COLOR", "If it is set, nothing is coloured.", ALL),
-    fact("LOKT_NAME", "Set for the guarded command: the lock's name.", &["guard"]),
+    fact(
+        "LOKT_NAME",
+        "Set for the guarded command: the lock's name; of several, the first that was given.",
+        &["guard"],
+    ),
     fact("LOKT_LOCK_ID", "Set for the guarded command: the identity of this admission.", &["guard"]),
     fact(
         "LOKT_TOKEN",
         "Set for the guarded command: a number that rises with each holder of the name, for resources that can refuse a late writer.",
+        &["guard"],
+    ),
+    fact(
+        "LOKT_TOKENS",
+        "Set for the guarded command: NAME:TOKEN for each lock that it runs under, those of outer guards too, separated by spaces.",
+        &["guard"],
+    ),
+    fact(
+        "LOKT_SLOT",
+        "Set for the guarded command with --slots: which slot it has, from 1; of several names, that of the first.",
         &["guard"],
     ),
     fact(
