@@ -121,7 +121,7 @@ fn a_guards_lock_is_its_own() {
 #[test]
 fn force_ends_the_command_of_a_guard() {
     let sandbox = sandbox();
-    let guard = sandbox.hold(["guard", "build"]);
+    let mut guard = sandbox.hold(["guard", "build"]);
     check(
         &sandbox,
         r#"
@@ -129,6 +129,8 @@ fn force_ends_the_command_of_a_guard() {
         released lock "build"
         "#,
     );
+    // Before its command is told to end.
+    assert_eq!(guard.await_end(), 5);
     let ended = said(&guard.output());
     assert_eq!(ended, "! lokt: lock \"build\" is lost: its record is gone; ending the command\n= 5\n");
 }
