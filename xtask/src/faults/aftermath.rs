@@ -25,7 +25,7 @@ pub struct Ends {
 const SWEEPER: &str = "40";
 
 /// What always stands in a root.
-const DIRECTORIES: [&str; 5] = ["freezes", "lines", "locks", "sessions", "stripes"];
+const DIRECTORIES: [&str; 6] = ["freezes", "holders", "lines", "locks", "sessions", "stripes"];
 
 /// How long a command may take to die after its guard was killed.
 const DEATH: Duration = Duration::from_millis(1_000);
@@ -66,7 +66,7 @@ pub fn check(case: &Case, scene: &Scene<'_>, mut ends: Ends, victim: &Running) -
         found.late("its command outlives the guard");
     }
     record(case, scene, &ends, taken, victim, &mut found);
-    next(scene, &mut found)?;
+    next(case.operation, scene, &mut found)?;
     history(scene, &mut found)?;
     root(scene, &mut found)?;
     Ok(found.0)
@@ -75,7 +75,7 @@ pub fn check(case: &Case, scene: &Scene<'_>, mut ends: Ends, victim: &Running) -
 /// The exit codes that are right for a victim.
 fn right_codes(case: &Case) -> &'static [i32] {
     use Operation as O;
-    match (case.fault, case.operation) {
+    match (case.fault, case.operation.alone()) {
         (Fault::Kill, _) => &[137],
         // The rival may have been first: a plain try is denied.
         (Fault::Delay, O::First | O::Acquire | O::BreakDead | O::BreakLapsed | O::Lock) => &[0, 2],
@@ -215,7 +215,7 @@ fn record(case: &Case, scene: &Scene<'_>, ends: &Ends, taken: bool, victim: &Run
 const SOON: &str = "700ms";
 
 /// The next one who comes is admitted. A manual lock or a freeze that stands is ended before, as its owner would.
-fn next(scene: &Scene<'_>, found: &mut Findings) -> anyhow::Result<()> {
+fn next(operation: Operation, scene: &Scene<'_>, found: &mut Findings) -> anyhow::Result<()> {
     let stands = scene.record(NAME).is_some_and(|record| record["kind"] == "manual");
     if stands {
         let mut unlock = scene.start("owner", &words(["unlock", NAME]))?;
@@ -232,8 +232,8 @@ fn next(scene: &Scene<'_>, found: &mut Findings) -> anyhow::Result<()> {
     // Whatever the last sweep has cost: now one is due.
     let _ = fs::write(scene.root().join("stripes").join(SWEEPER), "");
     let section = scene.section("next", Duration::from_millis(2), None);
-    let mut next =
-        scene.start("next", &[words(["guard", NAME, "--wait", "--timeout", SOON]), section].concat())?;
+    let waits = words(["--wait", "--timeout", SOON]);
+    let mut next = scene.start("next", &[operation.guard(), waits, section].concat())?;
     match next.end_within(Duration::from_secs(15)) {
         Some(0) => {}
         code => {

@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::aftermath::{self, Ends};
 use super::bench::Bench;
 use super::errors::Errno;
-use super::operation::{self, GO, Operation, Pace, delay_ms};
+use super::operation::{GO, Operation, Pace, delay_ms};
 use super::scene::{LIMIT, Running, Scene, wait_until};
 use super::sections;
 use super::trace::{self, Injection, Point, Position};
@@ -258,7 +258,7 @@ fn accompany(
     };
     let mut company = vec![rival];
     if scene.section_of("rival").is_some() {
-        company.push(scene.start("third", &operation::third(scene))?);
+        company.push(scene.start("third", &operation.third(scene))?);
     }
     if command.is_some() {
         continue_command(scene, victim);

@@ -42,6 +42,18 @@ pub enum Operation {
     InLine,
     /// A waiter is admitted when the holder releases
     HandOver,
+    /// A guard is admitted to a name of one slot
+    Slot,
+    /// A guard releases the slot after its command has ended
+    SlotRelease,
+    /// A guard's heartbeat renews its lease of the slot
+    SlotHeartbeat,
+    /// A waiter takes the slot over from a holder that is killed
+    SlotTakeOver,
+    /// A waiter takes the slot over from a holder that is stopped past its lease
+    SlotTakeOverLapsed,
+    /// A waiter gets the slot when its holder releases it
+    SlotHandOver,
 }
 
 /// The measures of a case.
@@ -59,7 +71,7 @@ pub struct Pace {
 
 /// How long a delay is; for the heartbeat's, longer than its lease.
 pub fn delay_ms(operation: Operation) -> u64 {
-    if operation == Operation::Heartbeat { 2_000 } else { 300 }
+    if operation.alone() == Operation::Heartbeat { 2_000 } else { 300 }
 }
 
 const LONG: Duration = Duration::from_secs(5);
@@ -69,13 +81,34 @@ const SHORT: Duration = Duration::from_secs(1);
 pub const GO: &str = "go";
 
 impl Operation {
+    /// The same with a lock that one holds alone.
+    pub fn alone(self) -> Self {
+        match self {
+            Self::Slot => Self::Acquire,
+            Self::SlotRelease => Self::Release,
+            Self::SlotHeartbeat => Self::Heartbeat,
+            Self::SlotTakeOver => Self::TakeOver,
+            Self::SlotTakeOverLapsed => Self::TakeOverLapsed,
+            Self::SlotHandOver => Self::HandOver,
+            alone => alone,
+        }
+    }
+
+    /// What everybody's guard is started with in it: a name of one slot excludes as a lock does, in another way.
+    pub fn guard(self) -> Vec<String> {
+        match self.alone() == self {
+            true => words(["guard", NAME]),
+            false => words(["guard", NAME, "--slots", "1"]),
+        }
+    }
+
     pub fn name(self) -> String {
         clap::ValueEnum::to_possible_value(&self).map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 
     /// The thread that is traced, if not the main one.
     pub fn thread(self) -> Option<&'static str> {
-        (self == Self::Heartbeat).then_some("heartbeat")
+        (self.alone() == Self::Heartbeat).then_some("heartbeat")
     }
 
     /// Whether the victim is a guard, which runs a section.
@@ -85,12 +118,12 @@ impl Operation {
 
     /// Whether the victim waits in line for what happens to the holder.
     pub fn waits(self) -> bool {
-        matches!(self, Self::TakeOver | Self::TakeOverLapsed | Self::InLine | Self::HandOver)
+        matches!(self.alone(), Self::TakeOver | Self::TakeOverLapsed | Self::InLine | Self::HandOver)
     }
 
     /// Whether a lease has to go by in it, fault or not.
     pub fn takes_long(self) -> bool {
-        matches!(self, Self::Heartbeat | Self::BreakLapsed | Self::TakeOverLapsed)
+        matches!(self.alone(), Self::Heartbeat | Self::BreakLapsed | Self::TakeOverLapsed)
     }
 
     /// Whether it finds a root that does not exist.
@@ -106,7 +139,7 @@ impl Operation {
                 && !position.text.contains("CLONE_THREAD")
         };
         let Some(fork) = positions.iter().position(forks) else { return positions };
-        match self {
+        match self.alone() {
             Self::First | Self::Acquire => positions.truncate(fork + 1),
             Self::Release => drop(positions.drain(..=fork)),
             _ => {}
@@ -115,7 +148,7 @@ impl Operation {
     }
 
     pub fn pace(self, injection: Option<Injection>) -> Pace {
-        let heartbeat = self == Self::Heartbeat;
+        let heartbeat = self.alone() == Self::Heartbeat;
         let section = Duration::from_millis(if heartbeat { 1_400 } else { 20 });
         let usual = Pace {
             ttl: if heartbeat { 2 * SHORT } else { LONG },
@@ -142,7 +175,8 @@ impl Operation {
 
     /// Whoever is there before the victim comes.
     pub fn set(self, scene: &Scene<'_>, pace: &Pace) -> anyhow::Result<Vec<Running>> {
-        match self {
+        let hold = |ttl| self.hold(scene, ttl);
+        match self.alone() {
             Self::First | Self::Acquire | Self::Release | Self::Heartbeat | Self::Lock | Self::Freeze => {
                 Ok(Vec::new())
             }
@@ -161,7 +195,7 @@ impl Operation {
                 Ok(Vec::new())
             }
             Self::Break | Self::BreakDead => {
-                let mut holder = hold(scene, None)?;
+                let mut holder = hold(None)?;
                 let section = scene.section_of("holder");
                 holder.signal(Signal::KILL);
                 let gone = wait_until(LONG, || holder.ended().is_some() && !section.is_some_and(runs));
@@ -169,46 +203,55 @@ impl Operation {
                 Ok(vec![])
             }
             Self::BreakLapsed => {
-                let holder = hold(scene, Some(SHORT))?;
+                let holder = hold(Some(SHORT))?;
                 stop(scene, &holder);
                 std::thread::sleep(SHORT + SHORT / 20);
                 Ok(vec![holder])
             }
-            Self::TakeOver | Self::HandOver => Ok(vec![hold(scene, None)?]),
-            Self::TakeOverLapsed => Ok(vec![hold(scene, Some(SHORT))?]),
+            Self::TakeOver | Self::HandOver => Ok(vec![hold(None)?]),
+            Self::TakeOverLapsed => Ok(vec![hold(Some(SHORT))?]),
             Self::InLine => {
-                let mut holder = hold(scene, None)?;
-                let waits = words(["guard", NAME, "--wait", "--timeout", "30s"]);
+                let mut holder = hold(None)?;
+                let waits = words(["--wait", "--timeout", "30s"]);
                 let section = scene.section("ahead", Duration::from_millis(5), None);
-                let ahead = scene.start("ahead", &[waits, section].concat())?;
+                let ahead = scene.start("ahead", &[self.guard(), waits, section].concat())?;
                 holder.until("one stands in line", || scene.waiters() == 1)?;
                 Ok(vec![holder, ahead])
             }
+            // There is none that is alone in a way of its own.
+            _ => Ok(Vec::new()),
         }
+    }
+
+    /// A holder whose section lasts until [`GO`].
+    fn hold(self, scene: &Scene<'_>, ttl: Option<Duration>) -> anyhow::Result<Running> {
+        let lease = ttl.map(|ttl| words(["--ttl", &span(ttl)])).unwrap_or_default();
+        let section = scene.section("holder", Duration::ZERO, Some(GO));
+        let mut holder = scene.start("holder", &[self.guard(), lease, section].concat())?;
+        holder.until("it holds", || scene.section_of("holder").is_some())?;
+        Ok(holder)
     }
 
     /// What the victim is started with.
     pub fn victim(self, scene: &Scene<'_>, pace: &Pace) -> Vec<String> {
         let ttl = span(pace.ttl);
-        let (options, is_guard) = match self {
-            Self::First | Self::Acquire | Self::Release | Self::Heartbeat => {
-                (words(["guard", NAME, "--ttl", &ttl]), true)
-            }
-            Self::BreakDead | Self::BreakLapsed => {
-                (words(["guard", NAME, "--ttl", &ttl, "--break-stale"]), true)
-            }
-            Self::TakeOver | Self::TakeOverLapsed | Self::InLine | Self::HandOver => {
-                (words(["guard", NAME, "--ttl", &ttl, "--wait", "--timeout", "15s"]), true)
-            }
-            Self::Renew => (words(["renew", NAME]), false),
-            Self::Lock => (words(["lock", NAME, "--ttl", "60s"]), false),
-            Self::Unlock => (words(["unlock", NAME]), false),
-            Self::Break => (words(["unlock", NAME, "--break-stale"]), false),
-            Self::Freeze => (words(["freeze", NAME, "--ttl", "60s"]), false),
-            Self::Unfreeze => (words(["unfreeze", NAME, "--force"]), false),
+        let guard = |options: Vec<String>| {
+            let section = scene.section("victim", pace.section, None);
+            [self.guard(), words(["--ttl", &ttl]), options, section].concat()
         };
-        let section = if is_guard { scene.section("victim", pace.section, None) } else { Vec::new() };
-        [options, section].concat()
+        match self.alone() {
+            Self::BreakDead | Self::BreakLapsed => guard(words(["--break-stale"])),
+            Self::TakeOver | Self::TakeOverLapsed | Self::InLine | Self::HandOver => {
+                guard(words(["--wait", "--timeout", "15s"]))
+            }
+            Self::Renew => words(["renew", NAME]),
+            Self::Lock => words(["lock", NAME, "--ttl", "60s"]),
+            Self::Unlock => words(["unlock", NAME]),
+            Self::Break => words(["unlock", NAME, "--break-stale"]),
+            Self::Freeze => words(["freeze", NAME, "--ttl", "60s"]),
+            Self::Unfreeze => words(["unfreeze", NAME, "--force"]),
+            _ => guard(Vec::new()),
+        }
     }
 
     /// Whether the victim stands in line, so that what it waits for can happen.
@@ -218,7 +261,7 @@ impl Operation {
 
     /// What a waiter waits for.
     pub fn trigger(self, scene: &Scene<'_>, others: &[Running]) -> anyhow::Result<()> {
-        match (self, others) {
+        match (self.alone(), others) {
             (Self::TakeOver, [holder]) => holder.signal(Signal::KILL),
             (Self::TakeOverLapsed, [holder]) => stop(scene, holder),
             (Self::InLine, [_, ahead]) => {
@@ -231,6 +274,11 @@ impl Operation {
         Ok(())
     }
 
+    /// Who comes while the rival is inside: it must be refused, whatever the victim has done to the rival's record.
+    pub fn third(self, scene: &Scene<'_>) -> Vec<String> {
+        [self.guard(), scene.section("third", Duration::from_millis(20), None)].concat()
+    }
+
     /// What a rival does while the victim is delayed or stopped: it wants the same lock, by breaking it if it may.
     pub fn rival(self, scene: &Scene<'_>, pace: &Pace) -> Vec<String> {
         let patience = match self {
@@ -240,8 +288,8 @@ impl Operation {
             _ => pace.patience,
         };
         let patience = span(patience);
-        let options = ["guard", NAME, "--ttl", "5s", "--break-stale", "--wait", "--timeout", &patience];
-        [words(options), scene.section("rival", pace.rival_section, None)].concat()
+        let options = words(["--ttl", "5s", "--break-stale", "--wait", "--timeout", &patience]);
+        [self.guard(), options, scene.section("rival", pace.rival_section, None)].concat()
     }
 }
 
@@ -262,22 +310,8 @@ fn stop(scene: &Scene<'_>, guard: &Running) {
     }
 }
 
-/// A holder whose section lasts until [`GO`].
-fn hold(scene: &Scene<'_>, ttl: Option<Duration>) -> anyhow::Result<Running> {
-    let lease = ttl.map(|ttl| words(["--ttl", &span(ttl)])).unwrap_or_default();
-    let section = scene.section("holder", Duration::ZERO, Some(GO));
-    let mut holder = scene.start("holder", &[words(["guard", NAME]), lease, section].concat())?;
-    holder.until("it holds", || scene.section_of("holder").is_some())?;
-    Ok(holder)
-}
-
 pub fn words<const N: usize>(words: [&str; N]) -> Vec<String> {
     words.map(str::to_owned).to_vec()
-}
-
-/// Who comes while the rival is inside: it must be refused, whatever the victim has done to the rival's record.
-pub fn third(scene: &Scene<'_>) -> Vec<String> {
-    [words(["guard", NAME]), scene.section("third", Duration::from_millis(20), None)].concat()
 }
 
 fn span(duration: Duration) -> String {

@@ -105,7 +105,14 @@ impl<'a> Scene<'a> {
     /// Whether the record is that of this guard.
     pub fn is_held_by(&self, guard: &Running) -> bool {
         let pid = i64::from(guard.pid().as_raw_nonzero().get());
-        self.record(NAME).is_some_and(|record| record["pid"].as_i64() == Some(pid))
+        let is_its = |record: &serde_json::Value| record["pid"].as_i64() == Some(pid);
+        self.record(NAME).as_ref().is_some_and(is_its) || self.records_of_holders().iter().any(is_its)
+    }
+
+    /// The records of those who hold the name together.
+    fn records_of_holders(&self) -> Vec<serde_json::Value> {
+        let files = fs::read_dir(self.root().join("holders").join(NAME)).into_iter().flatten().flatten();
+        files.filter_map(|file| serde_json::from_slice(&fs::read(file.path()).ok()?).ok()).collect()
     }
 
     /// Whether a program is in the middle of a transition: it has the file of a mutex open.
