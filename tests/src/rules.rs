@@ -194,7 +194,8 @@ fn check_displaced(claim: &Claim, evidence: &Evidence, displaced: &[Displaced]) 
         assert_eq!(gone.record.as_deref(), record_of(one), "what is displaced is what stood there");
     }
     let there = match is_group(evidence) {
-        true => evidence.holders.len(),
+        // Of a group of nobody, what says that there is one.
+        true => evidence.holders.len().max(1),
         false => usize::from(evidence.slot != Slot::Empty),
     };
     if claim.mode == Mode::Exclusive {

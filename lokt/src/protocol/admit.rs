@@ -5,7 +5,7 @@ use super::decide::{Claim, Decision, Displaced, Manner, Refusal};
 use super::evidence::Evidence;
 use super::mode::Mode;
 use super::record::{Kind, Record, VERSION};
-use super::seats::{Seat, first_in_the_way, is_joint, seats};
+use super::seats::{Seat, first_in_the_way, is_joint, of_nobody, seats};
 use super::standing::Standing;
 
 /// From here on no counter has handed a token out: one that a record claims nevertheless would lift the name's next
@@ -29,6 +29,10 @@ pub(super) fn acquire(
     }
     let held = evidence.mode();
     let seats = seats(evidence, now);
+    // Whoever founded it died before it had its own record; or the last has died before it could say so. Of those
+    // who share it, whoever wants to as well has not asked.
+    let has_asked = (claim.mode, held) != (Mode::Shared, Mode::Shared);
+    let is_of_nobody = is_joint(evidence) && seats.is_empty() && has_asked;
     let next_token = next_token(evidence, &seats);
     let (to_be_had, holding): (Vec<_>, Vec<_>) =
         seats.into_iter().partition(|seat| is_to_be_had(&seat.standing, manner));
@@ -42,8 +46,12 @@ pub(super) fn acquire(
         return Decision::Refuse(Refusal::Queued { ahead: evidence.ahead, free });
     }
     let mut record = new_record(name, claim, Some(next_token), now);
-    let joins = claim.mode == held && is_joint(evidence);
-    let displaced = if joins { make_room(claim.mode, &holding, to_be_had) } else { all(to_be_had) };
+    let joins = claim.mode == held && is_joint(evidence) && !is_of_nobody;
+    let displaced = match joins {
+        true => make_room(claim.mode, &holding, to_be_had),
+        false if is_of_nobody => vec![of_nobody(evidence, standing, None)],
+        false => all(to_be_had),
+    };
     let joint = (!joins && claim.mode != Mode::Exclusive).then(|| Box::new(joint_record(&record)));
     if claim.mode != Mode::Exclusive {
         let group = joint.as_deref().or(evidence.record()).and_then(Record::group);

@@ -12,7 +12,7 @@ use super::freeze::Freeze;
 use super::lease::lapse;
 use super::mode::Mode;
 use super::record::{Kind, LockId, Record, Slot};
-use super::seats::{Seat, first_in_the_way, is_joint, seats};
+use super::seats::{Seat, first_in_the_way, is_joint, of_nobody, seats};
 use super::standing::{Abandoned, Standing, judge};
 
 /// Who claims a name, and on what terms.
@@ -359,12 +359,7 @@ fn sweep(evidence: &Evidence, standing: Standing, now: &Now) -> Decision {
     let gone: Vec<Displaced> =
         all.iter().filter(|seat| is_swept(seat, now)).map(|seat| seat.displaced(None)).collect();
     if gone.is_empty() && all.is_empty() && is_joint(evidence) {
-        return Decision::Remove(vec![Displaced {
-            holder: None,
-            record: held_record(evidence),
-            standing,
-            authority: None,
-        }]);
+        return Decision::Remove(vec![of_nobody(evidence, standing, None)]);
     }
     if gone.is_empty() {
         return Decision::Refuse(Refusal::NotStale { record: held_record(evidence), standing });

@@ -244,6 +244,11 @@ impl Record {
         self.joint.as_deref().filter(|_| together)
     }
 
+    /// Who founded the group that it says there is: whose admission it was.
+    pub fn founder(&self) -> Option<LockId> {
+        LockId::parse(self.group()?)
+    }
+
     /// The TTL; `None` if the lock is strict.
     pub fn ttl(&self) -> Option<Duration> {
         self.ttl_ns

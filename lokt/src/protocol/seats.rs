@@ -37,6 +37,16 @@ pub(super) fn is_joint(evidence: &Evidence) -> bool {
     evidence.record().is_some_and(|record| record.group().is_some())
 }
 
+/// What is removed with a group that nobody belongs to any more.
+pub(super) fn of_nobody(evidence: &Evidence, standing: Standing, authority: Option<&Authority>) -> Displaced {
+    Displaced {
+        holder: None,
+        record: evidence.record().cloned().map(Box::new),
+        standing,
+        authority: authority.cloned(),
+    }
+}
+
 /// How those stand who hold a name together: as the one does who is most in the way.
 pub(super) fn judge_together(evidence: &Evidence, now: &Now) -> Standing {
     // Of none: whoever was the last has died before it could say so.

@@ -165,6 +165,20 @@ fn row_all_of_several_dead() {
 }
 
 #[test]
+fn row_a_group_of_nobody() {
+    for mode in [Mode::Shared, Mode::Slots(2)] {
+        let mut left = Held::by(1, mode);
+        left.0.holders.clear();
+        let expected =
+            [Mode::Exclusive, Mode::Shared, Mode::Slots(2), Mode::Slots(3)].map(|asked| match asked {
+                Mode::Shared if mode == Mode::Shared => Joins(0),
+                _ => TakesOver(1),
+            });
+        left.row(&at(1), expected);
+    }
+}
+
+#[test]
 fn row_one_of_several_lapsed() {
     let mut shared = Held::by(1, Mode::Shared);
     shared.admit(&claim(2, Mode::Shared, Some(TTL)), Manner::Plain, &at(30));

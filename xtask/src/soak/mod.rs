@@ -197,7 +197,7 @@ impl Soak {
     }
 
     fn play(&self, arena: &Arena, seed: u64) -> anyhow::Result<(History, Findings)> {
-        let names: Vec<String> = (0..self.names).map(|n| format!("name-{n}")).collect();
+        let names = plan::names(self.names);
         let writer = Writer::create(&arena.history())?;
         let stage = Stage {
             arena,

@@ -128,7 +128,8 @@ impl Arena {
     /// What is left in the root, apart from the mutexes and the log.
     pub fn leftovers(&self) -> Vec<String> {
         let mut found = Vec::new();
-        let fixed = ["locks", "freezes", "sessions", "lines", "stripes"].map(|dir| self.root().join(dir));
+        let fixed =
+            ["locks", "holders", "freezes", "sessions", "lines", "stripes"].map(|dir| self.root().join(dir));
         let mut dirs = vec![self.root()];
         while let Some(dir) = dirs.pop() {
             for entry in fs::read_dir(dir).into_iter().flatten().flatten() {

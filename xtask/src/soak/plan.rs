@@ -4,6 +4,14 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
+/// How the names begin that have one slot: for everybody who claims them. They exclude like others, in another way.
+const ONE_SLOT: &str = "slot-";
+
+/// So many names; of every three, one has a slot.
+pub fn names(number: u32) -> Vec<String> {
+    (0..number).map(|n| if n % 3 == 2 { format!("{ONE_SLOT}{n}") } else { format!("name-{n}") }).collect()
+}
+
 /// By which command of lokt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum How {
@@ -178,6 +186,9 @@ impl Plan {
         if self.how == How::Break {
             flag(&["--break-stale"]);
             return flags;
+        }
+        if self.name.starts_with(ONE_SLOT) {
+            flag(&["--slots", "1"]);
         }
         if matches!(self.how, How::Lock { .. }) {
             flag(&["--json"]);

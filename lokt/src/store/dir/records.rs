@@ -152,7 +152,8 @@ impl DirStore {
 
     /// What becomes of the session whose record was removed or replaced.
     pub(super) fn settle_displaced(&self, name: &Name, displaced: &Displaced) {
-        let recorded = displaced.record.as_ref().and_then(|record| record.id());
+        // Of a group of nobody its founder, who may have died before it had a record of its own.
+        let recorded = displaced.record.as_ref().and_then(|record| record.id().or(record.founder()));
         let Some(id) = displaced.holder.clone().or(recorded) else {
             return;
         };
