@@ -46,7 +46,7 @@ pub(crate) fn environment(variable: &str) -> Option<String> {
 
 /// A variable of the environment as it is; empty counts as unset.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
-pub(super) fn environment_path(variable: &str) -> Option<PathBuf> {
+pub(crate) fn environment_path(variable: &str) -> Option<PathBuf> {
     std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 

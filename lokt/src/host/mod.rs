@@ -31,6 +31,8 @@ use std::time::Duration;
 pub(crate) use dirs::basename;
 pub(crate) use filesystem::{FileSystem, Reach};
 pub use identity::Identity;
+#[cfg(feature = "etcd")]
+pub(crate) use identity::environment_path;
 pub(crate) use identity::{environment, group_called, me_called, user_called};
 pub(crate) use log::{ROTATED, ROTATOR};
 pub(crate) use probe::Scratch;

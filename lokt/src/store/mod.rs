@@ -5,6 +5,8 @@
 //! [`decide`](crate::protocol::decide).
 
 mod dir;
+#[cfg(feature = "etcd")]
+pub mod etcd;
 
 use std::sync::Arc;
 use std::time::Duration;
