@@ -9,6 +9,7 @@
     reason = "tests start programs, read clocks, and end at the first surprise"
 )]
 
+pub mod etcd;
 pub mod input;
 pub mod machine;
 pub mod race;
