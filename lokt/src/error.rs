@@ -15,12 +15,40 @@ pub struct Error(Box<Kind>);
 
 #[derive(Debug)]
 enum Kind {
-    Refused { name: Name, refusal: Refusal, now: Now },
-    TimedOut { name: Name, after: Duration, refusal: Refusal, now: Now },
-    Busy { name: Name, busy: MutexBusy },
-    Interrupted { name: Name },
-    Io { verb: &'static str, name: Option<Name>, error: io::Error },
-    Invalid { message: String, hint: Option<String> },
+    Refused {
+        name: Name,
+        refusal: Refusal,
+        now: Now,
+    },
+    TimedOut {
+        name: Name,
+        after: Duration,
+        refusal: Refusal,
+        now: Now,
+    },
+    Busy {
+        name: Name,
+        busy: MutexBusy,
+    },
+    Interrupted {
+        name: Name,
+    },
+    Io {
+        verb: &'static str,
+        name: Option<Name>,
+        error: io::Error,
+    },
+    #[cfg_attr(not(feature = "etcd"), expect(dead_code, reason = "only a cluster fails so"))]
+    Cluster {
+        verb: &'static str,
+        name: Option<Name>,
+        why: String,
+        passes: bool,
+    },
+    Invalid {
+        message: String,
+        hint: Option<String>,
+    },
 }
 
 impl Error {
@@ -50,6 +78,18 @@ impl Error {
 
     pub(crate) fn log(error: io::Error) -> Self {
         Self(Box::new(Kind::Io { verb: "read the audit log", name: None, error }))
+    }
+
+    /// A cluster could not be used; `passes` says whether it may be of use a moment later.
+    #[cfg(feature = "etcd")]
+    pub(crate) fn cluster(verb: &'static str, name: Option<&Name>, why: String, passes: bool) -> Self {
+        Self(Box::new(Kind::Cluster { verb, name: name.cloned(), why, passes }))
+    }
+
+    /// The directory of this machine's sessions can't be used.
+    #[cfg(feature = "etcd")]
+    pub(crate) fn runtime(error: io::Error) -> Self {
+        Self(Box::new(Kind::Io { verb: "use the directory of this machine's sessions", name: None, error }))
     }
 
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
@@ -101,6 +141,11 @@ impl Error {
     /// The lock directory's own mutex was not to be had in time.
     pub(crate) fn is_busy(&self) -> bool {
         matches!(*self.0, Kind::Busy { .. })
+    }
+
+    /// The store was not to be had just now: its mutex is busy, or its cluster has no leader.
+    pub(crate) fn is_passing(&self) -> bool {
+        self.is_busy() || matches!(*self.0, Kind::Cluster { passes: true, .. })
     }
 
     /// There is no such lock, or freeze.
@@ -155,6 +200,11 @@ impl Error {
                 vec!["let that process go on (kill -CONT) or end it".to_owned()]
             }
             Kind::Io { error, .. } => io_hints(error),
+            Kind::Cluster { .. } => vec![
+                "as far as is known nothing has changed; what is held stays held until its lease ends"
+                    .to_owned(),
+                "see whether the cluster is well, and the address in LOKT_ROOT right: lokt doctor".to_owned(),
+            ],
             Kind::Invalid { hint, .. } => hint.iter().cloned().collect(),
             _ => Vec::new(),
         }
@@ -196,6 +246,10 @@ impl fmt::Display for Error {
             Kind::Io { verb, name: Some(name), error } => {
                 write!(f, "failed to {verb} \"{name}\": {}", words::cause(error))
             }
+            Kind::Cluster { verb, name: Some(name), why, .. } => {
+                write!(f, "failed to {verb} \"{name}\": {why}")
+            }
+            Kind::Cluster { verb, name: None, why, .. } => write!(f, "failed to {verb}: {why}"),
             Kind::Io { verb, name: None, error } => write!(f, "failed to {verb}: {}", words::cause(error)),
             Kind::Invalid { message, .. } => f.write_str(message),
         }

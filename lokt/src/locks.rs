@@ -12,7 +12,11 @@ use crate::protocol::{
     MIN_GUARD_TTL, Manner, Mode, Name, Now, Record, Refusal, Request,
 };
 use crate::session::Session;
+#[cfg(feature = "etcd")]
+use crate::store::EtcdStore;
 pub use crate::store::Status;
+#[cfg(feature = "etcd")]
+use crate::store::etcd::{Access, BadAddress};
 use crate::store::{Admission, Asked, DirStore, Store, Ticket};
 use crate::wait::{Nobody, Onlooker, PATIENCE, Until, Waiting};
 
@@ -63,10 +67,51 @@ impl Locks {
     ///
     /// See [`Root::discover`].
     pub fn discover() -> Result<Self, Error> {
-        Ok(Self::open(Root::discover().map_err(Error::root)?.path))
+        Self::at(&Root::discover().map_err(Error::root)?, Arc::new(|_| {}))
     }
 
-    /// The locks in `root`, which is created when the first is taken.
+    /// The locks of a root that was found, whether it is a directory or on a cluster; `warn` is told what goes wrong
+    /// beside the point.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_invalid`] if it is on a cluster and its address is wrong, or this program is built without etcd.
+    pub fn at(root: &Root, warn: Arc<dyn Fn(&str) + Send + Sync>) -> Result<Self, Error> {
+        match root.address() {
+            Some(address) => Self::on_cluster(address, Identity::current(), warn),
+            None => {
+                let host = Arc::new(UnixHost::new(root.path.clone()));
+                Ok(Self::with_host(host, Identity::current(), warn))
+            }
+        }
+    }
+
+    /// The locks on an etcd cluster, asked for as `identity`: `etcd://host:2379[,host:2379…]/prefix`, or `etcds://…` for
+    /// TLS. What lets one in is in the variables of etcdctl. Nothing is asked of the cluster yet.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_invalid`] if the address is wrong, or a file that it needs can't be used; or the directory of this
+    /// machine's sessions can't.
+    #[cfg(feature = "etcd")]
+    pub fn on_cluster(
+        address: &str,
+        identity: Identity,
+        warn: Arc<dyn Fn(&str) + Send + Sync>,
+    ) -> Result<Self, Error> {
+        let bad = |bad: BadAddress| Error::invalid(bad.to_string());
+        let (address, access) = (address.parse().map_err(bad)?, Access::from_environment().map_err(bad)?);
+        let (store, host) = EtcdStore::open(&address, &access, identity.clone(), warn)?;
+        Ok(Self { store: Arc::new(store), host, identity })
+    }
+
+    #[cfg(not(feature = "etcd"))]
+    fn on_cluster(address: &str, _: Identity, _: Arc<dyn Fn(&str) + Send + Sync>) -> Result<Self, Error> {
+        Err(Error::invalid(format!("this lokt was built without etcd, and can't use {address}"))
+            .with_hint("build it with the feature \"etcd\", or let LOKT_ROOT name a directory"))
+    }
+
+    /// The locks in the directory `root`, which is created when the first is taken.
     pub fn open(root: impl Into<PathBuf>) -> Self {
         let host = Arc::new(UnixHost::new(root.into()));
         Self::with_host(host, Identity::current(), Arc::new(|_| {}))
@@ -122,6 +167,7 @@ impl Locks {
             return Err(Error::invalid("a TTL under 1s leaves a heartbeat no room: use 1s or more, or none"));
         }
         let pid = (self.identity.pid, self.identity.pid_start);
+        let terms = &Terms { ttl: terms.ttl.or(self.store.default_ttl()), ..terms.clone() };
         let claim = self.claim(Kind::Guard, terms, pid)?;
         let (admission, _) = self.admit(name, claim, terms, patience, onlooker)?;
         let kill_after = terms.kill_after.unwrap_or(KILL_AFTER);

@@ -175,7 +175,7 @@ impl<'a> Waiting<'a> {
                 match (error.refusal(), &self.ticket) {
                     (Some(refusal), Some(_)) => self.store.denied(self.name, &self.claim, Some(refusal)),
                     // No transition came about that could have said so.
-                    (None, _) if error.is_busy() => self.store.denied(self.name, &self.claim, None),
+                    (None, _) if error.is_passing() => self.store.denied(self.name, &self.claim, None),
                     _ => {}
                 }
                 self.leave();
@@ -190,8 +190,9 @@ impl<'a> Waiting<'a> {
             let (refusal, place) = match self.ask(asked_at) {
                 Ok(Answer::Admitted(admission)) => return Ok(admission),
                 Ok(Answer::Refused(refusal, place)) => (refusal, place),
-                // Somebody is stopped in the middle of a transition: that is waited for like anything else.
-                Err(error) if error.is_busy() && self.store.now().monotonic < self.latest() => {
+                // Somebody is stopped in the middle of a transition, or a cluster chooses its leader: that is waited for
+                // like anything else.
+                Err(error) if error.is_passing() && self.store.now().monotonic < self.latest() => {
                     // Nobody could take its turn meanwhile.
                     self.silent = None;
                     self.obey(onlooker.nod(), onlooker)?;

@@ -20,7 +20,9 @@ pub use read::Reading;
 pub use summary::{Breaks, Summary, summarize};
 
 use crate::host::Identity;
-use crate::protocol::{Abandoned, Authority, Displaced, LockId, Name, Now, Record, Refusal, Standing};
+use crate::protocol::{
+    Abandoned, Authority, Displaced, FreezeRequest, LiftBy, LockId, Name, Now, Record, Refusal, Standing,
+};
 
 /// The log's file in the root.
 pub(crate) const FILE: &str = "audit.log";
@@ -171,9 +173,27 @@ impl Event {
     }
 
     /// Says that it was a freeze that a sweep removed, whose (if that can be read), and why.
-    pub(crate) fn swept_freeze(mut self, record: Option<&Record>, reason: &str) -> Self {
+    fn swept_freeze(mut self, record: Option<&Record>, reason: &str) -> Self {
         self.person("freeze", record.unwrap_or(&Record::default()));
         self.swept_as(reason)
+    }
+
+    /// Says how and by what right a freeze was lifted, and whose it was, if that can be read.
+    pub(crate) fn lifted(mut self, request: &FreezeRequest, record: Option<&Record>) -> Self {
+        let (event, reason) = match request {
+            FreezeRequest::Lift(LiftBy::Sweep) if record.is_none() => (AUTO_PRUNE, Some("corrupted")),
+            FreezeRequest::Lift(LiftBy::Sweep) => (AUTO_PRUNE, Some("expired")),
+            FreezeRequest::Lift(LiftBy::Force) => (FORCE_UNFREEZE, None),
+            _ => (UNFREEZE, None),
+        };
+        self.event = event;
+        if let Some(record) = record {
+            self = self.record(record);
+        }
+        match reason {
+            Some(reason) => self.swept_freeze(record, reason),
+            None => self,
+        }
     }
 
     /// Says why a sweep removed it.

@@ -39,7 +39,7 @@ pub use self::help::GROUPS;
 use self::commands::{Beside, Command, OnLocks};
 use self::exit::Exit;
 use crate::host::signals::outlive_limits;
-use crate::host::{Identity, Root, UnixHost, environment};
+use crate::host::{Root, environment};
 use crate::{Error, Locks};
 
 /// The arguments of the program, for whoever describes them: its help, man pages.
@@ -107,9 +107,7 @@ fn ask(locks: &Locks, command: OnLocks) -> Exit {
 
 fn open() -> Result<Locks, Error> {
     let root = Root::discover().map_err(Error::root)?;
-    let host = Arc::new(UnixHost::new(root.path));
-    let warn = Arc::new(|warning: &str| output::say_soon(&format!("warning: {warning}")));
-    Ok(Locks::with_host(host, Identity::current(), warn))
+    Locks::at(&root, Arc::new(|warning: &str| output::say_soon(&format!("warning: {warning}"))))
 }
 
 /// After a command's own work: clears dead locks away, if it is time for it and nobody has turned it off.

@@ -18,6 +18,8 @@ mod program;
 mod project;
 pub(crate) mod rival;
 mod root;
+#[cfg(feature = "etcd")]
+mod runtime;
 mod session_file;
 pub(crate) mod signals;
 mod survey;
@@ -40,6 +42,8 @@ pub(crate) use program::Program;
 pub(crate) use project::{Project, ScriptFile};
 pub(crate) use rival::Fault;
 pub use root::{Root, RootSource};
+#[cfg(feature = "etcd")]
+pub(crate) use runtime::runtime_dir;
 pub(crate) use survey::{Entry, Place, Survey, What};
 pub use unix::UnixHost;
 

@@ -14,7 +14,7 @@ use super::identity::environment_path;
 /// The lock directory and how it was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Root {
-    /// The directory; it need not exist yet.
+    /// The directory, which need not exist yet; or the address of a cluster: see [`address`](Self::address).
     pub path: PathBuf,
     /// How it was found.
     pub source: RootSource,
@@ -47,6 +47,16 @@ impl Root {
             Some(git) => Self { path: git.join("lokt"), source: RootSource::Git },
             None => Self { path: here.join(".lokt"), source: RootSource::WorkingDirectory },
         })
+    }
+}
+
+impl Root {
+    /// The address of the cluster that it is on, right or wrong, if it is on one: `etcd://…` or `etcds://…`.
+    pub fn address(&self) -> Option<&str> {
+        let text = self.path.to_str()?;
+        let (scheme, _) = text.split_once("://")?;
+        let is_meant = ["etcd", "etcds"].iter().any(|meant| scheme.eq_ignore_ascii_case(meant));
+        is_meant.then_some(text)
     }
 }
 

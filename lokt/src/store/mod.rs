@@ -1,9 +1,11 @@
 //! Stores: they carry the protocol's decisions out atomically, and know no rule themselves.
 //!
 //! The embedded store is a directory ([`DirStore`]). The trait is small enough for a store that is a service
-//! (compare-and-swap on a revision, a lease, a watch); every store runs the same
+//! (compare-and-swap on a revision, a lease, a watch), as etcd is (`EtcdStore`); every store runs the same
 //! [`decide`](crate::protocol::decide).
 
+#[cfg(feature = "etcd")]
+mod cluster;
 mod dir;
 #[cfg(feature = "etcd")]
 pub mod etcd;
@@ -11,6 +13,8 @@ pub mod etcd;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "etcd")]
+pub use cluster::EtcdStore;
 pub use dir::DirStore;
 pub(crate) use dir::{Leftover, pid_of_hidden, split_session, stripe_of_file, stripe_of_temporary};
 
@@ -324,4 +328,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// What time it is for this store.
     fn now(&self) -> Now;
+
+    /// The TTL of a session that asks for none, where none can be judged without.
+    fn default_ttl(&self) -> Option<Duration> {
+        None
+    }
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use super::list::Listing;
 use super::{DirStore, Error, Name, Now, Publish, Record, Seen, Slot, Stripe, stripe_of};
-use crate::audit::{self, Event};
+use crate::audit;
 use crate::host::Dir;
-use crate::protocol::{Freeze, FreezeDecision, FreezeEvidence, FreezeRequest, LiftBy, decide_freeze};
+use crate::protocol::{Freeze, FreezeDecision, FreezeEvidence, FreezeRequest, decide_freeze};
 use crate::store::Store;
 
 /// Where the freeze of a name stands.
@@ -153,7 +153,8 @@ impl DirStore {
             }
             FreezeDecision::Lift(record) => {
                 self.lift(name, place)?;
-                self.log(&self.lifted(name, request, record.as_deref(), now));
+                let event = self.event(audit::UNFREEZE, name, now);
+                self.log(&event.lifted(request, record.as_deref()));
                 if place == Place::Legacy {
                     drop(stripe);
                     self.wake_line(name, 1);
@@ -189,23 +190,6 @@ impl DirStore {
                 Ok(())
             }
             Err(error) => Err(Error::io("unfreeze", name, error)),
-        }
-    }
-
-    fn lifted(&self, name: &Name, request: &FreezeRequest, record: Option<&Record>, now: &Now) -> Event {
-        let (kind, reason) = match request {
-            FreezeRequest::Lift(LiftBy::Sweep) if record.is_none() => (audit::AUTO_PRUNE, Some("corrupted")),
-            FreezeRequest::Lift(LiftBy::Sweep) => (audit::AUTO_PRUNE, Some("expired")),
-            FreezeRequest::Lift(LiftBy::Force) => (audit::FORCE_UNFREEZE, None),
-            _ => (audit::UNFREEZE, None),
-        };
-        let mut event = self.event(kind, name, now);
-        if let Some(record) = record {
-            event = event.record(record);
-        }
-        match reason {
-            Some(reason) => event.swept_freeze(record, reason),
-            None => event,
         }
     }
 }

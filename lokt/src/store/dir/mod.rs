@@ -48,7 +48,7 @@ use crate::protocol::{
 };
 
 /// How many mutexes there are. More than the cores that could contend for them, few enough to leave lying.
-const STRIPES: usize = 64;
+pub(super) const STRIPES: usize = 64;
 
 /// Receives what went wrong beside the point: the log could not be written, say.
 pub type Warn = Arc<dyn Fn(&str) + Send + Sync>;
@@ -360,7 +360,7 @@ impl DirStore {
 }
 
 /// A record as it is written.
-fn record_content(record: &Record) -> io::Result<Vec<u8>> {
+pub(super) fn record_content(record: &Record) -> io::Result<Vec<u8>> {
     let content = record.write();
     if content.len() > evidence::LARGEST {
         // It would be read as corrupt, and bind nobody.
@@ -370,7 +370,7 @@ fn record_content(record: &Record) -> io::Result<Vec<u8>> {
 }
 
 /// The mutex of a name: FNV-1a over its bytes. Two names that are one file where case does not count have the same.
-fn stripe_of(name: &str) -> usize {
+pub(super) fn stripe_of(name: &str) -> usize {
     let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte.to_ascii_lowercase())).wrapping_mul(0x0100_0000_01b3)
     });

@@ -1,0 +1,279 @@
+//! A name's state and line as they stood at one revision, and what that says: the evidence of a decision.
+//!
+//! # Deadlines
+//!
+//! A record's deadline is of its holder's clock, and is not rewritten by a renewal. What tells whether the lease has
+//! lapsed is the key of its session, which is bound to the lease in etcd: etcd deletes it late, never early. So a
+//! record is handed on with a deadline of the *asker's* clock: one that is to come as long as the key is there, and
+//! one that has come when it is gone. Of the record as it is written, `clock_id` only says on which boot of which
+//! machine it was acquired.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use super::super::etcd::{KeyValue, Op, OpAnswer, Range, Span, Txn};
+use super::super::{Holding, View, Waiter};
+use super::keys::Part;
+use super::{EtcdStore, Failure};
+use crate::host::{ProcessState, SessionState};
+use crate::protocol::{
+    ClockId, Evidence, Freeze, FreezeEvidence, Holder, Kind, Liveness, LockId, Name, Now, Record, Slot, judge,
+};
+
+/// No record in etcd is half written: it counts as old.
+const OLD: Duration = Duration::from_secs(3600);
+
+/// What is left of leases, where it was asked for.
+pub(super) type Left = HashMap<i64, Duration>;
+
+/// A name's state.
+#[derive(Default)]
+pub(super) struct State {
+    /// When anything of it was changed last: a revision; 0 for never.
+    pub(super) gate: i64,
+    record: Option<KeyValue>,
+    holders: BTreeMap<LockId, KeyValue>,
+    /// The lease of each session that has not lapsed.
+    pub(super) sessions: BTreeMap<LockId, i64>,
+    freeze: Option<KeyValue>,
+    /// The lease of the freeze.
+    pub(super) frozen: Option<i64>,
+}
+
+/// A place in line.
+pub(super) struct InLine {
+    /// The revision at which it was taken.
+    pub(super) number: u64,
+    pub(super) id: LockId,
+    pub(super) waiter: Option<Waiter>,
+}
+
+/// State and line at one revision.
+pub(super) struct Snapshot {
+    pub(super) revision: i64,
+    pub(super) state: State,
+    pub(super) line: Vec<InLine>,
+}
+
+impl State {
+    pub(super) fn add(&mut self, part: Part, kv: KeyValue) {
+        match part {
+            Part::Record => self.record = Some(kv),
+            Part::Holder(id) => drop(self.holders.insert(id, kv)),
+            Part::Session(id) => drop(self.sessions.insert(id, kv.lease)),
+            Part::Freeze => self.freeze = Some(kv),
+            Part::Frozen => self.frozen = Some(kv.lease),
+            Part::Gate => self.gate = kv.mod_revision,
+        }
+    }
+
+    /// Whether there is nothing to show of it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.record.is_none() && self.freeze.is_none()
+    }
+
+    /// The record in the name's own place.
+    fn slot(&self) -> Slot {
+        slot(self.record.as_ref())
+    }
+
+    /// Those whose records stand beside it.
+    pub(super) fn holder_ids(&self) -> impl Iterator<Item = &LockId> {
+        self.holders.keys()
+    }
+
+    /// The record of one admission as it is written, or what stands there in its stead.
+    pub(super) fn own_slot(&self, id: &LockId) -> Slot {
+        let sole = self.slot();
+        match &sole {
+            Slot::Record(record) => match record.group() {
+                Some(group) => match slot(self.holders.get(id)) {
+                    Slot::Record(own) if own.joint.as_deref() != Some(group) => Slot::Empty,
+                    own => own,
+                },
+                None => sole,
+            },
+            _ => sole,
+        }
+    }
+}
+
+fn slot(kv: Option<&KeyValue>) -> Slot {
+    kv.map_or(Slot::Empty, |kv| Record::read(&kv.value, OLD))
+}
+
+impl EtcdStore {
+    /// How the name and its line stand.
+    pub(super) fn snapshot(&self, name: &Name, by: Duration) -> Result<Snapshot, Failure> {
+        let state = Range::of(Span::prefix(self.keys.state(name)));
+        let line = Range::of(Span::prefix(self.keys.line(name))).oldest_first();
+        let txn = Txn { then: vec![Op::Range(state), Op::Range(line)], ..Txn::default() };
+        let done = self.client.txn(&txn, self.left(by))?;
+        let mut snapshot = Snapshot { revision: done.revision, state: State::default(), line: Vec::new() };
+        for kv in done.answers.into_iter().flat_map(found) {
+            if let Some((_, part)) = self.keys.read_state(&kv.key) {
+                snapshot.state.add(part, kv);
+            } else if let Some((_, place)) = self.in_line(&kv) {
+                snapshot.line.push(place);
+            }
+        }
+        Ok(snapshot)
+    }
+
+    pub(super) fn in_line(&self, kv: &KeyValue) -> Option<(Name, InLine)> {
+        let (name, id) = self.keys.read_ticket(&kv.key)?;
+        let waiter = serde_json::from_slice(&kv.value).ok();
+        Some((name, InLine { number: kv.create_revision.unsigned_abs(), id, waiter }))
+    }
+
+    /// What is known of a name; `next_token` too, but nothing of the line.
+    ///
+    /// The token is the revision that was seen. It grows from one admission of a name to the next: the admission's
+    /// transaction puts the gate at a revision beyond it, and the next admission is made only on a snapshot in which
+    /// that gate stands, which therefore is of that revision or a later one.
+    pub(super) fn evidence(&self, name: &Name, seen: &Snapshot, left: &Left, now: &Now) -> Evidence {
+        let state = &seen.state;
+        let mut evidence = match state.slot() {
+            Slot::Record(record) => self.witness(name, state, *record, left, now),
+            Slot::Corrupt(why) => Evidence {
+                slot: Slot::Corrupt(why),
+                survivors: !state.sessions.is_empty(),
+                ..Evidence::default()
+            },
+            slot => Evidence { slot, ..Evidence::default() },
+        };
+        let group = evidence.record().and_then(Record::group).map(str::to_owned);
+        if let Some(group) = group {
+            let known = state.holders.iter().filter_map(|(id, kv)| {
+                let evidence = match slot(Some(kv)) {
+                    Slot::Record(record) if record.joint.as_deref() != Some(&*group) => return None,
+                    Slot::Record(record) => self.witness(name, state, *record, left, now),
+                    slot => {
+                        let survivors = state.sessions.contains_key(id);
+                        Evidence { slot, survivors, ..Evidence::default() }
+                    }
+                };
+                Some(Holder { id: id.clone(), evidence })
+            });
+            evidence.holders = known.collect();
+        }
+        evidence.freeze = self.freeze_evidence(state, left, now).in_force(now);
+        evidence.next_token = seen.revision.unsigned_abs();
+        evidence
+    }
+
+    pub(super) fn freeze_evidence(&self, state: &State, left: &Left, now: &Now) -> FreezeEvidence {
+        let slot = match slot(state.freeze.as_ref()) {
+            Slot::Record(record) => Slot::Record(Box::new(on_our_clock(*record, state.frozen, left, now))),
+            slot => slot,
+        };
+        FreezeEvidence { slot, ..FreezeEvidence::NONE }
+    }
+
+    /// What is known of a holder, by its record.
+    fn witness(&self, name: &Name, state: &State, record: Record, left: &Left, now: &Now) -> Evidence {
+        let is_here = self.is_here(&record, now);
+        let liveness = if is_here { self.liveness(name, &record) } else { Liveness::Unknown };
+        let lease = record.id().and_then(|id| state.sessions.get(&id).copied());
+        let mut record = on_our_clock(record, lease, left, now);
+        // The number of a namespace says nothing on another machine: the first one has the same everywhere.
+        record.pid_ns = record.pid_ns.filter(|_| is_here);
+        Evidence { slot: Slot::Record(Box::new(record)), liveness, ..Evidence::default() }
+    }
+
+    /// What this machine can tell of a holder that is on it.
+    fn liveness(&self, name: &Name, record: &Record) -> Liveness {
+        match (record.kind, record.id()) {
+            (Some(Kind::Guard), Some(id)) => {
+                match self.local.probe_session(&session_file(name, &id), record.session_ino) {
+                    SessionState::Locked => Liveness::Alive,
+                    SessionState::Unlocked if self.local.is_local() => Liveness::Dead,
+                    SessionState::Unlocked | SessionState::Missing => Liveness::Unknown,
+                }
+            }
+            (Some(Kind::Manual), _) if record.pid != 0 && record.pid_ns == self.identity.pid_ns => {
+                match self.local.process(record.pid, record.pid_start_ns) {
+                    ProcessState::Gone => Liveness::Dead,
+                    ProcessState::Running => Liveness::Alive,
+                    ProcessState::Unknown => Liveness::Unknown,
+                }
+            }
+            _ => Liveness::Unknown,
+        }
+    }
+
+    /// Whether it was acquired on this machine, on this boot.
+    fn is_here(&self, record: &Record, now: &Now) -> bool {
+        let boot = record.clock_id.as_deref().map(|id| ClockId::new(id).boot().to_owned());
+        now.clock.is_known() && boot.as_deref() == Some(now.clock.boot()) && record.host == self.identity.host
+    }
+
+    /// A name as it can be shown.
+    pub(super) fn view(&self, name: &Name, seen: &Snapshot, left: &Left) -> View {
+        let now = self.local.now();
+        let evidence = self.evidence(name, seen, left, &now);
+        let standing = judge(&evidence, &now);
+        let holding = |holder: Holder| Holding {
+            standing: judge(&holder.evidence, &now),
+            slot: holder.evidence.slot,
+            id: holder.id,
+        };
+        let mut holders: Vec<Holding> = evidence.holders.into_iter().map(holding).collect();
+        holders.sort_by_key(|holding| holding.record().map(|record| (record.slot, record.token)));
+        let freeze: Option<Freeze> = evidence.freeze;
+        View { slot: evidence.slot, standing, holders, freeze, now }
+    }
+
+    /// What is left of the leases of these states, as far as it can be had in time.
+    pub(super) fn left_of<'a>(&self, states: impl IntoIterator<Item = &'a State>, by: Duration) -> Left {
+        let leases =
+            states.into_iter().flat_map(|state| state.sessions.values().copied().chain(state.frozen));
+        let mut left = Left::new();
+        for lease in leases {
+            let time = self.left(by);
+            if time.is_zero() {
+                break;
+            }
+            match self.client.time_to_live(lease, time) {
+                Ok(found) => {
+                    let seconds = found.map_or(0, |found| found.ttl_s.unsigned_abs());
+                    left.insert(lease, Duration::from_secs(seconds));
+                }
+                Err(_) => break,
+            }
+        }
+        left
+    }
+}
+
+/// The record with a deadline on the clock of `now`; see the top of the file.
+fn on_our_clock(mut record: Record, lease: Option<i64>, left: &Left, now: &Now) -> Record {
+    let Some(ttl) = record.ttl() else {
+        return record;
+    };
+    // As long as the key is there, the lease has not lapsed, whatever else is known.
+    let least = Duration::from_millis(1);
+    let left =
+        lease.map_or(Duration::ZERO, |lease| left.get(&lease).map_or(ttl, |left| (*left).clamp(least, ttl)));
+    let clock = record.kind.unwrap_or(Kind::Unknown).clock(now);
+    let deadline = clock.saturating_add(left);
+    record.deadline_ns = u64::try_from(deadline.as_nanos()).ok();
+    record.clock_id = Some(now.clock.as_str().to_owned());
+    if let Ok(expires) = now.wall.checked_add(left) {
+        record.expires_at = lease.map(|_| expires.to_string()).or(record.expires_at);
+    }
+    record
+}
+
+/// The name of a session's file on its own machine.
+pub(super) fn session_file(name: &Name, id: &LockId) -> String {
+    format!("{name}.{id}")
+}
+
+/// The keys in an answer.
+pub(super) fn found(answer: OpAnswer) -> Vec<KeyValue> {
+    match answer {
+        OpAnswer::Range(found) => found.kvs,
+        OpAnswer::Put | OpAnswer::Deleted(_) => Vec::new(),
+    }
+}
