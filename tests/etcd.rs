@@ -1,4 +1,4 @@
-//! The client of etcd against real clusters.
+//! The store on etcd, and its client, against real clusters.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,6 +13,12 @@ mod calls;
 mod doors;
 #[path = "etcd/failures.rs"]
 mod failures;
+#[path = "etcd/locks.rs"]
+mod locks;
+#[path = "etcd/outages.rs"]
+mod outages;
+#[path = "etcd/site.rs"]
+mod site;
 #[path = "etcd/watches.rs"]
 mod watches;
 

@@ -16,7 +16,8 @@ use crate::wait::PATIENCE;
 /// whoever removes it otherwise.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// How long one renewal may wait for the store's mutex; a failed one is tried again anyway.
+/// How long one renewal may wait for the store's mutex; a failed one is tried again anyway. And how long a release may
+/// at least.
 const ATTEMPT: Duration = Duration::from_secs(1);
 
 /// How many of the line learn where they stand once the holder has settled; see [`Store::wake_line`].
@@ -360,7 +361,9 @@ impl Shared {
     }
 
     fn remove(&self) -> Result<(), Error> {
-        let asked = Asked::now(PATIENCE);
+        // Once its lease has lapsed the lock is to be had without it.
+        let left = self.state().deadline.map(|at| at.saturating_sub(self.store.now().monotonic));
+        let asked = Asked::now(left.map_or(PATIENCE, |left| left.clamp(ATTEMPT, PATIENCE)));
         match self.store.change(&self.name, &Request::Release(self.authority()), asked)? {
             Decision::Refuse(refusal) => Err(Error::refused(&self.name, refusal, self.store.now())),
             _ => Ok(()),

@@ -91,7 +91,8 @@ impl EtcdStore {
                     }
                 }
                 Decision::Refuse(refusal) => {
-                    return self.refused(name, claim, &evidence, refusal, turn, &seen, &now, by);
+                    let made = &mut made.session;
+                    return self.refused(made, name, claim, &evidence, refusal, turn, &seen, &now, by);
                 }
                 Decision::Renew(_) | Decision::Remove(_) => return Err(Failure::Overtaken),
             }
@@ -277,6 +278,7 @@ impl EtcdStore {
     #[expect(clippy::too_many_arguments, reason = "what was decided on, and what is known of it")]
     fn refused(
         &self,
+        made: &mut Option<Arc<dyn SessionFile>>,
         name: &Name,
         claim: &Claim,
         evidence: &Evidence,
@@ -289,7 +291,7 @@ impl EtcdStore {
         let hopeless = matches!(refusal, Refusal::Unusable(_) | Refusal::OtherMode { .. });
         let place = match turn {
             Turn::Waiting { ticket, .. } if !hopeless => {
-                Some(self.stand_in_line(name, claim, *ticket, evidence, seen, now, by)?)
+                Some(self.stand_in_line(made, name, claim, *ticket, evidence, seen, now, by)?)
             }
             _ => None,
         };

@@ -8,6 +8,7 @@ use super::keeper::{Keeper, TICKET_TTL_S};
 use super::snapshot::{InLine, Snapshot, found};
 use super::{BESIDE, EtcdStore, Failure, session_file};
 use crate::audit;
+use crate::host::SessionFile;
 use crate::protocol::{Claim, Evidence, Kind, Liveness, LockId, Mode, Name, Now};
 use crate::store::{Place, Ticket, Turn, Waiter, Watch};
 
@@ -57,10 +58,12 @@ impl EtcdStore {
         }
     }
 
-    /// Takes a place, or finds out about the one that `own` is.
+    /// Takes a place, or finds out about the one that `own` is. A session that was already `made` for an admission that
+    /// did not come about goes with it.
     #[expect(clippy::too_many_arguments, reason = "who wants a place, and what is known of the name")]
     pub(super) fn stand_in_line(
         &self,
+        made: &mut Option<Arc<dyn SessionFile>>,
         name: &Name,
         claim: &Claim,
         own: Option<&Ticket>,
@@ -72,7 +75,7 @@ impl EtcdStore {
         let kept = own.filter(|own| seen.line.iter().any(|place| place.id == own.lock_id));
         let joined = match kept {
             Some(_) => None,
-            None => Some(self.join(name, claim, own, now, by)?),
+            None => Some(self.join(made, name, claim, own, now, by)?),
         };
         let (ticket, revision, line) = match joined {
             Some(joined) => (Some(joined.ticket), joined.revision, joined.line),
@@ -109,6 +112,7 @@ impl EtcdStore {
     /// Takes a new place, for a newcomer or for one that lost its own, whose session lives on.
     fn join(
         &self,
+        made: &mut Option<Arc<dyn SessionFile>>,
         name: &Name,
         claim: &Claim,
         own: Option<&Ticket>,
@@ -129,9 +133,10 @@ impl EtcdStore {
         };
         let value = serde_json::to_vec(&waiter).map_err(std::io::Error::from)?;
         let lease = self.client.grant(TICKET_TTL_S, self.left(by))?.id;
-        let session = match own {
-            Some(own) => Arc::clone(&own.session),
-            None => self.make_session(name, &lock_id, by)?,
+        let session = match (own, made.take()) {
+            (Some(own), _) => Arc::clone(&own.session),
+            (None, Some(made)) => made,
+            (None, None) => self.make_session(name, &lock_id, by)?,
         };
         let joined = self.put_ticket(name, &lock_id, value, lease, claim, now, by);
         let kept = joined.and_then(|joined| {

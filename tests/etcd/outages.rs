@@ -1,0 +1,116 @@
+//! Locks on a cluster that is not well: cut off, without a leader, or with one that hangs.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use lokt_tests::etcd::{Setup, network};
+use lokt_tests::sandbox::output;
+
+use super::site::{SOON, Site};
+
+const TTL: Duration = Duration::from_secs(4);
+
+#[test]
+fn a_holder_that_is_cut_off_ends_its_command_before_its_lease() {
+    if !network::alone("outages::a_holder_that_is_cut_off_ends_its_command_before_its_lease") {
+        return;
+    }
+    let Some(site) = Site::with(Setup { members: 1, apart: true, ..Setup::default() }) else { return };
+    let (here, there) = site.machines();
+    let stubborn = "trap '' TERM; echo in; while :; do sleep 0.05; date +%s%N > last; done";
+    let mut holder = here.guard(&["x", "--ttl", "4s", "--kill-after", "1s"], stubborn);
+    holder.await_line("in");
+    site.etcd.cut_off(0);
+    let (begun, began) = (Instant::now(), SystemTime::now());
+    let said = holder.output();
+    assert!(begun.elapsed() < TTL + SOON, "{:?}", begun.elapsed());
+    // Its lease can't have begun later than that.
+    let last = UNIX_EPOCH + Duration::from_nanos(site.file("last").trim().parse().unwrap());
+    let after = last.duration_since(began).unwrap();
+    assert!(after < TTL, "{after:?}");
+    assert_eq!(said.code, 5, "{said:?}");
+    assert!(said.stderr.contains("could not be renewed"), "{said:?}");
+    site.etcd.reconnect(0);
+    let mut next = there.guard(&["x", "--wait"], "echo in");
+    next.await_line("in");
+}
+
+#[test]
+fn a_cluster_that_loses_its_leader_keeps_the_lock_for_its_holder() {
+    let Some(mut site) = Site::new(3) else { return };
+    let mut holder = site.machine(0).hold(&["x", "--ttl", "4s"]);
+    for _ in 0..2 {
+        let leader = site.etcd.leader();
+        site.etcd.stop(leader);
+        let begun = Instant::now();
+        while begun.elapsed() < TTL {
+            assert_eq!(site.machine(1).run(&["guard", "x", "--", "true"]).code, 2);
+            assert!(holder.runs());
+        }
+        site.etcd.start(leader);
+    }
+    let said = holder.output();
+    assert_eq!(said.code, 0, "{said:?}");
+}
+
+#[test]
+fn a_leader_that_hangs_takes_the_lock_from_nobody() {
+    let Some(mut site) = Site::new(3) else { return };
+    let mut holder = site.machine(0).hold(&["x", "--ttl", "4s"]);
+    let mut waiter = site.machine(1).queue(&["x", "--wait"]);
+    let leader = site.etcd.leader();
+    site.etcd.pause(leader);
+    let begun = Instant::now();
+    while begun.elapsed() < TTL + SOON {
+        assert!(holder.runs() && waiter.runs());
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    holder.let_go();
+    waiter.await_line("in");
+    site.etcd.resume(leader);
+    assert_eq!(holder.output().code, 0);
+    assert_eq!(waiter.output().code, 0);
+}
+
+#[test]
+fn who_claims_a_lock_while_the_leader_is_lost_gets_it_once() {
+    let Some(mut site) = Site::new(3) else { return };
+    for round in 0..4 {
+        let name = format!("x{round}");
+        let leader = site.etcd.leader();
+        if round % 2 == 0 {
+            site.etcd.pause(leader)
+        } else {
+            site.etcd.stop(leader)
+        }
+        let script = "echo $LOKT_TOKEN";
+        let mut command =
+            site.machine(0).lokt(&["guard", &name, "--wait", "--timeout", "30s", "--", "sh", "-c"]);
+        let said = output(command.arg(script));
+        assert_eq!(said.code, 0, "{said:?}");
+        assert_eq!(said.stdout.lines().count(), 1, "{said:?}");
+        if round % 2 == 0 {
+            site.etcd.resume(leader)
+        } else {
+            site.etcd.start(leader)
+        }
+        assert_eq!(site.machine(1).run(&["guard", &name, "--", "true"]).code, 0, "it was released");
+    }
+}
+
+#[test]
+fn a_waiter_outlasts_a_cluster_without_a_leader() {
+    let Some(mut site) = Site::new(3) else { return };
+    let mut holder = site.machine(0).hold(&["x", "--ttl", "60s"]);
+    let mut waiter = site.machine(1).queue(&["x", "--wait"]);
+    site.etcd.stop(0);
+    site.etcd.stop(1);
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(5) {
+        assert!(holder.runs() && waiter.runs());
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    site.etcd.start(0);
+    holder.let_go();
+    waiter.await_line("in");
+    assert_eq!(holder.output().code, 0);
+}
