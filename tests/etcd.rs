@@ -19,6 +19,8 @@ mod locks;
 mod outages;
 #[path = "etcd/site.rs"]
 mod site;
+#[path = "etcd/told.rs"]
+mod told;
 #[path = "etcd/watches.rs"]
 mod watches;
 

@@ -367,7 +367,8 @@ impl Locks {
     ///
     /// The log can't be read. One that is not there is an empty one.
     pub fn audit(&self, query: Query) -> Result<Reading, Error> {
-        Reading::begin(Arc::clone(&self.host), query)
+        let source = self.store.events(&query).map_err(Error::log)?;
+        Ok(Reading::of(source, query))
     }
 
     /// Whether it seems to be time to [`tidy`](Self::tidy): for who can look when nobody waits for it.

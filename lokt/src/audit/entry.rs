@@ -125,7 +125,7 @@ impl Query {
         self.since.is_none_or(|since| entry.fields.ts >= since)
     }
 
-    pub(super) fn wants(&self, entry: &Entry) -> bool {
+    pub(crate) fn wants(&self, entry: &Entry) -> bool {
         let is_of = |all: &[String], one: &String| all.is_empty() || all.contains(one);
         let fields = &entry.fields;
         self.is_new_enough(entry)

@@ -7,6 +7,7 @@
 
 mod back;
 mod entry;
+mod files;
 mod read;
 mod summary;
 
@@ -16,7 +17,9 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 pub use entry::{Entry, Fields, Query};
+pub(crate) use files::Files;
 pub use read::Reading;
+pub use read::Source;
 pub use summary::{Breaks, Summary, summarize};
 
 use crate::host::Identity;

@@ -1,55 +1,36 @@
-//! The log, read: what there is, and then what comes, across all rotations.
-//!
-//! Nothing is locked for it. Whoever writes may have opened a file before it was renamed, so each file is followed for
-//! as long as it is kept, by its identity, and never by its name alone.
+//! The log, read: what there is, and then what comes, wherever it is.
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::Arc;
 
-use super::FILE;
-use super::back::{LONGEST, begin, read_full};
 use super::entry::{Entry, Query};
 use crate::Error;
-use crate::host::{Host, LogFile, ROTATED};
 
-/// How much is read at a time.
-const CHUNK: u64 = 64 << 10;
+/// Where the lines of a log come from.
+pub trait Source: Send {
+    /// Looks what has come since the last look.
+    fn look_again(&mut self) -> io::Result<()>;
+
+    /// Reads on and shows some lines, `None` for one that is too long; `false` if there is nothing more.
+    fn read_on(&mut self, show: &mut dyn FnMut(Option<&[u8]>)) -> io::Result<bool>;
+}
 
 /// The events that a [`Query`] wants, in the order of the log: an iterator over what there is now; after
 /// [`look_again`](Self::look_again), over what has come since.
 ///
 /// A line that is no event is left out, and counted.
 pub struct Reading {
-    host: Arc<dyn Host>,
+    /// `None` after it has failed.
+    source: Option<Box<dyn Source>>,
     query: Query,
-    /// The oldest first.
-    tails: Vec<Tail>,
     ready: VecDeque<Entry>,
     malformed: u64,
 }
 
-/// A file, and how far it has been read.
-struct Tail {
-    file: Box<dyn LogFile>,
-    offset: u64,
-    /// How far it is to be read.
-    upto: u64,
-    /// The beginning of a line whose end is not there yet; `None` if it is too long to be an event.
-    pending: Option<Vec<u8>>,
-    /// It has no name any more: what it had was for the last time.
-    is_gone: bool,
-}
-
 impl Reading {
-    pub(crate) fn begin(host: Arc<dyn Host>, query: Query) -> Result<Self, Error> {
-        let files = open_all(host.as_ref()).map_err(Error::log)?;
-        let ends: io::Result<Vec<u64>> = files.iter().map(|file| file.size()).collect();
-        let ends = ends.map_err(Error::log)?;
-        let begins = begin(&files, &ends, &query).map_err(Error::log)?;
-        let tails = files.into_iter().zip(begins).zip(ends);
-        let tails = tails.map(|((file, offset), upto)| Tail { upto, ..Tail::new(file, offset) }).collect();
-        Ok(Self { host, query, tails, ready: VecDeque::new(), malformed: 0 })
+    /// Reads what comes from `source`.
+    pub(crate) fn of(source: Box<dyn Source>, query: Query) -> Self {
+        Self { source: Some(source), query, ready: VecDeque::new(), malformed: 0 }
     }
 
     /// How many lines were read so far that are no events.
@@ -63,45 +44,20 @@ impl Reading {
     ///
     /// The log can't be read.
     pub fn look_again(&mut self) -> Result<(), Error> {
-        self.catch_up().map_err(Error::log)
-    }
-
-    fn catch_up(&mut self) -> io::Result<()> {
-        self.tails.retain(|tail| !tail.is_gone);
-        let current = self.host.open_log(FILE, 0)?.map(|file| file.identity());
-        let newest = self.tails.last().map(|tail| tail.file.identity());
-        // Without a newest one there may still be others: it was just rotated.
-        if current.is_none() || current != newest {
-            self.take_up(open_all(self.host.as_ref())?);
-        }
-        self.tails.iter_mut().try_for_each(Tail::catch_up)
-    }
-
-    /// Goes on with these files: known ones from where they were left, new ones from their beginning.
-    fn take_up(&mut self, files: Vec<Box<dyn LogFile>>) {
-        let mut known = std::mem::take(&mut self.tails);
-        let mut kept = Vec::new();
-        for file in files {
-            let at = known.iter().position(|tail| tail.file.identity() == file.identity());
-            kept.push(at.map_or_else(|| Tail::new(file, 0), |at| known.remove(at)));
-        }
-        known.iter_mut().for_each(|tail| tail.is_gone = true);
-        self.tails = known;
-        self.tails.append(&mut kept);
+        self.source.as_mut().map_or(Ok(()), |source| source.look_again()).map_err(Error::log)
     }
 
     /// Reads on; `false` if there is nothing more.
     fn fill(&mut self) -> io::Result<bool> {
-        let Some(tail) = self.tails.iter_mut().find(|tail| tail.offset < tail.upto) else {
+        let (query, ready, malformed) = (&self.query, &mut self.ready, &mut self.malformed);
+        let Some(source) = &mut self.source else {
             return Ok(false);
         };
-        let (query, ready, malformed) = (&self.query, &mut self.ready, &mut self.malformed);
-        tail.read_on(&mut |line| match line.map(Entry::parse) {
+        source.read_on(&mut |line| match line.map(Entry::parse) {
             Some(Some(entry)) if query.wants(&entry) => ready.push_back(entry),
             Some(Some(_)) => {}
             Some(None) | None => *malformed += 1,
-        })?;
-        Ok(true)
+        })
     }
 }
 
@@ -118,7 +74,7 @@ impl Iterator for Reading {
                 Ok(false) => return None,
                 Err(error) => {
                     // Not for ever the same error.
-                    self.tails.clear();
+                    self.source = None;
                     return Some(Err(Error::log(error)));
                 }
             }
@@ -126,92 +82,16 @@ impl Iterator for Reading {
     }
 }
 
-impl Tail {
-    fn new(file: Box<dyn LogFile>, offset: u64) -> Self {
-        Self { file, offset, upto: offset, pending: Some(Vec::new()), is_gone: false }
-    }
-
-    fn catch_up(&mut self) -> io::Result<()> {
-        self.upto = self.file.size()?;
-        if self.upto < self.offset {
-            // Somebody has emptied it.
-            self.offset = 0;
-            self.pending = Some(Vec::new());
-        }
-        Ok(())
-    }
-
-    /// Reads a chunk and shows its lines; `None` for one that is too long.
-    fn read_on(&mut self, show: &mut dyn FnMut(Option<&[u8]>)) -> io::Result<()> {
-        let mut chunk = vec![0; (self.upto - self.offset).min(CHUNK) as usize];
-        let read = read_full(self.file.as_ref(), &mut chunk, self.offset)?;
-        self.offset = if read == 0 { self.upto } else { self.offset + read as u64 };
-        for piece in chunk[..read].split_inclusive(|byte| *byte == b'\n') {
-            let is_whole = piece.ends_with(b"\n");
-            self.add(piece.strip_suffix(b"\n").unwrap_or(piece));
-            if is_whole {
-                self.show_pending(show);
-            }
-        }
-        // A last line that only lacks its end.
-        if self.offset >= self.upto && self.pending.as_ref().is_some_and(|line| Entry::parse(line).is_some())
-        {
-            self.show_pending(show);
-        }
-        Ok(())
-    }
-
-    fn add(&mut self, piece: &[u8]) {
-        match &mut self.pending {
-            Some(line) if line.len() + piece.len() <= LONGEST => line.extend_from_slice(piece),
-            pending => *pending = None,
-        }
-    }
-
-    fn show_pending(&mut self, show: &mut dyn FnMut(Option<&[u8]>)) {
-        let line = self.pending.replace(Vec::new());
-        if line.as_ref().is_none_or(|line| !line.is_empty()) {
-            show(line.as_deref());
-        }
-    }
-}
-
-/// All files of the log, the oldest first.
-fn open_all(host: &dyn Host) -> io::Result<Vec<Box<dyn LogFile>>> {
-    let mut files = Vec::new();
-    for _ in 0..16 {
-        let before = host.open_log(FILE, 0)?;
-        files = open_from_the_newest(host)?;
-        let after = host.open_log(FILE, 0)?;
-        // Then nothing was rotated meanwhile, and the order is right. (Both are open: their numbers are their own.)
-        if before.as_ref().map(|file| file.identity()) == after.as_ref().map(|file| file.identity()) {
-            break;
-        }
-    }
-    files.reverse();
-    Ok(files)
-}
-
-/// Files only ever move towards higher numbers, so that none is missed; one may be met twice.
-fn open_from_the_newest(host: &dyn Host) -> io::Result<Vec<Box<dyn LogFile>>> {
-    let mut files: Vec<Box<dyn LogFile>> = Vec::new();
-    for age in 0..=ROTATED {
-        if let Some(file) = host.open_log(FILE, age)?
-            && files.iter().all(|other| other.identity() != file.identity())
-        {
-            files.push(file);
-        }
-    }
-    Ok(files)
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::FILE;
+    use super::super::back::LONGEST;
     use super::*;
     use crate::Locks;
-    use crate::host::{Identity, UnixHost};
+    use crate::host::{Host, Identity, ROTATED, UnixHost};
     use std::fs;
     use std::path::PathBuf;
+    use std::sync::Arc;
 
     const NONE: [usize; 0] = [];
 

@@ -26,7 +26,7 @@ pub(super) fn clock(patient: &Patient) -> Check {
     clock_of(&patient.host.now(), patient.skew.get())
 }
 
-fn clock_of(now: &Now, skew: Duration) -> Check {
+pub(super) fn clock_of(now: &Now, skew: Duration) -> Check {
     let year = year(now.wall);
     if !YEARS.contains(&year) {
         return Check::warn(format!("the wall clock says that it is the year {year}")).advise(

@@ -22,6 +22,10 @@ pub(super) struct Cleared {
 
 /// Clears up, and examines the root again: the checks say what was done, and how things stand now.
 pub(crate) fn mend(identity: &Identity) -> Diagnosis {
+    #[cfg(feature = "etcd")]
+    if let Some(diagnosis) = super::of_cluster(identity, true) {
+        return diagnosis;
+    }
     let patient = identity.clone();
     // What hangs is told by the examination that follows.
     let news = apart(move |sender| clear_up(patient, sender));

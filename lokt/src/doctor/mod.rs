@@ -6,6 +6,8 @@
 
 mod access;
 mod check;
+#[cfg(feature = "etcd")]
+mod cluster;
 mod contents;
 mod leftovers;
 mod machine;
@@ -186,6 +188,10 @@ fn apart(work: impl FnOnce(&Sender<News>) + Send + 'static) -> Receiver<News> {
 
 /// Examines the root that the environment and the working directory name.
 pub(crate) fn examine(identity: &Identity) -> Diagnosis {
+    #[cfg(feature = "etcd")]
+    if let Some(diagnosis) = of_cluster(identity, false) {
+        return diagnosis;
+    }
     let identity = identity.clone();
     gather(&apart(move |sender| {
         let patient = Patient::new(identity);
@@ -195,6 +201,13 @@ pub(crate) fn examine(identity: &Identity) -> Diagnosis {
             heard = heard && sender.send(News::Check(examine.make(name, &patient))).is_ok();
         }
     }))
+}
+
+/// What is found of a root that is on a cluster; `None` for any other.
+#[cfg(feature = "etcd")]
+fn of_cluster(identity: &Identity, fixes: bool) -> Option<Diagnosis> {
+    let root = Root::discover().ok()?;
+    Some(cluster::examine(root.address()?, identity, fixes))
 }
 
 /// The checks as they come; what does not answer fails, and what would come after it is left out.

@@ -19,7 +19,7 @@ pub use dir::DirStore;
 pub(crate) use dir::{Leftover, pid_of_hidden, split_session, stripe_of_file, stripe_of_temporary};
 
 use crate::Error;
-use crate::audit::Event;
+use crate::audit::{Event, Query, Source};
 use crate::host::SessionFile;
 use crate::protocol::{
     Claim, Decision, Freeze, FreezeDecision, FreezeRequest, LockId, Manner, Mode, Name, Now, Record, Refusal,
@@ -322,6 +322,13 @@ pub trait Store: Send + Sync + 'static {
 
     /// Writes an event that no transition wrote.
     fn report(&self, event: &Event);
+
+    /// The log, from where the events begin that a query wants.
+    ///
+    /// # Errors
+    ///
+    /// It can't be read. One that is not there is an empty one.
+    fn events(&self, query: &Query) -> std::io::Result<Box<dyn Source>>;
 
     /// Where a session's file is, if the store has it on this machine.
     fn session_path(&self, name: &Name, lock_id: &LockId) -> Option<std::path::PathBuf>;

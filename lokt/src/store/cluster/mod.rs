@@ -10,6 +10,7 @@
 mod acquire;
 mod change;
 mod commit;
+mod events;
 mod freeze;
 mod keeper;
 mod keys;
@@ -25,6 +26,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use self::events::Events;
 use self::keeper::Keeper;
 use self::keys::{Keys, Part};
 use self::snapshot::session_file;
@@ -33,7 +35,7 @@ use super::dir::{Warn, stripe_of};
 use super::etcd::{self, Access, Address, Client, Range, Span};
 use super::{Admission, Answer, Asked, Status, Store, Ticket, Turn, View, Waiter, Watch};
 use crate::Error;
-use crate::audit::{self, Event};
+use crate::audit::{self, Event, Query, Source};
 use crate::host::{Dir, Host, Identity, SessionFile, SessionState, UnixHost, runtime_dir};
 use crate::protocol::{
     Claim, Decision, FreezeDecision, FreezeRequest, LockId, Manner, Name, Now, Refusal, Request, Slot,
@@ -302,6 +304,10 @@ impl Store for EtcdStore {
         if let Err(error) = self.log(event, BESIDE) {
             (self.warn)(&format!("{} of \"{}\" is not in the audit log: {error}", event.event, event.name));
         }
+    }
+
+    fn events(&self, query: &Query) -> std::io::Result<Box<dyn Source>> {
+        Ok(Box::new(Events::begin(self, query).map_err(std::io::Error::other)?))
     }
 
     fn session_path(&self, name: &Name, lock_id: &LockId) -> Option<PathBuf> {

@@ -40,7 +40,7 @@ use std::time::Duration;
 
 use super::{Admission, Answer, Asked, Seen, Status, Store, Ticket, Turn, View, Waiter, Watch};
 use crate::Error;
-use crate::audit::{self, Event};
+use crate::audit::{self, Event, Query, Source};
 use crate::host::{Dir, Host, Identity, Publish, SessionFile, SessionState, Stripe, StripeError};
 use crate::protocol::{
     Claim, Decision, Displaced, Evidence, FreezeDecision, FreezeRequest, Kind, LockId, Manner, Mode, Name,
@@ -331,6 +331,10 @@ impl Store for DirStore {
 
     fn report(&self, event: &Event) {
         self.log(event);
+    }
+
+    fn events(&self, query: &Query) -> io::Result<Box<dyn Source>> {
+        Ok(Box::new(audit::Files::begin(Arc::clone(&self.host), query)?))
     }
 
     fn session_path(&self, name: &Name, lock_id: &LockId) -> Option<PathBuf> {

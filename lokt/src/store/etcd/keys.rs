@@ -50,6 +50,20 @@ impl Span {
     }
 }
 
+impl Span {
+    /// The part of it from this key on.
+    #[must_use]
+    pub fn from(self, key: impl Into<Vec<u8>>) -> Self {
+        Self { key: key.into().max(self.key), ..self }
+    }
+
+    /// The part of it before this key.
+    #[must_use]
+    pub fn before(self, key: impl Into<Vec<u8>>) -> Self {
+        Self { end: key.into(), ..self }
+    }
+}
+
 /// A question for keys. By default it is linearizable: it sees all that was answered before it was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Range {
@@ -57,13 +71,14 @@ pub struct Range {
     pub(super) serializable: bool,
     pub(super) keys_only: bool,
     pub(super) oldest_first: bool,
+    pub(super) backwards: bool,
     pub(super) limit: i64,
 }
 
 impl Range {
     /// Asks for these keys, in the keys' order.
     pub fn of(span: Span) -> Self {
-        Self { span, serializable: false, keys_only: false, oldest_first: false, limit: 0 }
+        Self { span, serializable: false, keys_only: false, oldest_first: false, backwards: false, limit: 0 }
     }
 
     /// Is content with what the asked member knows, which may be old; needs no leader.
@@ -82,6 +97,12 @@ impl Range {
     #[must_use]
     pub fn oldest_first(self) -> Self {
         Self { oldest_first: true, ..self }
+    }
+
+    /// Asks for them against the keys' order.
+    #[must_use]
+    pub fn backwards(self) -> Self {
+        Self { backwards: true, ..self }
     }
 
     /// Asks for no more than this many.

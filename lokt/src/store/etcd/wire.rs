@@ -41,8 +41,16 @@ impl From<&Range> for RangeRequest {
             limit: Number(range.limit),
             serializable: range.serializable,
             keys_only: range.keys_only,
-            sort_target: range.oldest_first.then_some("CREATE"),
-            sort_order: range.oldest_first.then_some("ASCEND"),
+            sort_target: match (range.oldest_first, range.backwards) {
+                (true, _) => Some("CREATE"),
+                (false, true) => Some("KEY"),
+                (false, false) => None,
+            },
+            sort_order: match (range.oldest_first, range.backwards) {
+                (_, true) => Some("DESCEND"),
+                (true, false) => Some("ASCEND"),
+                (false, false) => None,
+            },
         }
     }
 }
