@@ -39,6 +39,7 @@ mod man;
 mod mutants;
 mod nextest;
 mod outdir;
+mod packages;
 mod page;
 mod paths;
 mod proof;

@@ -7,7 +7,7 @@ use clap::Args;
 use xshell::{Shell, cmd};
 
 use crate::nextest::{self, Nextest};
-use crate::{console, paths};
+use crate::{console, packages, paths};
 
 /// The profile in `.config/nextest.toml`.
 const PROFILE: &str = "ci";
@@ -38,12 +38,15 @@ impl Test {
 
     fn tests(&self, sh: &Shell) -> anyhow::Result<Outcome> {
         let nextest = Nextest::find_or_install(sh)?;
+        let path = packages::path_with_etcd(sh)?;
         console::heading("tests");
         let junit = nextest::junit_path(&paths::workspace(), PROFILE);
         nextest::forget_junit(&junit)?;
         let cmd =
             nextest.run(sh, PROFILE).arg("--workspace").args(["--no-input-handler"]).args(&self.nextest_args);
-        let status = std::process::Command::from(cmd).status()?;
+        let mut command = std::process::Command::from(cmd);
+        command.envs(path.map(|path| ("PATH", path)));
+        let status = command.status()?;
         if !status.code().is_some_and(|code| nextest::EXIT_RAN.contains(&code)) {
             bail!("the tests did not run: see above for why");
         }
