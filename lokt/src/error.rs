@@ -170,7 +170,8 @@ impl Error {
 
     /// What was asked makes no sense.
     pub fn is_invalid(&self) -> bool {
-        matches!(*self.0, Kind::Invalid { .. }) || matches!(self.refusal(), Some(Refusal::Several(_)))
+        let which_one = matches!(self.refusal(), Some(Refusal::Several(_) | Refusal::SeveralOfOthers(_)));
+        which_one || matches!(*self.0, Kind::Invalid { .. })
     }
 
     /// The lock directory, or a part of it, is not there.

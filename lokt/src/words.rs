@@ -149,6 +149,11 @@ pub(crate) fn refusal(name: &Name, refusal: &Refusal, now: &Now) -> String {
         Refusal::Several(ids) => {
             format!("{} of those who hold lock \"{name}\" are yours: which one is meant?", ids.len())
         }
+        Refusal::SeveralOfOthers(holders) => {
+            format!(
+                "{holders} hold lock \"{name}\", and none of them is yours to release: which one is meant?"
+            )
+        }
         Refusal::NotStale { record: Some(record), standing } => {
             format!("lock \"{name}\" is not stale: held by {}", holder(record, standing, now))
         }
@@ -247,6 +252,10 @@ pub(crate) fn hints(name: &Name, refusal: &Refusal, waited: bool) -> Vec<String>
             vec![format!("ask for it {ask}, or when nobody holds it: lokt status {name}")]
         }
         Refusal::Several(ids) => ids.iter().map(|id| format!("say which: --lock-id {id}")).collect(),
+        Refusal::SeveralOfOthers(_) => vec![
+            format!("see who they are: lokt status {name}"),
+            format!("if one of them must end: lokt unlock {name} --force --lock-id ID"),
+        ],
         Refusal::FrozenAlready(_) => vec![format!("to freeze it anew, end that first: lokt unfreeze {name}")],
         Refusal::AnothersFreeze(_) => {
             vec![format!("if you are sure that it is over: lokt unfreeze {name} --force")]

@@ -115,7 +115,8 @@ fn in_the_way(status: &Status) -> Vec<Reason> {
 /// Whether one who asks for a slot gets one.
 fn has_a_slot_left(view: &View) -> bool {
     let mode = view.mode();
-    mode.slots().is_some() && mode.has_room(mode, view.count())
+    // Where all are gone, any number of slots is to be had.
+    mode.slots().is_some() && view.count() > 0 && mode.has_room(mode, view.count())
 }
 
 fn corrupt(why: &str, standing: &Standing, name: &Name) -> Reason {

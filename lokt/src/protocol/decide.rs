@@ -189,6 +189,8 @@ pub enum Refusal {
     NotOwner(Box<Record>),
     /// Several of those who hold it are the asker's: it must say which.
     Several(Vec<LockId>),
+    /// So many hold it, and none of them is the asker's to release: it takes force, and to say which.
+    SeveralOfOthers(usize),
     /// It is not stale.
     NotStale {
         /// The holder's record, if there is one to show.
@@ -288,9 +290,12 @@ fn release_of_several(authority: &Authority, evidence: &Evidence, standing: Stan
             let stale = all.iter().filter(|seat| seat.standing.is_stale());
             stale.map(|seat| seat.displaced(Some(authority))).collect()
         }
-        _ => match entitled(authority, evidence, now) {
-            Ok(seat) => vec![seat.displaced(Some(authority))],
-            Err(refusal) => return Decision::Refuse(refusal),
+        _ => match (entitled(authority, evidence, now), authority) {
+            (Ok(seat), _) => vec![seat.displaced(Some(authority))],
+            (Err(Refusal::NotOwner(_)), Authority::Owner(_)) if all.len() > 1 => {
+                return Decision::Refuse(Refusal::SeveralOfOthers(all.len()));
+            }
+            (Err(refusal), _) => return Decision::Refuse(refusal),
         },
     };
     if gone.is_empty() && *authority == Authority::Force {
@@ -314,7 +319,9 @@ fn entitled<'a>(authority: &Authority, evidence: &'a Evidence, now: &Now) -> Res
             None => Err(Refusal::Lost(None)),
         };
     }
-    let another = first_in_the_way(&all).and_then(|seat| seat.record()).cloned();
+    let meant =
+        |seat: &&Seat<'_>| matches!((authority, seat.id), (Authority::Id(id), Some(of)) if of.as_str() == id);
+    let another = all.iter().find(meant).or(first_in_the_way(&all)).and_then(Seat::record).cloned();
     let may = |seat: &Seat<'_>| {
         let by_right = !matches!(authority, Authority::Stale | Authority::Force);
         by_right && seat.record().is_some_and(|record| refuse_authority(authority, record).is_none())
