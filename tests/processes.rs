@@ -36,5 +36,9 @@ mod namespaces;
 mod nested;
 #[path = "processes/several.rs"]
 mod several;
+#[path = "processes/shared.rs"]
+mod shared;
+#[path = "processes/slots.rs"]
+mod slots;
 #[path = "processes/waiters.rs"]
 mod waiters;

@@ -48,6 +48,41 @@ pub fn queue_with(sandbox: &Sandbox, args: &[&str], script: &str) -> Running {
     waiter
 }
 
+/// As [`hold_with`], and stops the guard and its command, whose script has written its process id into `pid`.
+pub fn hold_paused(sandbox: &Sandbox, args: &[&str], script: &str) -> Running {
+    let guard = hold_with(sandbox, args, script);
+    stop(guard.pid());
+    let command = work_pid(sandbox, "pid");
+    signal_group(command, Signal::STOP);
+    await_state(command, "T");
+    guard
+}
+
+/// The records of those who hold a name together, by their slots.
+pub fn holders(sandbox: &Sandbox, name: &str) -> Vec<Value> {
+    let files = fs::read_dir(sandbox.root().join("holders").join(name)).into_iter().flatten().flatten();
+    // One may be gone by now.
+    let records = files.filter_map(|file| fs::read(file.path()).ok());
+    let mut records: Vec<Value> = records.map(|record| serde_json::from_slice(&record).unwrap()).collect();
+    records.sort_by_key(|record| (record["slot"].as_u64(), record["token"].as_u64()));
+    records
+}
+
+/// The record of a process among those who hold a name together.
+pub fn holder(sandbox: &Sandbox, name: &str, of: &Running) -> Value {
+    let all = holders(sandbox, name);
+    all.iter().find(|record| record["pid"] == of.pid()).unwrap_or_else(|| panic!("{all:#?}")).clone()
+}
+
+/// Nobody holds a lock, nobody waits, and not even a directory tells that somebody did.
+pub fn nothing_is_left(sandbox: &Sandbox) {
+    assert_eq!(sandbox.leftovers(), Vec::<String>::new());
+    for dir in ["holders", "lines"] {
+        let left: Vec<_> = fs::read_dir(sandbox.root().join(dir)).into_iter().flatten().flatten().collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+}
+
 /// How many stand in line, as `status` sees it.
 pub fn waiters(sandbox: &Sandbox, name: &str) -> usize {
     let status = sandbox.run(["status", name, "--json"]);

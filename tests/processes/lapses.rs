@@ -4,20 +4,15 @@ use lokt_tests::sandbox::{Running, Sandbox, eventually, start};
 use rustix::process::Signal;
 
 use crate::helpers::{
-    await_state, hold_with, holder_pid, is_gone, queue, queue_with, record, sandbox, signal, signal_group,
-    stop, strace_available, traced, with_script, work_file, work_pid,
+    await_state, hold_paused, hold_with, holder_pid, is_gone, queue, queue_with, record, sandbox, signal,
+    signal_group, stop, strace_available, traced, with_script, work_file, work_pid,
 };
 
 const COURTEOUS: &str = "trap 'echo term >> log; exit 0' TERM; echo $$ > pid; echo in; read line; exit 0";
 
 /// Starts a guard with a lease of a second, and stops it and its command.
 fn paused(sandbox: &Sandbox, script: &str) -> Running {
-    let guard = hold_with(sandbox, &["guard", "x", "--ttl", "1s"], script);
-    stop(guard.pid());
-    let command = work_pid(sandbox, "pid");
-    signal_group(command, Signal::STOP);
-    await_state(command, "T");
-    guard
+    hold_paused(sandbox, &["guard", "x", "--ttl", "1s"], script)
 }
 
 /// Waits until the lease has lapsed, which a plain try says when it is denied.

@@ -3,7 +3,7 @@
 use lokt_tests::sandbox::{eventually, output};
 use rustix::process::Signal;
 
-use crate::helpers::{hold_with, make_gate, open_gate, record, sandbox, work_file};
+use crate::helpers::{hold_with, holders, make_gate, nothing_is_left, open_gate, record, sandbox, work_file};
 
 fn straight_through(script: &str) {
     let sandbox = sandbox();
@@ -105,4 +105,70 @@ fn a_grandchild_of_a_killed_guard_is_outside() {
 #[test]
 fn a_grandchild_of_a_killed_guard_is_outside_before_anybody_has_noticed() {
     of_a_killed_guard(false);
+}
+
+/// What a guard says and does in `outer`, and how many hold the name meanwhile.
+fn nested(outer: &[&str], inner: &str) -> (i32, String, String) {
+    let sandbox = sandbox();
+    let script =
+        format!("$LOKT guard x {inner} -- sh -c 'echo inner; ls $LOKT_ROOT/holders/x 2>/dev/null | wc -l'");
+    let args = [&["guard", "x"], outer, &["--", "sh", "-c", &script]].concat();
+    let ended = sandbox.run(args);
+    nothing_is_left(&sandbox);
+    (ended.code, ended.stdout, ended.stderr)
+}
+
+#[test]
+fn whoever_holds_it_alone_is_inside_however_the_inner_guard_asks() {
+    for inner in ["--shared", "--slots 2", "--shared --wait", "--slots 3 --wait"] {
+        let (code, said, _) = nested(&[], inner);
+        assert_eq!((code, said.as_str()), (0, "inner\n0\n"), "{inner}");
+    }
+}
+
+#[test]
+fn a_guard_inside_one_of_its_kind_takes_no_second_place() {
+    for mode in ["--shared", "--slots=2"] {
+        let (code, said, _) = nested(&[mode], mode);
+        assert_eq!((code, said.as_str()), (0, "inner\n1\n"), "{mode}");
+    }
+}
+
+#[test]
+fn a_guard_that_would_wait_for_the_one_around_it_is_refused() {
+    for (outer, inner) in [
+        ("--shared", ""),
+        ("--shared", "--slots 2"),
+        ("--slots=2", ""),
+        ("--slots=2", "--slots 3"),
+        ("--slots=2", "--shared"),
+    ] {
+        for wait in ["", "--wait"] {
+            let (code, said, error) = nested(&[outer], &format!("{inner} {wait}"));
+            assert_eq!((code, said.as_str()), (64, ""), "{inner} in {outer}");
+            let how = outer.replace('=', " ");
+            assert!(error.contains(&format!("holds lock \"x\" with {how}")), "{inner} in {outer}: {error}");
+            assert!(error.contains("ask for it in the outer guard"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn an_inner_guard_that_is_refused_one_name_takes_no_other() {
+    let sandbox = sandbox();
+    let script = "$LOKT guard a,x,z --wait -- echo inner; echo $?; ls $LOKT_ROOT/locks";
+    let outer = sandbox.run(["guard", "x", "--shared", "--", "sh", "-c", script]);
+    assert_eq!(outer.stdout, "64\nx.json\n", "{outer:?}");
+}
+
+#[test]
+fn one_of_those_who_share_it_is_not_inside_of_another() {
+    let sandbox = sandbox();
+    let holder = sandbox.hold(["guard", "x", "--slots", "2"]);
+    let id = holders(&sandbox, "x")[0]["lock_id"].as_str().unwrap().to_owned();
+    let mut copy = sandbox.lokt(["guard", "x", "--slots", "2", "--", "sh", "-c", "echo $LOKT_SLOT"]);
+    copy.env("LOKT_NAME", "x").env("LOKT_LOCK_ID", &id).env("LOKT_HELD", format!("x:{id}"));
+    let beside = output(&mut copy);
+    assert_eq!((beside.code, beside.stdout.as_str()), (0, "2\n"), "it has a slot of its own: {beside:?}");
+    assert_eq!(holder.output().code, 0);
 }

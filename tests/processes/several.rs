@@ -7,8 +7,8 @@ use lokt_tests::sandbox::{Running, Sandbox, eventually, output, start};
 use rustix::process::Signal;
 
 use crate::helpers::{
-    SOON, await_state, hold_with, lines, queue, queue_with, record, sandbox, strace_available, traced,
-    waiters, with_script, work_file,
+    SOON, await_state, hold_with, lines, nothing_is_left, queue, queue_with, record, sandbox,
+    strace_available, traced, waiters, with_script, work_file,
 };
 
 const COURTEOUS: &str = "trap 'echo term >> log; exit 0' TERM; echo in; read line; exit 0";
@@ -364,4 +364,48 @@ fn the_first_name_given_introduces_the_command_wherever_it_is_held() {
     for names in ["a,b", "b,a", "c --with a,b"] {
         assert_eq!(inside_a(&sandbox, &format!("$LOKT guard {names} {same}")), "1\n", "{names}");
     }
+}
+
+#[test]
+fn each_of_several_names_is_held_in_slots_or_shared() {
+    let tells = "echo $LOKT_NAME $LOKT_SLOT $LOKT_TOKENS";
+    for (mode, said) in [(&["--slots", "2"][..], "b 2 a:1 b:2\n"), (&["--shared"], "b a:1 b:2\n")] {
+        let sandbox = sandbox();
+        let one = sandbox.hold(args(&["guard", "b"], mode));
+        let both = sandbox.run(args(&args(&["guard", "b,a"], mode), &["--", "sh", "-c", tells]));
+        assert_eq!((both.code, both.stdout.as_str()), (0, said), "{both:?}");
+        let readers = [(); 2].map(|()| sandbox.start(args(&args(&["guard", "a"], mode), &["--", "true"])));
+        for reader in readers {
+            assert_eq!(reader.output().code, 0);
+        }
+        assert_eq!(one.output().code, 0);
+        nothing_is_left(&sandbox);
+    }
+}
+
+#[test]
+fn refused_a_slot_of_one_name_a_guard_has_none_of_another() {
+    let sandbox = sandbox();
+    let full = [(); 2].map(|()| sandbox.hold(["guard", "b", "--slots", "2"]));
+    let before = sandbox.leftovers();
+    let refused = sandbox.run(["guard", "c,b,a", "--slots", "2", "--", "touch", "ran"]);
+    assert_eq!(refused.code, 2, "{refused:?}");
+    assert!(refused.stderr.contains("all 2 slots of lock \"b\" are held"), "{refused:?}");
+    let contradicted = sandbox.run(["guard", "c,b,a", "--shared", "--wait", "--", "touch", "ran"]);
+    assert_eq!(contradicted.code, 2, "{contradicted:?}");
+    assert_eq!(sandbox.leftovers(), before);
+    for holder in full {
+        assert_eq!(holder.output().code, 0);
+    }
+    nothing_is_left(&sandbox);
+}
+
+#[test]
+fn the_slot_of_one_name_is_not_told_as_that_of_another() {
+    let sandbox = sandbox();
+    let script = "echo slot $LOKT_SLOT; $LOKT guard b -- sh -c 'echo $LOKT_NAME $LOKT_SLOT'; \
+        $LOKT guard a,b --slots 2 -- sh -c 'echo $LOKT_NAME $LOKT_SLOT'";
+    let ended = sandbox.run(["guard", "a", "--slots", "2", "--", "sh", "-c", script]);
+    assert_eq!((ended.code, ended.stdout.as_str()), (0, "slot 1\nb\na 1\n"), "{ended:?}");
+    nothing_is_left(&sandbox);
 }
