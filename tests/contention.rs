@@ -13,7 +13,9 @@ use std::time::Duration;
 use libtest_mimic::{Arguments, Failed, Trial};
 use lokt::Locks;
 use lokt::protocol::parse_duration;
+use lokt::store::etcd::Address;
 use lokt_tests::race::{self, Measured};
+use lokt_tests::scene::Scene;
 use lokt_tests::timeline::{Moment, Timeline};
 
 /// How many contenders strike if nothing else is asked for.
@@ -36,7 +38,7 @@ fn ordinary() -> Vec<Trial> {
             Trial::test(format!("no_break_while_the_heartbeat_lives::ttl_{ttl}"), move || {
                 let dir = tempfile::tempdir()?;
                 let timeline = begin();
-                race::run(dir.path(), duration(ttl), CONTENDERS, &timeline)?;
+                race::run(&Scene::Directory(dir.path().to_owned()), duration(ttl), CONTENDERS, &timeline)?;
                 Ok(())
             })
         })
@@ -66,7 +68,11 @@ fn one(out: &Path, ttl: &str, run: usize, contenders: usize) -> Result<(), Faile
     let sandbox = out.join("sandbox").join(&label);
     fs::create_dir_all(&sandbox)?;
     let timeline = begin();
-    let result = race::run(&sandbox, duration(ttl), contenders, &timeline);
+    let scene = match setting("LOKT_RACE_ETCD") {
+        Some(address) => on_cluster(&address, &label),
+        None => Scene::Directory(sandbox.clone()),
+    };
+    let result = race::run(&scene, duration(ttl), contenders, &timeline);
     if let Err(failure) = &result {
         timeline.note("checker", failure.clone());
     }
@@ -88,6 +94,12 @@ fn one(out: &Path, ttl: &str, run: usize, contenders: usize) -> Result<(), Faile
         fs::remove_dir_all(&sandbox)?;
     }
     result.map(drop).map_err(Failed::from)
+}
+
+/// A scene on a cluster, below a prefix of the run's own.
+fn on_cluster(address: &str, label: &str) -> Scene {
+    let address: Address = address.parse().expect("an address");
+    Scene::Cluster { member: address.endpoints[0].clone(), prefix: format!("{}/{label}", address.prefix) }
 }
 
 /// A run as `cargo xtask race` reads it.

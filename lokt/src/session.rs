@@ -341,7 +341,12 @@ impl Shared {
 
     /// Looks whether the record is still this session's own, without the mutex and without writing.
     fn check(&self) -> Result<(), Error> {
-        let refusal = match self.store.look_at_one(&self.name, &self.lock_id)? {
+        let look = match (self.lease, self.state().due) {
+            // The next renewal is not to wait for it.
+            (Some(lease), Some(due)) => due.saturating_sub(self.store.now().monotonic).max(lease.beat.retry),
+            _ => ATTEMPT,
+        };
+        let refusal = match self.store.look_at_one(&self.name, &self.lock_id, look.min(ATTEMPT))? {
             Slot::Record(record) if record.lock_id == self.lock_id.as_str() => return Ok(()),
             Slot::Record(record) => Refusal::Lost(Some(record)),
             Slot::Empty => Refusal::Lost(None),

@@ -11,9 +11,11 @@
 
 pub mod etcd;
 pub mod input;
+pub mod link;
 pub mod machine;
 pub mod race;
 pub mod rules;
 pub mod sandbox;
+pub mod scene;
 pub mod sim;
 pub mod timeline;

@@ -6,17 +6,18 @@
 //! a break must succeed: once the lease has lapsed, and not before. All of it runs through the same session and
 //! heartbeat as `lokt guard`.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use lokt::audit::Query;
 use lokt::protocol::{Slot, Standing};
 use lokt::{Locks, Name, News, Patience, Session, Terms};
 
-use crate::machine::{Machine, Point};
+use crate::machine::Point;
+use crate::scene::{Actor, Scene};
 use crate::timeline::Timeline;
 
 /// How many renewals a run sees: the first lease has lapsed twice over by then.
@@ -54,16 +55,16 @@ pub struct Measured {
     pub handover_ms: f64,
 }
 
-/// Runs the race once, in the directory `root`.
+/// Runs the race once, where `scene` says.
 ///
 /// # Errors
 ///
 /// What went against a promise.
-pub fn run(root: &Path, ttl: Duration, contenders: usize, timeline: &Timeline) -> Result<Measured, String> {
+pub fn run(scene: &Scene, ttl: Duration, contenders: usize, timeline: &Timeline) -> Result<Measured, String> {
     let terms = Terms { ttl: Some(ttl), ..Terms::default() };
     thread::scope(|scope| {
-        let doomed = scope.spawn(|| doomed(root, &terms, timeline));
-        let busy = busy(root, &terms, contenders, timeline);
+        let doomed = scope.spawn(|| doomed(scene, &terms, timeline));
+        let busy = busy(scene, &terms, contenders, timeline);
         let takeover_ms = doomed.join().map_err(|_| "the doomed half panicked".to_owned())??;
         Ok(Measured { takeover_ms, ..busy? })
     })
@@ -116,20 +117,20 @@ impl Gate {
 }
 
 /// The half of the run in which the heartbeat lives.
-fn busy(root: &Path, terms: &Terms, contenders: usize, timeline: &Timeline) -> Result<Measured, String> {
+fn busy(scene: &Scene, terms: &Terms, contenders: usize, timeline: &Timeline) -> Result<Measured, String> {
     let name: Name = "busy".parse().expect("a name");
-    let machine = Machine::new(root);
+    let machine = scene.actor();
     let locks = machine.locks("holder");
     let mut session = locks.try_acquire(&name, terms).map_err(|error| error.to_string())?;
     timeline.note("holder", format!("acquired, token {}", session.token()));
     let (identity, token) = (session.lock_id().to_string(), session.token());
 
-    let contenders = Contenders::start(root, &name, terms, contenders.max(1));
-    contenders.strike_in_renewals_of(&machine, timeline);
+    let contenders = Contenders::start(scene, &name, terms, contenders.max(1));
+    contenders.strike_in_renewals_of(scene, &machine, timeline);
     let watching = Arc::clone(&contenders.stop);
     thread::scope(|scope| {
-        let observer = scope.spawn(|| observe(root, &name, &identity, &watching));
-        let waiter = scope.spawn(|| wait_in_line(root, &name, terms));
+        let observer = scope.spawn(|| observe(scene, &name, &identity, &watching));
+        let waiter = scope.spawn(|| wait_in_line(scene, &name, terms));
         let renewals = watch_renewals(&mut session, &locks, &contenders, timeline);
         contenders.stop();
         machine.unhook();
@@ -142,7 +143,7 @@ fn busy(root: &Path, terms: &Terms, contenders: usize, timeline: &Timeline) -> R
         let renewals = renewals?;
         timeline.note("observer", format!("saw the same holder {} times", observed?));
         contenders.verdict()?;
-        ended_normally(root, token, &next)?;
+        ended_normally(&locks, token, &next)?;
         Ok(Measured {
             renewals,
             break_attempts: contenders.score.tried.load(Ordering::SeqCst),
@@ -155,34 +156,34 @@ fn busy(root: &Path, terms: &Terms, contenders: usize, timeline: &Timeline) -> R
 
 impl Contenders {
     /// Starts `count` contenders; each has a machine of its own.
-    fn start(root: &Path, name: &Name, terms: &Terms, count: usize) -> Self {
+    fn start(scene: &Scene, name: &Name, terms: &Terms, count: usize) -> Self {
         let stop = Arc::<AtomicBool>::default();
         let score = Arc::<Score>::default();
         let all = (0..count).map(|number| {
             let (orders, received) = mpsc::sync_channel(1);
             let gate = Arc::<Gate>::default();
             let contender = Contender { orders, gate: Arc::clone(&gate) };
-            let (root, name, terms) = (root.to_owned(), name.clone(), terms.clone());
+            let (scene, name, terms) = (scene.clone(), name.clone(), terms.clone());
             let (stop, score) = (Arc::clone(&stop), Arc::clone(&score));
-            thread::spawn(move || contend(number, &root, &name, &terms, &gate, &score, &received, &stop));
+            thread::spawn(move || contend(number, &scene, &name, &terms, &gate, &score, &received, &stop));
             contender
         });
         Self { all: all.collect(), stop, score }
     }
 
     /// Makes every contender strike right before each renewal, inside it, and right after it.
-    fn strike_in_renewals_of(&self, machine: &Arc<Machine>, timeline: &Timeline) {
-        for point in [Point::BeforeMutex, Point::BeforeWrite, Point::AfterMutex] {
-            let (all, timeline) = (self.all.clone(), timeline.clone());
-            machine.at(point, move || {
-                let missed = match point {
-                    // The mutex is the renewal's: a strike can only come up to it.
-                    Point::BeforeWrite => all.iter().filter(|one| !one.come_up_to_the_mutex()).count(),
-                    Point::BeforeMutex | Point::AfterMutex => all.iter().filter(|one| !one.strike()).count(),
-                };
-                timeline.note("contenders", format!("struck at {point:?} of a renewal, but for {missed}"));
-            });
-        }
+    fn strike_in_renewals_of(&self, scene: &Scene, holder: &Actor, timeline: &Timeline) {
+        let (all, timeline, has_mutex) = (self.all.clone(), timeline.clone(), scene.has_mutex());
+        holder.at_renewals(move |point| {
+            let missed = match point {
+                // The mutex is the renewal's: a strike can only come up to it.
+                Point::BeforeWrite if has_mutex => {
+                    all.iter().filter(|one| !one.come_up_to_the_mutex()).count()
+                }
+                _ => all.iter().filter(|one| !one.strike()).count(),
+            };
+            timeline.note("contenders", format!("struck at {point:?} of a renewal, but for {missed}"));
+        });
     }
 
     /// Makes every contender strike now, one after the other.
@@ -228,7 +229,7 @@ impl Contender {
 #[expect(clippy::too_many_arguments, reason = "a thread's whole world")]
 fn contend(
     number: usize,
-    root: &Path,
+    scene: &Scene,
     name: &Name,
     terms: &Terms,
     gate: &Arc<Gate>,
@@ -236,9 +237,9 @@ fn contend(
     orders: &Receiver<Sender<()>>,
     stop: &AtomicBool,
 ) {
-    let machine = Machine::new(root);
+    let machine = scene.actor();
     let at_mutex = Arc::clone(gate);
-    machine.at(Point::BeforeMutex, move || at_mutex.set(true));
+    machine.at_mutex(move || at_mutex.set(true));
     let locks = machine.locks(&format!("contender {number}"));
     let terms = Terms { break_stale: true, ..terms.clone() };
     while let Some(order) = next_order(orders, stop) {
@@ -338,8 +339,8 @@ fn await_instant(locks: &Locks, instant: Duration) {
 }
 
 /// Looks at the record all the while: owner and identity must be the same at every look.
-fn observe(root: &Path, name: &Name, identity: &str, stop: &AtomicBool) -> Result<u64, String> {
-    let locks = Machine::new(root).locks("observer");
+fn observe(scene: &Scene, name: &Name, identity: &str, stop: &AtomicBool) -> Result<u64, String> {
+    let locks = scene.locks("observer");
     let mut looks = 0;
     while !stop.load(Ordering::SeqCst) {
         let view = locks.status(name).map_err(|error| error.to_string())?.view;
@@ -357,23 +358,21 @@ fn observe(root: &Path, name: &Name, identity: &str, stop: &AtomicBool) -> Resul
 }
 
 /// Stands in line until the holder has ended.
-fn wait_in_line(root: &Path, name: &Name, terms: &Terms) -> Result<(Duration, Session), String> {
-    let locks = Machine::new(root).locks("waiter");
+fn wait_in_line(scene: &Scene, name: &Name, terms: &Terms) -> Result<(Duration, Session), String> {
+    let locks = scene.locks("waiter");
     let session = locks.acquire(name, terms, Patience::AtMost(LONG)).map_err(|error| error.to_string())?;
     Ok((locks.now().monotonic, session))
 }
 
 /// The end of the busy half was a hand-over, not a break: the log tells the difference.
-fn ended_normally(root: &Path, token: u64, next: &Session) -> Result<(), String> {
+fn ended_normally(locks: &Locks, token: u64, next: &Session) -> Result<(), String> {
     if next.token() <= token {
         return Err(format!("token {} came after {token}", next.token()));
     }
-    let log = std::fs::read_to_string(root.join("audit.log")).map_err(|error| error.to_string())?;
-    let of_busy = |event: &str| {
-        log.lines()
-            .filter(|line| line.contains("\"busy\"") && line.contains(&format!("\"event\":\"{event}\"")))
-            .count()
-    };
+    let query = Query { names: vec!["busy".to_owned()], ..Query::default() };
+    let log = locks.audit(query).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let log = log.map_err(|error| error.to_string())?;
+    let of_busy = |event: &str| log.iter().filter(|entry| entry.fields.event == event).count();
     let counts = (of_busy("acquire"), of_busy("release"), of_busy("stale-break"), of_busy("auto-prune"));
     if counts == (2, 1, 0, 0) {
         return Ok(());
@@ -382,17 +381,17 @@ fn ended_normally(root: &Path, token: u64, next: &Session) -> Result<(), String>
 }
 
 /// The half of the run in which no renewal succeeds: a break must, but not before the lease has lapsed.
-fn doomed(root: &Path, terms: &Terms, timeline: &Timeline) -> Result<f64, String> {
+fn doomed(scene: &Scene, terms: &Terms, timeline: &Timeline) -> Result<f64, String> {
     let name: Name = "doomed".parse().expect("a name");
-    let machine = Machine::new(root);
+    let machine = scene.actor();
     let mut session = machine.locks("doomed").try_acquire(&name, terms).map_err(|error| error.to_string())?;
     machine.fail_writes(true);
     let (news, heard) = mpsc::channel();
     session.keep_alive(move |what| drop(news.send(what))).map_err(|error| error.to_string())?;
     let lapse = session.deadline().ok_or("a lease without a deadline")?;
-    let breaker = Machine::new(root).locks("breaker");
+    let breaker = scene.locks("breaker");
     thread::scope(|scope| {
-        let waiter = scope.spawn(|| wait_in_line(root, &name, terms));
+        let waiter = scope.spawn(|| wait_in_line(scene, &name, terms));
         for early in [Duration::from_millis(500), Duration::from_millis(20), Duration::from_millis(1)] {
             await_instant(&breaker, lapse.saturating_sub(early));
             let broken = break_open(&breaker, &name, terms);

@@ -31,6 +31,7 @@ mod bench;
 mod ci;
 mod console;
 mod dist;
+mod etcd;
 mod faults;
 mod film;
 mod fuzz;

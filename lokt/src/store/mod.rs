@@ -268,12 +268,13 @@ pub trait Store: Send + Sync + 'static {
     /// The store can't be reached.
     fn look(&self, name: &Name) -> Result<View, Error>;
 
-    /// The record of one admission as it stands, or what stands there in its stead; without any lock.
+    /// The record of one admission as it stands, or what stands there in its stead; without any lock. It may take as
+    /// long as `patience`.
     ///
     /// # Errors
     ///
     /// The store can't be reached.
-    fn look_at_one(&self, name: &Name, lock_id: &LockId) -> Result<Slot, Error>;
+    fn look_at_one(&self, name: &Name, lock_id: &LockId, patience: Duration) -> Result<Slot, Error>;
 
     /// How every name stands that has a record or a freeze, in order.
     ///

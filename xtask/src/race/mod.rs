@@ -31,13 +31,14 @@ use anyhow::bail;
 use clap::Args;
 use xshell::Shell;
 
+use crate::etcd::Etcd;
 use crate::mutants::Mutants;
 use crate::nextest::Nextest;
 use crate::section::Section;
 use crate::{console, paths};
 use outdir::OutDir;
 use plan::Plan;
-pub use plan::Ttl;
+pub use plan::{Store, Ttl};
 use report::Report;
 use runner::Runner;
 
@@ -69,6 +70,10 @@ pub struct Race {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     contenders: Option<u32>,
 
+    /// Where the locks are: in a directory, or on an etcd that is started for it
+    #[arg(long, value_enum, default_value_t = Store::Dir)]
+    store: Store,
+
     /// Keep the directories of the runs that passed, too
     #[arg(long)]
     keep: bool,
@@ -83,7 +88,7 @@ pub struct Race {
 
     /// Show that the tests have teeth: break lokt in a copy, and see each mistake noticed (as `cargo xtask mutants
     /// --named`)
-    #[arg(long, conflicts_with_all = ["runs", "run", "ttl", "jobs", "contenders", "keep", "out", "sanitize"])]
+    #[arg(long, conflicts_with_all = ["runs", "run", "ttl", "jobs", "contenders", "keep", "out", "sanitize", "store"])]
     mutants: bool,
 
     /// With --mutants: only this one; again for more
@@ -100,6 +105,7 @@ impl Race {
             ttl,
             jobs: None,
             contenders: None,
+            store: Store::Dir,
             keep: false,
             out: None,
             sanitize,
@@ -139,7 +145,16 @@ impl Race {
         let nextest = Nextest::find_or_install(sh)?;
         let out = OutDir::prepare(&plan.out)?;
 
-        let runner = Runner { sh, nextest: &nextest, plan: &plan, out: &out, sanitizer: sanitizer.as_ref() };
+        let etcd = (self.store == Store::Etcd).then(|| Etcd::start(&out.path())).transpose()?;
+        let address = etcd.as_ref().map(|etcd| etcd.address("race"));
+        let runner = Runner {
+            sh,
+            nextest: &nextest,
+            plan: &plan,
+            out: &out,
+            sanitizer: sanitizer.as_ref(),
+            etcd: address,
+        };
         let seconds = runner.race()?;
         let report = Report::new(sh, &plan, seconds, results::collect(&plan, &out)?);
         report.write(&out)?;
@@ -159,8 +174,9 @@ impl Race {
             ttls: plan::distinct(&self.ttl)?,
             runs: self.run.or(self.runs).unwrap_or(default_runs),
             only: self.run,
-            jobs: self.jobs.unwrap_or_else(|| default_jobs(self.sanitize)),
+            jobs: self.jobs.unwrap_or_else(|| default_jobs(self.sanitize || self.store == Store::Etcd)),
             contenders: self.contenders,
+            store: self.store,
             keep: self.keep,
             sanitize: self.sanitize,
             out: std::path::absolute(out)?,
@@ -169,10 +185,10 @@ impl Race {
 }
 
 /// Runs wait more than they work: at 8 per core 300 of them end in about 100 s on two cores, and the beats
-/// are still on time. Under the sanitizer everything takes some ten times the processor.
-fn default_jobs(sanitize: bool) -> u32 {
+/// are still on time. Under the sanitizer everything takes some ten times the processor, and with an etcd beside it more.
+fn default_jobs(is_heavy: bool) -> u32 {
     let cores = std::thread::available_parallelism().map_or(2, |cores| cores.get() as u32);
-    if sanitize { cores } else { (8 * cores).min(64) }
+    if is_heavy { cores } else { (8 * cores).min(64) }
 }
 
 fn show(report: &Report, plan: &Plan, out: &OutDir) {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::outdir;
 
 /// All that a race puts into its directory.
-const CONTENTS: [&str; 9] = [
+const CONTENTS: [&str; 11] = [
     "runs",
     "sandbox",
     "tsan",
@@ -16,6 +16,8 @@ const CONTENTS: [&str; 9] = [
     "junit.xml",
     "report.json",
     "report.html",
+    "etcd.log",
+    "runtime",
 ];
 
 /// A directory that is ours alone until this value is dropped.
@@ -65,6 +67,18 @@ impl OutDir {
 
     pub fn report_html(&self) -> PathBuf {
         self.0.path("report.html")
+    }
+
+    /// Where an etcd's log goes.
+    pub fn path(&self) -> PathBuf {
+        self.0.path("")
+    }
+
+    /// Where the sessions' files of locks on a cluster are.
+    pub fn runtime_dir(&self) -> anyhow::Result<PathBuf> {
+        let dir = self.0.path("runtime");
+        fs::create_dir_all(&dir)?;
+        Ok(dir)
     }
 
     /// The sanitizer's reports.

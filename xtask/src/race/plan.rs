@@ -71,6 +71,15 @@ pub fn distinct(ttls: &[Ttl]) -> Result<Vec<Ttl>, UsageError> {
     Ok(ttls.to_vec())
 }
 
+/// Where the locks of a race are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Store {
+    /// In a directory for each run.
+    Dir,
+    /// On an etcd, below a prefix for each run.
+    Etcd,
+}
+
 /// One race.
 pub struct Plan {
     pub ttls: Vec<Ttl>,
@@ -80,6 +89,7 @@ pub struct Plan {
     pub only: Option<u32>,
     pub jobs: u32,
     pub contenders: Option<u32>,
+    pub store: Store,
     pub keep: bool,
     pub sanitize: bool,
     pub out: PathBuf,
@@ -154,6 +164,9 @@ impl Plan {
         if let Some(contenders) = self.contenders {
             command += &format!(" --contenders {contenders}");
         }
+        if self.store == Store::Etcd {
+            command += " --store etcd";
+        }
         if self.sanitize {
             command += " --sanitize";
         }
@@ -168,7 +181,18 @@ mod tests {
     fn plan(ttls: &str) -> Plan {
         let ttls = ttls.split(',').filter_map(|ttl| ttl.parse().ok()).collect();
         let out = PathBuf::from("/out");
-        Plan { ttls, runs: 2, only: None, jobs: 1, contenders: None, keep: false, sanitize: false, out }
+        let store = Store::Dir;
+        Plan {
+            ttls,
+            runs: 2,
+            only: None,
+            jobs: 1,
+            contenders: None,
+            store,
+            keep: false,
+            sanitize: false,
+            out,
+        }
     }
 
     #[test]

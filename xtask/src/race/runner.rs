@@ -28,6 +28,8 @@ pub struct Runner<'a> {
     pub plan: &'a Plan,
     pub out: &'a OutDir,
     pub sanitizer: Option<&'a Sanitizer>,
+    /// The address of the cluster that the locks are on, if they are on one.
+    pub etcd: Option<String>,
 }
 
 impl Runner<'_> {
@@ -37,6 +39,13 @@ impl Runner<'_> {
         fs::write(&config, self.plan.nextest_config(&self.out.nextest_store()))
             .with_context(|| format!("failed to write {}", config.display()))?;
         let cmd = self.nextest(&self.plan.filter(), Subject::Race).envs(self.plan.env());
+        let cmd = match &self.etcd {
+            Some(address) => {
+                let runtime = self.out.runtime_dir()?;
+                cmd.env("LOKT_RACE_ETCD", address).env("XDG_RUNTIME_DIR", runtime)
+            }
+            None => cmd,
+        };
         let mut progress = Progress::new(self.plan.expected().len());
         self.watch(cmd.into(), &mut progress)?;
         console::note(&progress.words());

@@ -12,6 +12,9 @@ use crate::host::SessionFile;
 use crate::protocol::{Claim, Evidence, Kind, Liveness, LockId, Mode, Name, Now};
 use crate::store::{Place, Ticket, Turn, Waiter, Watch};
 
+/// How long a holder looks for others that it could do a favour: its own renewals must not wait for that.
+const GLANCE: Duration = Duration::from_millis(100);
+
 impl EtcdStore {
     /// The first waiter before the asker that is ready to go. Whoever is seen to be dead or stopped, or has been
     /// silent for too long, is put out of line on the way.
@@ -236,8 +239,8 @@ impl EtcdStore {
     /// Rings those of the first `count` in line who are on this machine; the others watch etcd themselves.
     pub(super) fn ring_line(&self, name: &Name, count: usize) {
         let range = Range::of(Span::prefix(self.keys.line(name))).keys_only().oldest_first();
-        let Ok(line) = self.client.range(&range.at_most(i64::try_from(count).unwrap_or(i64::MAX)), BESIDE)
-        else {
+        let range = range.at_most(i64::try_from(count).unwrap_or(i64::MAX));
+        let Ok(line) = self.client.range(&range, GLANCE) else {
             return;
         };
         for (_, id) in line.kvs.iter().filter_map(|kv| self.keys.read_ticket(&kv.key)) {

@@ -224,8 +224,8 @@ impl Store for EtcdStore {
         Ok(self.view(name, &seen, &self.left_of([&seen.state], by)))
     }
 
-    fn look_at_one(&self, name: &Name, lock_id: &LockId) -> Result<Slot, Error> {
-        let by = self.monotonic() + BESIDE;
+    fn look_at_one(&self, name: &Name, lock_id: &LockId, patience: Duration) -> Result<Slot, Error> {
+        let by = self.monotonic() + patience;
         let own = self.own_slot(name, lock_id, by);
         own.map_err(|failure| self.failed("look at", name, failure, by))
     }

@@ -8,7 +8,7 @@ use super::super::etcd::{Op, Range, Span, Txn};
 use super::snapshot::Left;
 use super::{BESIDE, EtcdStore, session_file};
 use crate::host::{Dir, SessionState};
-use crate::protocol::{Decision, LockId, Name, Now, Request, judge};
+use crate::protocol::{Decision, LockId, Name, Now, Request};
 use crate::store::dir::split_session;
 
 /// How long events are kept.
@@ -66,7 +66,8 @@ impl EtcdStore {
             if freeze.slot != crate::protocol::Slot::Empty && evidence.freeze.is_none() {
                 self.sweep_freeze(name, by);
             }
-            if judge(&evidence, &now).is_stale()
+            let view = self.view(name, seen, &Left::new());
+            if view.places().iter().any(|(_, standing)| standing.is_stale())
                 && matches!(self.remove(name, &Request::Sweep, by), Ok(Decision::Remove(_)))
             {
                 swept.push(name.clone());

@@ -258,7 +258,7 @@ impl Store for DirStore {
         Ok(self.view(name, None))
     }
 
-    fn look_at_one(&self, name: &Name, lock_id: &LockId) -> Result<Slot, Error> {
+    fn look_at_one(&self, name: &Name, lock_id: &LockId, _: Duration) -> Result<Slot, Error> {
         Ok(self.own_slot(name, lock_id))
     }
 

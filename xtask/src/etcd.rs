@@ -1,0 +1,95 @@
+//! An etcd of our own, of one member, for as long as a task runs.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+
+/// How long it may take to begin.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// It is killed when it is dropped, and its data go with it.
+pub struct Etcd {
+    child: Child,
+    port: u16,
+    data: PathBuf,
+}
+
+impl Etcd {
+    /// Starts one, whose log is in `dir`.
+    pub fn start(dir: &Path) -> anyhow::Result<Self> {
+        let data = data_dir();
+        let [client, peer] = free_ports()?;
+        let log = dir.join("etcd.log");
+        let url = |port: u16| format!("http://{}:{port}", Ipv4Addr::LOCALHOST);
+        let log_file = File::create(&log).with_context(|| format!("failed to write {}", log.display()))?;
+        // However this process ends, it ends with it.
+        let child = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "--", "etcd", "--data-dir"])
+            .arg(&data)
+            .args(["--name", "one", "--initial-cluster", &format!("one={}", url(peer))])
+            .args(["--listen-client-urls", &url(client), "--advertise-client-urls", &url(client)])
+            .args(["--listen-peer-urls", &url(peer), "--initial-advertise-peer-urls", &url(peer)])
+            .args(["--heartbeat-interval", "50", "--election-timeout", "500"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log_file)
+            .spawn()
+            .context("failed to start etcd: apt-get install etcd-server")?;
+        let mut etcd = Self { child, port: client, data };
+        let begun = Instant::now();
+        while !etcd.is_healthy() {
+            if etcd.child.try_wait()?.is_some() || begun.elapsed() > PATIENCE {
+                bail!("etcd does not start: see {}", log.display());
+            }
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+        Ok(etcd)
+    }
+
+    /// The address of a root in it.
+    pub fn address(&self, prefix: &str) -> String {
+        format!("etcd://{}:{}/{prefix}", Ipv4Addr::LOCALHOST, self.port)
+    }
+
+    fn is_healthy(&self) -> bool {
+        let ask = || {
+            let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
+            stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+            write!(
+                stream,
+                "GET /health HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+                Ipv4Addr::LOCALHOST
+            )?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer)?;
+            std::io::Result::Ok(answer)
+        };
+        ask().is_ok_and(|answer| answer.contains(r#""health":"true""#))
+    }
+}
+
+impl Drop for Etcd {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.data);
+    }
+}
+
+/// In memory, where that is to be had: etcd waits for the disk at every write.
+fn data_dir() -> PathBuf {
+    let memory = Path::new("/dev/shm");
+    let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+    parent.join(format!("lokt-xtask-etcd-{}", std::process::id()))
+}
+
+fn free_ports() -> anyhow::Result<[u16; 2]> {
+    let listen = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+    let (one, other) = (listen()?, listen()?);
+    Ok([one.local_addr()?.port(), other.local_addr()?.port()])
+}
