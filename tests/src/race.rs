@@ -193,10 +193,11 @@ impl Contenders {
         });
     }
 
-    /// Ends the contenders, after each has been refused once more.
+    /// Ends the contenders, after each has been refused once more; none is in the middle of a strike then.
     fn stop(&self) {
         self.strike_now();
         self.stop.store(true, Ordering::SeqCst);
+        self.strike_now();
     }
 
     fn verdict(&self) -> Result<(), String> {

@@ -8,6 +8,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use xshell::Shell;
+
+use crate::packages;
 
 /// How long it may take to begin.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -20,8 +23,9 @@ pub struct Etcd {
 }
 
 impl Etcd {
-    /// Starts one, whose log is in `dir`.
-    pub fn start(dir: &Path) -> anyhow::Result<Self> {
+    /// Starts one, whose log is in `dir`; it is found, or unpacked.
+    pub fn start(sh: &Shell, dir: &Path) -> anyhow::Result<Self> {
+        let path = packages::path_with_etcd(sh)?.context("a race on an etcd needs one")?;
         let data = data_dir();
         let [client, peer] = free_ports()?;
         let log = dir.join("etcd.log");
@@ -29,6 +33,7 @@ impl Etcd {
         let log_file = File::create(&log).with_context(|| format!("failed to write {}", log.display()))?;
         // However this process ends, it ends with it.
         let child = Command::new("setpriv")
+            .env("PATH", path)
             .args(["--pdeathsig", "KILL", "--", "etcd", "--data-dir"])
             .arg(&data)
             .args(["--name", "one", "--initial-cluster", &format!("one={}", url(peer))])
@@ -39,7 +44,7 @@ impl Etcd {
             .stdout(Stdio::null())
             .stderr(log_file)
             .spawn()
-            .context("failed to start etcd: apt-get install etcd-server")?;
+            .context("failed to start etcd")?;
         let mut etcd = Self { child, port: client, data };
         let begun = Instant::now();
         while !etcd.is_healthy() {

@@ -145,7 +145,7 @@ impl Race {
         let nextest = Nextest::find_or_install(sh)?;
         let out = OutDir::prepare(&plan.out)?;
 
-        let etcd = (self.store == Store::Etcd).then(|| Etcd::start(&out.path())).transpose()?;
+        let etcd = (self.store == Store::Etcd).then(|| Etcd::start(sh, &out.path())).transpose()?;
         let address = etcd.as_ref().map(|etcd| etcd.address("race"));
         let runner = Runner {
             sh,
