@@ -15,6 +15,9 @@ use crate::packages;
 /// How long it may take to begin.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long an answer may take.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
+
 /// It is killed when it is dropped, and its data go with it.
 pub struct Etcd {
     child: Child,
@@ -62,19 +65,18 @@ impl Etcd {
     }
 
     fn is_healthy(&self) -> bool {
-        let ask = || {
-            let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
-            stream.set_read_timeout(Some(Duration::from_secs(1)))?;
-            write!(
-                stream,
-                "GET /health HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
-                Ipv4Addr::LOCALHOST
-            )?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer)?;
-            std::io::Result::Ok(answer)
-        };
-        ask().is_ok_and(|answer| answer.contains(r#""health":"true""#))
+        self.get("/health").is_ok_and(|answer| answer.contains(r#""health":"true""#))
+    }
+
+    /// What it answers to a `GET`, head and all.
+    pub fn get(&self, path: &str) -> std::io::Result<String> {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
+        stream.set_read_timeout(Some(ANSWERS_WITHIN))?;
+        let host = Ipv4Addr::LOCALHOST;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
     }
 }
 

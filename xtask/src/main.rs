@@ -45,6 +45,7 @@ mod page;
 mod paths;
 mod proof;
 mod race;
+mod scale;
 mod section;
 mod sim;
 mod soak;
@@ -83,6 +84,8 @@ enum Task {
     Film(film::Film),
     /// Measure lokt beside its peers, and hold it to its targets
     Bench(bench::Bench),
+    /// Count what locks on an etcd ask of it, with up to 1,000 sessions
+    Scale(scale::Scale),
     /// Run every part of the proof at the size of CI, and put what was seen on one page
     Proof(proof::Prove),
     /// Write the man pages
@@ -105,6 +108,7 @@ impl Task {
             Self::Mutants(mutants) => mutants.run(sh),
             Self::Film(film) => film.run(sh),
             Self::Bench(bench) => bench.run(sh),
+            Self::Scale(scale) => scale.run(sh),
             Self::Proof(proof) => proof.run(sh),
             Self::Man(man) => man.run(sh),
             Self::Dist(dist) => dist.run(sh),
