@@ -177,3 +177,16 @@ fn a_record_of_a_group_that_has_ended_binds_nobody() {
     let beside: Value = serde_json::from_str(&beside.stdout).unwrap();
     assert_eq!(beside["slot"], 2, "{beside:#}");
 }
+
+#[test]
+fn one_who_can_not_join_leaves_the_name_as_it_was() {
+    let sandbox = sandbox();
+    let _ = sandbox.run(["guard", "other", "--shared", "--", "true"]);
+    fs::write(sandbox.root().join("holders/gpu"), "").unwrap();
+    for command in ["lock gpu --slots 2", "guard gpu --shared -- true"] {
+        let failed = sandbox.run(command.split(' '));
+        assert_eq!(failed.code, 1, "{failed:?}");
+    }
+    let alone = sandbox.run(["guard", "gpu", "--", "true"]);
+    assert_eq!(alone.code, 0, "{alone:?}");
+}

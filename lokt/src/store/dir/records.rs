@@ -135,15 +135,17 @@ impl DirStore {
         joint: Option<&Record>,
         made_session: bool,
     ) {
+        // Nobody else is in a group that was just founded; and what is left of one that has ended binds nobody.
+        if joint.is_some_and(|joint| self.stands_for(name, joint)) {
+            let _ = self.host.remove(Dir::Locks, &Self::record_file(name), false);
+        }
         // It may have been placed, and only not synced.
         let (dir, file) = Self::place_of(name, record);
         if matches!(self.read_slot(dir, &file), Slot::Record(placed) if placed.lock_id == record.lock_id) {
             let _ = self.host.remove(dir, &file, false);
         }
-        if joint.is_some_and(|joint| self.stands_for(name, joint))
-            && self.host.remove_dir(Dir::HoldersOf(name))
-        {
-            let _ = self.host.remove(Dir::Locks, &Self::record_file(name), false);
+        if joint.is_some() {
+            self.host.remove_dir(Dir::HoldersOf(name));
         }
         if let (true, Some(id)) = (made_session, record.id()) {
             self.remove_session(name, &id);
