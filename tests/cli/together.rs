@@ -190,3 +190,13 @@ fn one_who_can_not_join_leaves_the_name_as_it_was() {
     let alone = sandbox.run(["guard", "gpu", "--", "true"]);
     assert_eq!(alone.code, 0, "{alone:?}");
 }
+
+#[test]
+fn a_renewal_stays_in_its_place_whatever_kind_of_holder_a_later_version_made() {
+    let sandbox = sandbox();
+    let script = "lokt lock gpu --slots 2 && cd $LOKT_ROOT/holders/gpu && id=$(basename *.json .json) &&
+        sed -i 's/\"manual\"/\"later\"/' $id.json && lokt lock gpu --slots 2 && lokt renew gpu --lock-id $id --ttl 5m";
+    let renewed = sh(&sandbox, script);
+    assert_eq!(renewed.code, 0, "{renewed:?}");
+    assert_eq!(status(&sandbox, "gpu")["holders"], 2, "the other has its slot still");
+}

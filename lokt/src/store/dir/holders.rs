@@ -142,8 +142,10 @@ impl DirStore {
 
     /// Where the record of a holder stands.
     pub(super) fn place_of<'a>(name: &'a Name, record: &Record) -> (Dir<'a>, String) {
-        match (record.kind, &record.joint, record.id()) {
-            (Some(Kind::Guard | Kind::Manual), Some(_), Some(id)) => (Dir::HoldersOf(name), holder_file(&id)),
+        match (&record.joint, record.id()) {
+            (Some(_), Some(id)) if record.kind != Some(Kind::Joint) => {
+                (Dir::HoldersOf(name), holder_file(&id))
+            }
             _ => (Dir::Locks, Self::record_file(name)),
         }
     }
