@@ -127,6 +127,20 @@ fn of_those_who_hold_a_name_together_the_dead_one_is_cleared_away() {
 }
 
 #[test]
+fn what_another_put_beside_those_who_held_a_name_together_is_left_alone_and_not_called_removed() {
+    let sandbox = planted("mkdir -p holders/x; echo {} >holders/x/$ID.json; echo mine >holders/x/README");
+    let fixed = examined(&sandbox, &["--fix"]);
+    assert_eq!(number_fixed(&fixed), 1, "{fixed:#}");
+    let again = examined(&sandbox, &["--fix"]);
+    assert_eq!(
+        (number_fixed(&again), &of(&again, "stale_records")["status"]),
+        (0, &"ok".into()),
+        "{again:#}"
+    );
+    assert!(sandbox.root().join("holders/x/README").exists());
+}
+
+#[test]
 fn it_says_in_text_what_it_has_done() {
     let sandbox = planted("touch stripes/3f.tmp");
     let text = sandbox.run(["doctor"]).stdout;

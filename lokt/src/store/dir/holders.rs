@@ -111,11 +111,20 @@ impl DirStore {
 
     /// Whether there are records of a group that has ended: whoever ended it died before it could clear them away.
     pub(super) fn has_old_holders(&self, name: &Name) -> bool {
-        match self.read_record(name) {
+        let has_ended = match self.read_record(name) {
             Slot::Empty => true,
             Slot::Record(record) => record.group().is_none(),
             _ => false,
-        }
+        };
+        has_ended && self.has_holders(name)
+    }
+
+    /// Whether there are such records, or an empty place for them. What else may stand there is left alone.
+    fn has_holders(&self, name: &Name) -> bool {
+        let files = self.host.list(Dir::HoldersOf(name)).unwrap_or_default();
+        let is_there =
+            || self.host.list(Dir::Holders).is_ok_and(|all| all.iter().any(|one| one == name.as_str()));
+        files.iter().any(|file| split_holder(file).is_some()) || (files.is_empty() && is_there())
     }
 
     /// Takes some of those away who hold a name together; with the last of them the group ends.

@@ -169,6 +169,7 @@ impl DirStore {
         let old = self.has_old_holders(name);
         if old && act == Act::Remove {
             self.clear_holders(name);
+            return Ok(!self.has_old_holders(name));
         }
         Ok(old)
     }
