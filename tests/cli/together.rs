@@ -200,3 +200,12 @@ fn a_renewal_stays_in_its_place_whatever_kind_of_holder_a_later_version_made() {
     assert_eq!(renewed.code, 0, "{renewed:?}");
     assert_eq!(status(&sandbox, "gpu")["holders"], 2, "the other has its slot still");
 }
+
+#[test]
+fn there_may_be_more_slots_than_a_waiter_has_descriptors() {
+    let sandbox = sandbox();
+    let _guards: Vec<_> = (0..100).map(|_| sandbox.hold(["guard", "gpu", "--slots", "100"])).collect();
+    let script = "ulimit -n 90; lokt guard gpu --slots 100 --wait --timeout 2s -- true";
+    let waited = sh(&sandbox, script);
+    assert_eq!(waited.code, 2, "its time is up, no more: {waited:?}");
+}

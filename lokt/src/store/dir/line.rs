@@ -20,6 +20,10 @@ pub(super) const BESIDE: Duration = Duration::from_secs(1);
 /// The same for one who is on its way out. If the stopped one has the mutex, nobody gets on anyway.
 const PASSING_ON: Duration = Duration::from_millis(20);
 
+/// How many holders the first in line sleeps on: each takes a thread and a descriptor. Whoever releases rings it, and
+/// if another has died, it sees that when it looks.
+const WATCHED: usize = 64;
+
 /// Numbers have twelve digits. Each line counts from 1.
 const LAST_TICKET: u64 = 999_999_999_999;
 
@@ -217,7 +221,7 @@ impl DirStore {
         match evidence.mode() {
             Mode::Exclusive => vec![self.watch_holder(evidence)],
             Mode::Shared => watches.take(1).collect(),
-            Mode::Slots(_) => watches.collect(),
+            Mode::Slots(_) => watches.take(WATCHED).collect(),
         }
     }
 
