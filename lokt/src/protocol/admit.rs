@@ -39,6 +39,10 @@ pub(super) fn acquire(
     if !claim.mode.has_room(held, holding.len()) {
         return Decision::Refuse(in_the_way(claim.mode, held, &holding));
     }
+    let unknown = holding.iter().find(|seat| seat.record().is_none());
+    if let (Some(_), Some(unknown)) = (claim.mode.slots(), unknown) {
+        return Decision::Refuse(slot_unknown(held, &unknown.standing));
+    }
     if evidence.ahead > 0 {
         let first = evidence.first_wants;
         // One that would only be told that it asks for the wrong thing has nothing to wait for.
@@ -87,6 +91,15 @@ fn in_the_way(asked: Mode, held: Mode, holding: &[Seat<'_>]) -> Refusal {
             .filter(|other| Some(*other) != record)
             .cloned()
             .collect(),
+    }
+}
+
+/// One who has a slot can't be read: any of those that seem free may be its own.
+fn slot_unknown(held: Mode, standing: &Standing) -> Refusal {
+    let standing = standing.clone();
+    match standing {
+        Standing::Newer(_) | Standing::Unreadable(_) => Refusal::Unusable(standing),
+        _ => Refusal::Held { record: None, standing, mode: held, others: Vec::new() },
     }
 }
 

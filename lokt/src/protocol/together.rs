@@ -213,6 +213,24 @@ fn each_has_a_slot_of_its_own_the_lowest_that_is_free() {
 }
 
 #[test]
+fn no_slot_is_handed_out_beside_one_that_nobody_can_tell() {
+    let beside = |slot: Slot, survivors| {
+        let mut held = Held::by(2, Mode::Slots(4));
+        held.0.holders[1].evidence = Evidence { slot, survivors, ..Evidence::default() };
+        let claim = claim(9, Mode::Slots(4), None);
+        decide("x", &Request::Acquire(claim, Manner::BreakStale), &held.0, &at(1))
+    };
+    for slot in [Slot::Newer("2".into()), Slot::Unreadable("a directory".into())] {
+        let decision = beside(slot, false);
+        assert!(matches!(decision, Decision::Refuse(Refusal::Unusable(_))), "{decision:?}");
+    }
+    let decision = beside(Slot::Corrupt("nonsense".into()), true);
+    assert!(matches!(decision, Decision::Refuse(Refusal::Held { record: None, .. })), "{decision:?}");
+    let decision = beside(Slot::Corrupt("nonsense".into()), false);
+    assert!(matches!(decision, Decision::Admit { .. }), "whose session is dead has none: {decision:?}");
+}
+
+#[test]
 fn each_has_a_token_of_its_own_larger_than_any_before() {
     let mut held = Held::by(3, Mode::Shared);
     held.0.next_token = 1;
