@@ -172,6 +172,17 @@ impl RootDir {
 
     /// Creates a directory of a shared root: it is there for others only once it has the mode that they need.
     fn make_shared(&self, parent: &Handle<'_>, name: &str) -> rustix::io::Result<()> {
+        for _ in 0..8 {
+            // A sweep may have taken the hidden one for what is left of a name.
+            match self.make_hidden(parent, name) {
+                Err(Errno::NOENT) => {}
+                made => return made,
+            }
+        }
+        self.make_hidden(parent, name)
+    }
+
+    fn make_hidden(&self, parent: &Handle<'_>, name: &str) -> rustix::io::Result<()> {
         let hidden = hidden(name);
         mkdirat(parent, hidden.as_str(), Mode::from_raw_mode(0o700))?;
         let moved = openat(parent, hidden.as_str(), DIRECTORY, Mode::empty())
