@@ -103,6 +103,7 @@ impl DirStore {
         request: &Request,
         evidence: &mut Evidence,
         turn: &Turn<'_>,
+        seen: &[Seen<'_>],
         now: &Now,
     ) -> io::Result<Decision> {
         let decision = decide(name.as_str(), request, evidence, now);
@@ -119,7 +120,7 @@ impl DirStore {
         evidence.first_wants =
             self.read_ticket(name, number, &first).map_or(Mode::Exclusive, |first| first.mode);
         // Whoever did not have to know the holders has to know them for the first in line.
-        self.add_holders(name, evidence, Whom::All, &[], now);
+        self.add_holders(name, evidence, Whom::All, seen, now);
         Ok(decide(name.as_str(), request, evidence, now))
     }
 
@@ -179,7 +180,7 @@ impl Store for DirStore {
             let mut evidence = self.gather_from(name, Some(&request), asked.seen, &now, None);
             let mut tokens = token::Counter::read(stripe.as_ref(), &now).map_err(failed)?;
             evidence.next_token = tokens.next();
-            let decided = self.decide_claim(name, &request, &mut evidence, turn, &now);
+            let decided = self.decide_claim(name, &request, &mut evidence, turn, asked.seen, &now);
             match decided.map_err(failed)? {
                 Decision::Admit { record, joint, displaced } => {
                     let token = record.token.unwrap_or_default();
