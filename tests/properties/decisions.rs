@@ -36,6 +36,7 @@ proptest! {
         now in made::now(),
     ) {
         evidence.slot = Slot::Empty;
+        evidence.holders.clear();
         let decision = check(&request, &evidence, &now);
         if let Request::Acquire(..) = request {
             let open = evidence.freeze.is_none() && evidence.ahead == 0;
