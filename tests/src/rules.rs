@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use lokt::protocol::{
-    Authority, Claim, Decision, Displaced, Evidence, Freeze, Kind, Liveness, LockId, Manner, Mode, Now,
-    Record, Refusal, Request, Slot, decide,
+    Authority, Claim, Decision, Displaced, Evidence, Freeze, Holder, Kind, Liveness, LockId, Manner, Mode,
+    Now, Record, Refusal, Request, Slot, decide,
 };
 
 use crate::input::without_lease;
@@ -219,6 +219,8 @@ fn check_group(evidence: &Evidence, record: &Record, joint: Option<&Record>, dis
     let stays = evidence.holders.iter().filter(|holder| {
         joint.is_none() && !displaced.iter().any(|gone| gone.holder.as_ref() == Some(&holder.id))
     });
+    let untold = |holder: &Holder| record_of(&holder.evidence).is_none();
+    assert!(slots == 0 || !stays.clone().any(untold), "a slot beside one that nobody can tell");
     for holder in stays.filter_map(|holder| record_of(&holder.evidence)) {
         assert!(holder.slot.is_none() || holder.slot != record.slot, "two in one slot");
     }
