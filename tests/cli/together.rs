@@ -209,3 +209,18 @@ fn there_may_be_more_slots_than_a_waiter_has_descriptors() {
     let waited = sh(&sandbox, script);
     assert_eq!(waited.code, 2, "its time is up, no more: {waited:?}");
 }
+
+#[test]
+fn whoever_joins_a_group_leaves_the_record_of_it_as_it_is() {
+    let sandbox = sandbox();
+    let inode = || std::os::unix::fs::MetadataExt::ino(&fs::metadata(sandbox.record("gpu")).unwrap());
+    assert_eq!(sandbox.run(["guard", "gpu", "--slots", "2", "--", "true"]).code, 0);
+    let _founder = sandbox.hold(["guard", "gpu", "--slots", "3"]);
+    let founded = inode();
+    for join in [["lock", "gpu", "--slots", "3"], ["guard", "gpu", "--slots", "3"]] {
+        let lasting = join[0] == "lock";
+        let _beside = (!lasting).then(|| sandbox.hold(join));
+        assert!(!lasting || sandbox.run(join).code == 0, "{join:?}");
+        assert_eq!(inode(), founded, "it may be of a user who could not read another's: {join:?}");
+    }
+}

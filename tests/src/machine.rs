@@ -288,6 +288,10 @@ impl Host for Machine {
         self.real.publish(dir, file, content, how, sync, stripe)
     }
 
+    fn sync(&self, dir: Dir<'_>, file: &str) -> io::Result<()> {
+        self.real.sync(dir, file)
+    }
+
     fn remove(&self, dir: Dir<'_>, file: &str, sync: bool) -> io::Result<bool> {
         if dir == Dir::Locks {
             self.hooks.pass(Point::BeforeWrite);

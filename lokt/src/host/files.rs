@@ -155,6 +155,11 @@ impl RootDir {
         if sync { file.sync_all() } else { Ok(()) }
     }
 
+    pub(super) fn sync(&self, dir: Dir<'_>, file: &str) -> io::Result<()> {
+        let (opened, _) = self.open_regular(dir, file, OFlags::RDONLY)?;
+        opened.sync_all().and_then(|()| Ok(fsync(&self.open_dir(dir)?)?))
+    }
+
     pub(super) fn remove(&self, dir: Dir<'_>, file: &str, sync: bool) -> io::Result<bool> {
         let handle = match self.open_dir(dir) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),

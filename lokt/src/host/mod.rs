@@ -259,6 +259,13 @@ pub trait Host: Send + Sync + 'static {
         stripe: usize,
     ) -> io::Result<()>;
 
+    /// Has a file that stands there outlive a power cut.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the file system says; [`NotFound`](io::ErrorKind::NotFound) if there is none.
+    fn sync(&self, dir: Dir<'_>, file: &str) -> io::Result<()>;
+
     /// Removes a file; `false` if there was none. With `sync`, it stays removed after a power cut.
     ///
     /// # Errors

@@ -143,6 +143,10 @@ impl Host for UnixHost {
         self.files.publish(dir, file, content, how, sync, stripe)
     }
 
+    fn sync(&self, dir: Dir<'_>, file: &str) -> io::Result<()> {
+        self.files.sync(dir, file)
+    }
+
     fn remove(&self, dir: Dir<'_>, file: &str, sync: bool) -> io::Result<bool> {
         self.files.remove(dir, file, sync)
     }

@@ -277,6 +277,11 @@ impl Host for SimHost {
         Ok(())
     }
 
+    fn sync(&self, dir: Dir<'_>, file: &str) -> io::Result<()> {
+        self.failing_step(io::ErrorKind::Other)?.disk.sync(&Place::from(dir), file);
+        Ok(())
+    }
+
     fn remove(&self, dir: Dir<'_>, file: &str, sync: bool) -> io::Result<bool> {
         let dir = Place::from(dir);
         let mut world = self.failing_step(io::ErrorKind::Other)?;

@@ -81,15 +81,10 @@ impl DirStore {
     }
 
     /// Makes sure that one more can join a group; with `lasting`, that the group outlives a power cut.
-    pub(super) fn join_group(&self, name: &Name, joint: &Record, lasting: bool) -> io::Result<()> {
+    pub(super) fn join_group(&self, name: &Name, lasting: bool) -> io::Result<()> {
         self.host.make_dir(Dir::HoldersOf(name), lasting)?;
-        if lasting {
-            let content = record_content(joint)?;
-            let file = Self::record_file(name);
-            let stripe = stripe_of(name.as_str());
-            self.host.publish(Dir::Locks, &file, &content, Publish::Replace, true, stripe)?;
-        }
-        Ok(())
+        // Not written anew: it may be another user's, who could not read ours.
+        if lasting { self.host.sync(Dir::Locks, &Self::record_file(name)) } else { Ok(()) }
     }
 
     pub(super) fn remove_holder(&self, name: &Name, id: &LockId) -> io::Result<bool> {

@@ -105,12 +105,12 @@ impl DirStore {
         let lasting = record.kind != Some(Kind::Guard);
         match (joint, evidence.record()) {
             (Some(joint), _) => self.form_group(name, joint, how, lasting)?,
-            (None, Some(group)) if record.joint.is_some() => {
+            (None, Some(_)) if record.joint.is_some() => {
                 // First: if we died in between, there would be one too many.
                 for id in displaced.iter().filter_map(|gone| gone.holder.as_ref()) {
                     self.remove_holder(name, id)?;
                 }
-                self.join_group(name, group, lasting)?;
+                self.join_group(name, lasting)?;
             }
             _ => {
                 self.write_record(name, record, how)?;
