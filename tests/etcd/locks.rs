@@ -108,15 +108,14 @@ fn a_killed_waiter_holds_up_nobody() {
 fn a_stopped_guard_is_taken_over_after_its_lease_and_ends_its_command() {
     let Some(site) = Site::new(1) else { return };
     let (here, there) = site.machines();
-    let holder = here.hold(&["x", "--ttl", "2s"]);
+    let mut holder = here.hold(&["x", "--ttl", "2s"]);
     let refused = there.run(&["unlock", "x", "--break-stale"]);
     assert_eq!(refused.code, 1, "it renews: {refused:?}");
     holder.signal(Signal::STOP);
     let mut waiter = there.queue(&["x", "--wait"]);
     waiter.await_line("in");
     holder.signal(Signal::CONT);
-    let said = holder.output();
-    assert_eq!(said.code, 5, "it is lost: {said:?}");
+    assert_eq!(holder.await_end(), 5, "it is lost");
     waiter.let_go();
     assert_eq!(waiter.output().code, 0);
 }
@@ -125,7 +124,7 @@ fn a_stopped_guard_is_taken_over_after_its_lease_and_ends_its_command() {
 fn a_lapsed_lease_is_broken_on_demand_and_not_while_it_is_renewed() {
     let Some(site) = Site::new(1) else { return };
     let (here, there) = site.machines();
-    let holder = here.hold(&["x", "--ttl", "2s"]);
+    let mut holder = here.hold(&["x", "--ttl", "2s"]);
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_secs(4) {
         assert_eq!(there.run(&["unlock", "x", "--break-stale"]).code, 1, "it renews");
@@ -133,7 +132,7 @@ fn a_lapsed_lease_is_broken_on_demand_and_not_while_it_is_renewed() {
     holder.signal(Signal::STOP);
     eventually("it lapses", || there.run(&["unlock", "x", "--break-stale"]).code == 0);
     holder.signal(Signal::CONT);
-    assert_eq!(holder.output().code, 5);
+    assert_eq!(holder.await_end(), 5);
 }
 
 #[test]
@@ -153,11 +152,10 @@ fn a_guard_whose_lease_has_lapsed_goes_on_if_nobody_took_the_lock() {
 fn a_removal_by_force_is_noticed_at_once_on_another_machine() {
     let Some(site) = Site::new(1) else { return };
     let (here, there) = site.machines();
-    let holder = here.hold(&["x", "--ttl", "60s"]);
+    let mut holder = here.hold(&["x", "--ttl", "60s"]);
     let begun = Instant::now();
     assert_eq!(there.run(&["unlock", "x", "--force"]).code, 0);
-    let said = holder.output();
-    assert_eq!(said.code, 5, "{said:?}");
+    assert_eq!(holder.await_end(), 5);
     assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
 }
 
@@ -269,4 +267,23 @@ fn a_wrong_address_is_an_error_of_usage_and_an_unreachable_cluster_is_named() {
     assert!(unreachable.stderr.contains(&format!("127.0.0.1:{port}")), "{unreachable:?}");
     assert!(unreachable.stderr.contains("\"x\""), "{unreachable:?}");
     assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn guards_of_several_names_never_wait_for_each_other_in_a_circle() {
+    let Some(site) = Site::new(1) else { return };
+    let script = "mkdir inside || echo overlap >> overlaps; rmdir inside";
+    std::thread::scope(|scope| {
+        for (number, names) in ["a,b", "b,a", "b,c,a", "c,b"].into_iter().enumerate() {
+            let machine = site.machine(number % 2);
+            scope.spawn(move || {
+                for _ in 0..4 {
+                    let mut guard = machine.lokt(&["guard", names, "--wait", "--ttl", "5s"]);
+                    let said = output(guard.args(["--", "sh", "-c", script]));
+                    assert_eq!(said.code, 0, "{said:?}");
+                }
+            });
+        }
+    });
+    assert_eq!(site.file("overlaps"), "");
 }

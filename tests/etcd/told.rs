@@ -30,7 +30,7 @@ fn the_log_tells_of_all_machines_in_order() {
     holder.let_go();
     waiter.await_line("in");
     assert_eq!(here.run(&["unlock", "x", "--force"]).code, 0);
-    assert_eq!(waiter.output().code, 5);
+    assert_eq!(waiter.await_end(), 5);
     assert_eq!(here.run(&["freeze", "y", "--ttl", "1h"]).code, 0);
     assert_eq!(there.run(&["unfreeze", "y"]).code, 0);
     let all = [

@@ -13,7 +13,7 @@ use super::{
 /// Serialise risky commands (builds, deploys, migrations, pushes) between everybody who shares this machine
 ///
 /// The locks are in $LOKT_ROOT, else in the git repository around the working directory (all its worktrees share
-/// them), else in ./.lokt.
+/// them), else in ./.lokt. LOKT_ROOT=etcd://HOST/PREFIX has them on an etcd cluster, for several machines.
 #[derive(Parser)]
 #[command(
     name = "lokt",

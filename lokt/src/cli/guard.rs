@@ -20,7 +20,8 @@ use crate::{Error, KILL_AFTER, Locks, words};
 /// The lock is released when the command ends, whatever it leaves in the background; if guard itself is killed, when
 /// the command and what it started are gone, too. Signals sent to guard reach the command.
 /// With --ttl the lock is renewed all the while; if it is lost nevertheless, the command is ended (exit code 5).
-/// Without --ttl it is never taken from a command that runs. A guard inside a guard of the same name just runs
+/// Without --ttl it is never taken from a command that runs (on an etcd cluster there is always a TTL, 60s if none is
+/// given). A guard inside a guard of the same name just runs
 /// its command. The command sees LOKT_NAME, LOKT_LOCK_ID and LOKT_TOKEN (a number that rises with each holder); with
 /// --slots, which slot it has as LOKT_SLOT (from 1).
 ///

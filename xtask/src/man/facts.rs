@@ -40,7 +40,8 @@ pub const EXIT_CODES: [Fact; 12] = [
 pub const VARIABLES: [Fact; 12] = [
     fact(
         "LOKT_ROOT",
-        "The lock directory. Without it, it belongs to the git repository around the working directory, and is else ./.lokt.",
+        "The lock directory. Without it, it belongs to the git repository around the working directory, and is else ./.lokt. \
+         With etcd://HOST[:PORT][,HOST...]/PREFIX the locks are on an etcd cluster; etcds:// is etcd over TLS.",
         ALL,
     ),
     fact("LOKT_OWNER", "The name that locks are taken in, instead of the user's.", ALL),
