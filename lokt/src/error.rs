@@ -44,6 +44,8 @@ enum Kind {
         name: Option<Name>,
         why: String,
         passes: bool,
+        /// Whoever asked had no more time for it.
+        waited: bool,
     },
     Invalid {
         message: String,
@@ -83,7 +85,7 @@ impl Error {
     /// A cluster could not be used; `passes` says whether it may be of use a moment later.
     #[cfg(feature = "etcd")]
     pub(crate) fn cluster(verb: &'static str, name: Option<&Name>, why: String, passes: bool) -> Self {
-        Self(Box::new(Kind::Cluster { verb, name: name.cloned(), why, passes }))
+        Self(Box::new(Kind::Cluster { verb, name: name.cloned(), why, passes, waited: false }))
     }
 
     /// The directory of this machine's sessions can't be used.
@@ -107,6 +109,14 @@ impl Error {
     pub(crate) fn having_waited(mut self, all: Duration) -> Self {
         if let Kind::TimedOut { after, .. } = &mut *self.0 {
             *after = all;
+        }
+        self
+    }
+
+    /// The same, of one who had only so much time, and has waited for so long.
+    pub(crate) fn out_of_time(mut self) -> Self {
+        if let Kind::Cluster { waited, .. } = &mut *self.0 {
+            *waited = true;
         }
         self
     }
@@ -135,7 +145,7 @@ impl Error {
 
     /// The wait, or the wait for the lock directory's own mutex, took too long.
     pub fn is_timed_out(&self) -> bool {
-        matches!(*self.0, Kind::TimedOut { .. } | Kind::Busy { .. })
+        matches!(*self.0, Kind::TimedOut { .. } | Kind::Busy { .. } | Kind::Cluster { waited: true, .. })
     }
 
     /// The lock directory's own mutex was not to be had in time.
@@ -246,6 +256,9 @@ impl fmt::Display for Error {
             }
             Kind::Io { verb, name: Some(name), error } => {
                 write!(f, "failed to {verb} \"{name}\": {}", words::cause(error))
+            }
+            Kind::Cluster { name: Some(name), why, waited: true, .. } => {
+                write!(f, "timed out on lock \"{name}\": {why}")
             }
             Kind::Cluster { verb, name: Some(name), why, .. } => {
                 write!(f, "failed to {verb} \"{name}\": {why}")

@@ -175,7 +175,7 @@ impl<'a> Waiting<'a> {
                 match (error.refusal(), &self.ticket) {
                     (Some(refusal), Some(_)) => self.store.denied(self.name, &self.claim, Some(refusal)),
                     // No transition came about that could have said so.
-                    (None, _) if error.is_passing() => self.store.denied(self.name, &self.claim, None),
+                    (None, _) if error.is_busy() => self.store.denied(self.name, &self.claim, None),
                     _ => {}
                 }
                 self.leave();
@@ -197,6 +197,9 @@ impl<'a> Waiting<'a> {
                     self.silent = None;
                     self.obey(onlooker.nod(), onlooker)?;
                     continue;
+                }
+                Err(error) if matches!(self.until, Until::Instant(_)) && error.is_passing() => {
+                    return Err(error.out_of_time());
                 }
                 Err(error) => return Err(error),
             };

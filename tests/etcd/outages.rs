@@ -114,3 +114,13 @@ fn a_waiter_outlasts_a_cluster_without_a_leader() {
     waiter.await_line("in");
     assert_eq!(holder.output().code, 0);
 }
+
+#[test]
+fn whoever_had_only_so_much_time_has_timed_out_on_a_cluster_without_a_majority() {
+    let Some(mut site) = Site::new(3) else { return };
+    site.etcd.stop(0);
+    site.etcd.stop(1);
+    let waited = site.machine(0).run(&["guard", "x", "--wait", "--timeout", "300ms", "--", "true"]);
+    assert_eq!(waited.code, 2, "{waited:?}");
+    assert!(waited.stderr.starts_with("lokt: timed out on lock \"x\": "), "{waited:?}");
+}

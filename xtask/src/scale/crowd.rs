@@ -22,15 +22,15 @@ pub struct Place {
 pub struct Crowd(Vec<Child>);
 
 impl Place {
-    /// A guard of `name`, whose command lasts until its input ends; with `waits`, it stands in line.
-    fn guard(&self, name: &str, waits: bool) -> anyhow::Result<Child> {
+    /// A guard of `name`, whose command lasts until its input ends. However long all the others take to begin, it waits.
+    fn guard(&self, name: &str) -> anyhow::Result<Child> {
         let ttl = format!("{TTL_S}s");
         let mut command = self.command();
-        command.args(["guard", name, "--ttl", &ttl]);
-        if waits {
-            command.arg("--wait");
-        }
-        command.args(["--", "cat"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+            .args(["guard", name, "--ttl", &ttl, "--wait", "--", "cat"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         command.spawn().context("failed to start lokt")
     }
 
@@ -47,19 +47,19 @@ impl Place {
 
     /// So many guards, each of a name of its own.
     pub fn holders(&self, number: usize) -> anyhow::Result<Crowd> {
-        let guards = (0..number).map(|one| self.guard(&format!("name-{one}"), false));
+        let guards = (0..number).map(|one| self.guard(&format!("name-{one}")));
         guards.collect::<anyhow::Result<_>>().map(Crowd)
     }
 
     /// So many guards that wait for one name.
     pub fn line(&self, number: usize) -> anyhow::Result<Crowd> {
-        let guards = (0..number).map(|_| self.guard("one", true));
+        let guards = (0..number).map(|_| self.guard("one"));
         guards.collect::<anyhow::Result<_>>().map(Crowd)
     }
 
     /// One guard of the name that the line is for.
     pub fn holder_of_line(&self) -> anyhow::Result<Crowd> {
-        Ok(Crowd(vec![self.guard("one", false)?]))
+        Ok(Crowd(vec![self.guard("one")?]))
     }
 }
 

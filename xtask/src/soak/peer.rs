@@ -1,5 +1,6 @@
 //! What is soaked: lokt, or another lock tool in front of the same sections. Where it runs, and how it is started.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -22,15 +23,17 @@ pub struct Arena {
     dir: PathBuf,
     tool: Tool,
     section: PathBuf,
+    /// The address of the etcd on which the locks are, if they are on one.
+    etcd: Option<String>,
 }
 
 impl Arena {
-    pub fn new(dir: &Path, tool: Tool, section: &Path) -> anyhow::Result<Self> {
-        for sub in ["locks", "witness", "home", "work"] {
+    pub fn new(dir: &Path, tool: Tool, section: &Path, etcd: Option<String>) -> anyhow::Result<Self> {
+        for sub in ["locks", "witness", "home", "work", "runtime"] {
             let path = dir.join(sub);
             fs::create_dir(&path).with_context(|| format!("failed to create {}", path.display()))?;
         }
-        Ok(Self { dir: dir.to_owned(), tool, section: section.to_owned() })
+        Ok(Self { dir: dir.to_owned(), tool, section: section.to_owned(), etcd })
     }
 
     pub fn history(&self) -> PathBuf {
@@ -39,6 +42,11 @@ impl Arena {
 
     pub fn root(&self) -> PathBuf {
         self.dir.join("root")
+    }
+
+    /// Whether the locks are in files, and so is their log.
+    pub fn has_files(&self) -> bool {
+        self.is_lokt() && self.etcd.is_none()
     }
 
     pub fn is_lokt(&self) -> bool {
@@ -62,7 +70,8 @@ impl Arena {
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", self.dir.join("home"))
-            .env("LOKT_ROOT", self.root())
+            .env("LOKT_ROOT", self.etcd.as_ref().map_or_else(|| self.root().into(), OsString::from))
+            .env("XDG_RUNTIME_DIR", self.dir.join("runtime"))
             .env("LOKT_OWNER", "soak")
             .env("LOKT_AGENT_ID", "agent-soak")
             // All of the log is checked afterwards.

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::commit::Change;
 use super::keys::Part;
-use super::snapshot::{Left, Snapshot};
+use super::line::Ready;
+use super::snapshot::{Left, Line, Snapshot};
 use super::{BESIDE, EtcdStore, Failure, session_file};
 use crate::audit;
 use crate::host::SessionFile;
@@ -71,14 +72,18 @@ impl EtcdStore {
             {
                 made.lease = None;
             }
-            let seen = self.snapshot(name, by)?;
+            let own = ticket.map(|ticket| &ticket.lock_id);
+            let seen = self.snapshot(name, Line::Front(own), by)?;
             if let Slot::Record(own) = seen.state.own_slot(&claim.lock_id)
                 && own.lock_id == claim.lock_id.as_str()
             {
                 return self.adopt(made, name, claim, ticket, by);
             }
             let mut evidence = self.evidence(name, &seen, &Left::new(), &now);
-            match self.decide_claim(name, &request, &mut evidence, turn, &seen, &now) {
+            let Some(decision) = self.decide_claim(name, &request, &mut evidence, turn, &seen, &now) else {
+                continue;
+            };
+            match decision {
                 Decision::Admit { record, joint, displaced } => {
                     if displaced.len() > AT_ONCE {
                         self.remove(name, &Request::Release(Authority::Stale), by)?;
@@ -102,7 +107,7 @@ impl EtcdStore {
         }
     }
 
-    /// Decides on a claim, and on what the line makes of it.
+    /// Decides on a claim, and on what the line makes of it; `None` if more of the line must be looked at.
     fn decide_claim(
         &self,
         name: &Name,
@@ -111,20 +116,22 @@ impl EtcdStore {
         turn: &Turn<'_>,
         seen: &Snapshot,
         now: &Now,
-    ) -> Decision {
+    ) -> Option<Decision> {
         let decision = decide(name.as_str(), request, evidence, now);
         if !matches!(decision, Decision::Admit { .. }) {
-            return decision;
+            return Some(decision);
         }
         // Only now does it matter who of the line is ready.
-        let Some(first) = self.first_ready(name, &seen.line, turn) else {
-            return decision;
+        let first = match self.first_ready(name, seen, turn) {
+            Ready::First(first) => first,
+            Ready::Nobody => return Some(decision),
+            Ready::Unseen => return None,
         };
         // It may sleep on one that has just been put out of line.
         self.local.ring_session(&session_file(name, &first.id));
         evidence.ahead = 1;
         evidence.first_wants = first.waiter.as_ref().map_or(Mode::Exclusive, |waiter| waiter.mode);
-        decide(name.as_str(), request, evidence, now)
+        Some(decide(name.as_str(), request, evidence, now))
     }
 
     /// Makes what an admission needs: its lease, and its file on this machine.

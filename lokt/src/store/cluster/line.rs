@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::etcd::{Compare, Is, Op, Range, Span, Txn};
+use super::super::etcd::{Compare, Found, Is, Op, OpAnswer, Range, Span, Txn};
 use super::keeper::{Keeper, TICKET_TTL_S};
-use super::snapshot::{InLine, Snapshot, found};
+use super::snapshot::{InLine, Snapshot};
 use super::{BESIDE, EtcdStore, Failure, session_file};
 use crate::audit;
 use crate::host::SessionFile;
@@ -18,25 +18,23 @@ const GLANCE: Duration = Duration::from_millis(100);
 impl EtcdStore {
     /// The first waiter before the asker that is ready to go. Whoever is seen to be dead or stopped, or has been
     /// silent for too long, is put out of line on the way.
-    pub(super) fn first_ready<'l>(
-        &self,
-        name: &Name,
-        line: &'l [InLine],
-        turn: &Turn<'_>,
-    ) -> Option<&'l InLine> {
-        let (own, silent) = match turn {
-            Turn::Passing => (None, None),
-            Turn::Waiting { ticket, silent } => (*ticket, *silent),
+    pub(super) fn first_ready<'l>(&self, name: &Name, seen: &'l Snapshot, turn: &Turn<'_>) -> Ready<'l> {
+        let silent = match turn {
+            Turn::Passing => None,
+            Turn::Waiting { silent, .. } => *silent,
         };
         // One who was put out of line stands behind everybody.
-        let own = own.and_then(|own| line.iter().position(|place| place.id == own.lock_id));
-        for place in &line[..own.unwrap_or(line.len())] {
+        let own = seen.own.as_ref().and_then(|own| seen.line.iter().position(|place| place.id == own.id));
+        for place in &seen.line[..own.unwrap_or(seen.line.len())] {
             if silent != Some(&place.id) && self.is_ready(name, place) {
-                return Some(place);
+                return Ready::First(place);
             }
             self.put_out_of_line(name, &place.id);
         }
-        None
+        match own {
+            None if seen.waiting > seen.line.len() => Ready::Unseen,
+            _ => Ready::Nobody,
+        }
     }
 
     fn is_ready(&self, name: &Name, place: &InLine) -> bool {
@@ -75,41 +73,68 @@ impl EtcdStore {
         now: &Now,
         by: Duration,
     ) -> Result<Place, Failure> {
-        let kept = own.filter(|own| seen.line.iter().any(|place| place.id == own.lock_id));
+        let kept = own.filter(|_| seen.own.is_some());
         let joined = match kept {
             Some(_) => None,
             None => Some(self.join(made, name, claim, own, now, by)?),
         };
-        let (ticket, revision, line) = match joined {
-            Some(joined) => (Some(joined.ticket), joined.revision, joined.line),
-            None => (None, seen.revision, Vec::new()),
-        };
-        let line = if ticket.is_some() { &line } else { &seen.line };
-        let id = ticket.as_ref().or(kept).map(|own| &own.lock_id);
-        let before = line.iter().position(|place| Some(&place.id) == id).unwrap_or_default();
-        let before = &line[..before];
-        let nearest = before.iter().rposition(|place| {
-            let lives = self.probe(name, &place.id) != Some(false);
-            if !lives {
-                self.put_out_of_line(name, &place.id);
+        let number = joined.as_ref().map(|joined| joined.ticket.number).or(kept.map(|own| own.number));
+        let front = kept.and_then(|own| seen.line.iter().position(|place| place.id == own.lock_id));
+        let (nearest, ahead, revision) = match (front, &joined) {
+            (Some(own), _) => {
+                let before = seen.line[..own].iter().map(|place| place.id.clone()).collect();
+                let (nearest, ahead) = self.last_alive(name, before);
+                (nearest, ahead, seen.revision)
             }
-            lives
-        });
-        let ahead = nearest.map_or(0, |nearest| nearest + 1);
+            (None, Some(joined)) if !joined.before.as_ref().is_some_and(|id| self.is_dead(name, id)) => {
+                (joined.before.clone(), joined.ahead, joined.revision)
+            }
+            _ => self.nearest(name, number.unwrap_or_default(), by)?,
+        };
+        let ticket = joined.map(|joined| joined.ticket);
         if let Some(bell) = ticket.as_ref().or(kept).map(|own| own.session.identity()) {
             // The first in line goes by the state that was decided on, which is older than its ticket.
             let revision = if nearest.is_some() { revision } else { seen.revision };
-            self.watching.note(bell, revision, nearest.map(|nearest| before[nearest].id.clone()));
+            self.watching.note(bell, revision, nearest.clone());
         }
+        let first = seen.line.iter().find(|place| Some(place.number) < number).map(|place| place.id.clone());
         Ok(Place {
             ticket,
             ahead,
-            first: before.first().filter(|_| ahead > 0).map(|place| place.id.clone()),
+            first: first.or(nearest.clone()).filter(|_| ahead > 0),
             watch: match nearest {
-                Some(nearest) => vec![Watch::Session(before[nearest].id.clone())],
+                Some(nearest) => vec![Watch::Session(nearest)],
                 None => self.watch_holders(name, evidence),
             },
         })
+    }
+
+    /// The last of those before a place who is not seen to be dead, how many there are up to that one, and when.
+    fn nearest(
+        &self,
+        name: &Name,
+        number: u64,
+        by: Duration,
+    ) -> Result<(Option<LockId>, usize, i64), Failure> {
+        let line = Range::of(Span::prefix(self.keys.line(name))).keys_only().oldest_first();
+        let before = line.created_before(number.cast_signed());
+        let found = self.client.range(&before, self.left(by))?;
+        let ids = found.kvs.iter().filter_map(|kv| Some(self.keys.read_ticket(&kv.key)?.1)).collect();
+        let (nearest, ahead) = self.last_alive(name, ids);
+        Ok((nearest, ahead, found.revision))
+    }
+
+    /// The last of these who is not seen to be dead, and how many there are up to that one.
+    fn last_alive(&self, name: &Name, mut ids: Vec<LockId>) -> (Option<LockId>, usize) {
+        while let Some(dead) = ids.pop_if(|id| self.is_dead(name, id)) {
+            self.put_out_of_line(name, &dead);
+        }
+        let ahead = ids.len();
+        (ids.pop(), ahead)
+    }
+
+    fn is_dead(&self, name: &Name, id: &LockId) -> bool {
+        self.probe(name, id) == Some(false)
     }
 
     /// Takes a new place, for a newcomer or for one that lost its own, whose session lives on.
@@ -147,9 +172,10 @@ impl EtcdStore {
             Ok((joined, keeper))
         });
         match kept {
-            Ok(((number, revision, line), keeper)) => {
+            Ok((put, keeper)) => {
                 self.kept().insert(lock_id.clone(), keeper);
-                Ok(Joined { ticket: Ticket { number, lock_id, session }, revision, line })
+                let ticket = Ticket { number: put.number, lock_id, session };
+                Ok(Joined { ticket, revision: put.revision, before: put.before, ahead: put.ahead })
             }
             Err(failure) => {
                 let _ = self.client.revoke(lease, BESIDE);
@@ -162,7 +188,7 @@ impl EtcdStore {
         }
     }
 
-    /// Its number, and the line with it in it, at which revision.
+    /// Puts a ticket: it is the last in line then.
     #[expect(clippy::too_many_arguments, reason = "all that a ticket is made of")]
     fn put_ticket(
         &self,
@@ -173,25 +199,35 @@ impl EtcdStore {
         claim: &Claim,
         now: &Now,
         by: Duration,
-    ) -> Result<(u64, i64, Vec<InLine>), Failure> {
+    ) -> Result<Put, Failure> {
         let key = self.keys.ticket(name, id);
         let event = self.event(audit::WAIT, name, now).id(id).ttl(claim.ttl);
-        let look = Op::Range(Range::of(Span::prefix(self.keys.line(name))).oldest_first());
+        let newest = Range::of(Span::prefix(self.keys.line(name))).keys_only().oldest_first().backwards();
+        let look = Op::Range(newest.at_most(2));
         let txn = Txn {
             when: vec![Compare::create_revision(key.as_str(), Is::Equal, 0)],
             then: vec![
-                Op::put_leased(key, value, lease),
+                Op::put_leased(key.as_str(), value, lease),
                 Op::put(self.keys.events(now.wall, id), event.line()),
                 look.clone(),
             ],
-            // It is there already: the answer to an earlier one was lost.
-            or_else: vec![look],
+            // It is there already: the answer to an earlier one was lost, and others may have come since.
+            or_else: vec![look, Op::Range(Range::of(Span::key(key)).keys_only())],
         };
         let done = self.insist(&txn, by)?;
-        let kvs = done.answers.into_iter().flat_map(found);
-        let line: Vec<InLine> = kvs.filter_map(|kv| Some(self.in_line(&kv)?.1)).collect();
-        let number = line.iter().find(|place| place.id == *id).map(|place| place.number);
-        Ok((number.ok_or(Failure::Overtaken)?, done.revision, line))
+        let ranges: Vec<Found> = done.answers.into_iter().filter_map(ranged).collect();
+        let places = ranges.iter().flat_map(|found| &found.kvs).filter_map(|kv| Some(self.in_line(kv)?.1));
+        let places: Vec<InLine> = places.collect();
+        let number = places.iter().find(|place| place.id == *id).map(|place| place.number);
+        let number = number.ok_or(Failure::Overtaken)?;
+        let is_last = places.first().is_some_and(|last| last.id == *id);
+        let count = ranges.first().map_or(0, |found| usize::try_from(found.count).unwrap_or_default());
+        let before = places.iter().find(|place| place.number < number).map(|place| place.id.clone());
+        if is_last {
+            return Ok(Put { number, revision: done.revision, ahead: count.saturating_sub(1), before });
+        }
+        let (before, ahead, revision) = self.nearest(name, number, by)?;
+        Ok(Put { number, revision, ahead, before })
     }
 
     /// What the first in line sleeps on, beside the name's state: on this machine, whoever's end makes room for it.
@@ -255,5 +291,33 @@ impl EtcdStore {
 struct Joined {
     ticket: Ticket,
     revision: i64,
-    line: Vec<InLine>,
+    /// Who is before it.
+    before: Option<LockId>,
+    /// How many are.
+    ahead: usize,
+}
+
+/// A ticket that was just put.
+struct Put {
+    number: u64,
+    revision: i64,
+    before: Option<LockId>,
+    ahead: usize,
+}
+
+/// Who is to be let go first.
+pub(super) enum Ready<'l> {
+    /// This waiter.
+    First(&'l InLine),
+    /// Nobody.
+    Nobody,
+    /// All who were looked at are out of line, and there are more.
+    Unseen,
+}
+
+fn ranged(answer: OpAnswer) -> Option<Found> {
+    match answer {
+        OpAnswer::Range(found) => Some(found),
+        OpAnswer::Put | OpAnswer::Deleted(_) => None,
+    }
 }

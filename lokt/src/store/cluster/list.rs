@@ -19,7 +19,7 @@ impl EtcdStore {
         let done = self.client.txn(&txn, self.left(by))?;
         let mut all: BTreeMap<Name, Snapshot> = BTreeMap::new();
         let revision = done.revision;
-        let empty = || Snapshot { revision, state: State::default(), line: Vec::new() };
+        let empty = || Snapshot::at(revision);
         for kv in done.answers.into_iter().flat_map(found) {
             if let Some((name, part)) = self.keys.read_state(&kv.key) {
                 all.entry(name).or_insert_with(empty).state.add(part, kv);

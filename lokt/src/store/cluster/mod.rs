@@ -29,7 +29,7 @@ use std::time::Duration;
 use self::events::Events;
 use self::keeper::Keeper;
 use self::keys::{Keys, Part};
-use self::snapshot::session_file;
+use self::snapshot::{Line, session_file};
 use self::watching::Watching;
 use super::dir::{Warn, stripe_of};
 use super::etcd::{self, Access, Address, Client, Range, Span};
@@ -220,7 +220,9 @@ impl Store for EtcdStore {
 
     fn look(&self, name: &Name) -> Result<View, Error> {
         let by = self.monotonic() + LOOK;
-        let seen = self.snapshot(name, by).map_err(|failure| self.failed("look at", name, failure, by))?;
+        let seen = self
+            .snapshot(name, Line::Unseen, by)
+            .map_err(|failure| self.failed("look at", name, failure, by))?;
         Ok(self.view(name, &seen, &self.left_of([&seen.state], by)))
     }
 
@@ -237,7 +239,9 @@ impl Store for EtcdStore {
 
     fn waiters(&self, name: &Name) -> Result<Vec<Waiter>, Error> {
         let by = self.monotonic() + LOOK;
-        let seen = self.snapshot(name, by).map_err(|failure| self.failed("look at", name, failure, by))?;
+        let seen = self
+            .snapshot(name, Line::Whole, by)
+            .map_err(|failure| self.failed("look at", name, failure, by))?;
         Ok(self.living(name, seen.line))
     }
 

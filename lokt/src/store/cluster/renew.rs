@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::acquire::{content, whole_seconds};
 use super::commit::Change;
 use super::keys::Part;
-use super::snapshot::{Left, Snapshot};
+use super::snapshot::{Left, Line, Snapshot};
 use super::{BESIDE, EtcdStore, Failure};
 use crate::audit;
 use crate::protocol::{Authority, Decision, LockId, Name, Now, Record, Request, Slot, decide};
@@ -25,7 +25,7 @@ impl EtcdStore {
             alive = self.client.keep_alive(lease, self.left(by))?.map(|_| lease);
         }
         loop {
-            let seen = self.snapshot(name, by)?;
+            let seen = self.snapshot(name, Line::Unseen, by)?;
             let evidence = self.evidence(name, &seen, &Left::new(), &now);
             let record = match decide(name.as_str(), request, &evidence, &now) {
                 Decision::Renew(record) => record,

@@ -52,7 +52,33 @@ pub(super) struct InLine {
 pub(super) struct Snapshot {
     pub(super) revision: i64,
     pub(super) state: State,
+    /// Those of the line who were looked at, the first first.
     pub(super) line: Vec<InLine>,
+    /// How many stand in line.
+    pub(super) waiting: usize,
+    /// The place of the one who asks.
+    pub(super) own: Option<InLine>,
+}
+
+/// How much of a line is looked at: it may be long, and whoever stands in it asks.
+#[derive(Clone, Copy)]
+pub(super) enum Line<'a> {
+    /// Nothing.
+    Unseen,
+    /// The first few, and one's own place.
+    Front(Option<&'a LockId>),
+    /// All of it.
+    Whole,
+}
+
+/// So many are the first few.
+const FRONT: i64 = 8;
+
+impl Snapshot {
+    /// Of nothing, so far.
+    pub(super) fn at(revision: i64) -> Self {
+        Self { revision, state: State::default(), line: Vec::new(), waiting: 0, own: None }
+    }
 }
 
 impl State {
@@ -104,19 +130,32 @@ fn slot(kv: Option<&KeyValue>) -> Slot {
 
 impl EtcdStore {
     /// How the name and its line stand.
-    pub(super) fn snapshot(&self, name: &Name, by: Duration) -> Result<Snapshot, Failure> {
-        let state = Range::of(Span::prefix(self.keys.state(name)));
-        let line = Range::of(Span::prefix(self.keys.line(name))).oldest_first();
-        let txn = Txn { then: vec![Op::Range(state), Op::Range(line)], ..Txn::default() };
-        let done = self.client.txn(&txn, self.left(by))?;
-        let mut snapshot = Snapshot { revision: done.revision, state: State::default(), line: Vec::new() };
-        for kv in done.answers.into_iter().flat_map(found) {
-            if let Some((_, part)) = self.keys.read_state(&kv.key) {
-                snapshot.state.add(part, kv);
-            } else if let Some((_, place)) = self.in_line(&kv) {
-                snapshot.line.push(place);
+    pub(super) fn snapshot(&self, name: &Name, line: Line<'_>, by: Duration) -> Result<Snapshot, Failure> {
+        let mut looks = vec![Range::of(Span::prefix(self.keys.state(name)))];
+        let all = Range::of(Span::prefix(self.keys.line(name))).oldest_first();
+        match line {
+            Line::Unseen => {}
+            Line::Whole => looks.push(all),
+            Line::Front(own) => {
+                looks.push(all.at_most(FRONT));
+                looks.extend(own.map(|id| Range::of(Span::key(self.keys.ticket(name, id)))));
             }
         }
+        let txn = Txn { then: looks.into_iter().map(Op::Range).collect(), ..Txn::default() };
+        let done = self.client.txn(&txn, self.left(by))?;
+        let mut snapshot = Snapshot::at(done.revision);
+        let mut answers = done.answers.into_iter();
+        for kv in answers.next().into_iter().flat_map(found) {
+            if let Some((_, part)) = self.keys.read_state(&kv.key) {
+                snapshot.state.add(part, kv);
+            }
+        }
+        if let Some(OpAnswer::Range(found)) = answers.next() {
+            snapshot.waiting = usize::try_from(found.count).unwrap_or_default();
+            snapshot.line = found.kvs.iter().filter_map(|kv| Some(self.in_line(kv)?.1)).collect();
+        }
+        let own = answers.next().into_iter().flat_map(found).next();
+        snapshot.own = own.and_then(|kv| Some(self.in_line(&kv)?.1));
         Ok(snapshot)
     }
 

@@ -149,6 +149,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &*self.0 {
             Kind::Setup(message) => f.write_str(message),
+            Kind::Unreachable(tried) if tried.is_empty() => f.write_str("there was no time left to ask etcd"),
             Kind::Unreachable(tried) => {
                 f.write_str("etcd can't be reached: ")?;
                 for (index, (endpoint, why)) in tried.iter().enumerate() {

@@ -72,13 +72,22 @@ pub struct Range {
     pub(super) keys_only: bool,
     pub(super) oldest_first: bool,
     pub(super) backwards: bool,
+    pub(super) created_before: i64,
     pub(super) limit: i64,
 }
 
 impl Range {
     /// Asks for these keys, in the keys' order.
     pub fn of(span: Span) -> Self {
-        Self { span, serializable: false, keys_only: false, oldest_first: false, backwards: false, limit: 0 }
+        Self {
+            span,
+            serializable: false,
+            keys_only: false,
+            oldest_first: false,
+            backwards: false,
+            created_before: 0,
+            limit: 0,
+        }
     }
 
     /// Is content with what the asked member knows, which may be old; needs no leader.
@@ -99,7 +108,13 @@ impl Range {
         Self { oldest_first: true, ..self }
     }
 
-    /// Asks for them against the keys' order.
+    /// Asks for those only that were created before this revision, 2 or more. [`Found::count`] is of all.
+    #[must_use]
+    pub fn created_before(self, revision: i64) -> Self {
+        Self { created_before: revision, ..self }
+    }
+
+    /// Asks for them in the opposite order.
     #[must_use]
     pub fn backwards(self) -> Self {
         Self { backwards: true, ..self }

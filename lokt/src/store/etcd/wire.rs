@@ -27,6 +27,8 @@ pub(super) struct RangeRequest {
     sort_target: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sort_order: Option<&'static str>,
+    #[serde(skip_serializing_if = "is_default")]
+    max_create_revision: Number,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -51,6 +53,7 @@ impl From<&Range> for RangeRequest {
                 (true, false) => Some("ASCEND"),
                 (false, false) => None,
             },
+            max_create_revision: Number((range.created_before - 1).max(0)),
         }
     }
 }
