@@ -100,7 +100,8 @@ fn careful(message: String) -> Check {
     Check::warn(message)
         .advise("what can't be told from here counts as held, and waiters look now and then, as nothing wakes them")
         .advise("if all who share these locks are on this machine, set LOKT_ROOT to a directory on a local disk")
-        .advise("if not, give every lock a --ttl, and see that this file system's flock reaches all machines")
+        .advise("if not, an etcd cluster is the store for several machines: LOKT_ROOT=etcd://… (docs/several-hosts.md)")
+        .advise("where it must be this one, give every lock a --ttl, and see that its flock reaches all machines")
 }
 
 pub(super) fn flock(patient: &Patient) -> Check {
