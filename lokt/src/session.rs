@@ -12,9 +12,8 @@ use crate::protocol::{
 use crate::store::{Admission, Asked, Store};
 use crate::wait::PATIENCE;
 
-/// How often a session looks whether its record is still there. Whoever removes it with lokt rings; this is for
-/// whoever removes it otherwise.
-const LOOK: Duration = Duration::from_secs(1);
+/// After how long a holder has settled.
+const SETTLED: Duration = Duration::from_secs(1);
 
 /// How long one renewal may wait for the store's mutex; a failed one is tried again anyway. And how long a release may
 /// at least.
@@ -265,12 +264,14 @@ impl Shared {
     }
 
     fn heartbeat(&self, mut on_news: impl FnMut(News)) {
-        let mut next_look = self.store.now().monotonic + LOOK;
-        let mut settles_at = Some(next_look);
+        let (began, look_every) = (self.store.now().monotonic, self.store.look_every());
+        let mut next_look = began + look_every;
+        let mut settles_at = Some(began + SETTLED);
         let mut retry = None;
         loop {
             let due = retry.or(self.state().due);
-            let woken = self.file.wait(Some(due.map_or(next_look, |due| due.min(next_look))), None);
+            let times = [Some(next_look), settles_at, due];
+            let woken = self.file.wait(times.into_iter().flatten().min(), None);
             if self.state().ended {
                 return;
             }
@@ -283,7 +284,7 @@ impl Shared {
                     Some(news)
                 }
                 _ if woken == Wake::Rung || now >= next_look => {
-                    next_look = now + LOOK;
+                    next_look = now + look_every;
                     self.check().err().filter(Error::is_lost).map(News::Lost)
                 }
                 _ => None,

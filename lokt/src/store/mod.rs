@@ -334,6 +334,12 @@ pub trait Store: Send + Sync + 'static {
     /// Where a session's file is, if the store has it on this machine.
     fn session_path(&self, name: &Name, lock_id: &LockId) -> Option<std::path::PathBuf>;
 
+    /// How often a holder looks whether its record still stands. Whoever removes it with lokt tells it; this is for
+    /// whoever removes it otherwise.
+    fn look_every(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+
     /// What time it is for this store.
     fn now(&self) -> Now;
 

@@ -322,6 +322,11 @@ impl Store for EtcdStore {
         self.local.now()
     }
 
+    /// Its watch tells a holder of every change.
+    fn look_every(&self) -> Duration {
+        LOOK
+    }
+
     fn default_ttl(&self) -> Option<Duration> {
         Some(DEFAULT_TTL)
     }
