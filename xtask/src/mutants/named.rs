@@ -14,7 +14,7 @@ use super::patch::Mutant;
 use super::simulator;
 use crate::nextest::{self, Case, Nextest};
 use crate::section::{Figure, Table};
-use crate::{UsageError, console, stats};
+use crate::{UsageError, console, packages, stats};
 
 /// The profile for the tests that a mutant names, in `.config/nextest.toml`.
 const PROFILE: &str = "mutants";
@@ -83,6 +83,10 @@ pub fn choose(names: &[String]) -> anyhow::Result<Vec<Mutant>> {
 /// Tries the mutants, each in the copy alone.
 pub fn measure(sh: &Shell, mutants: Vec<Mutant>, schedules: u64) -> anyhow::Result<Named> {
     let nextest = Nextest::find_or_install(sh)?;
+    if mutants.iter().any(|mutant| mutant.target == "etcd") {
+        let path = packages::path_with_etcd(sh)?;
+        sh.set_var("PATH", path.context("without an etcd nobody would notice the mutants of its store")?);
+    }
     let copy = Copy::prepare(sh)?;
     // Of a run that was ended in the middle of it.
     leftovers::end(sh, &copy.build);
