@@ -13,12 +13,13 @@
 //! | `mutants` | broken versions of lokt, and which test notices each |
 //! | `film` | the moving picture of the README, played by the real program |
 //! | `bench` | lokt beside its peers, as ratios, and its targets |
+//! | `scale` | what up to 1,000 sessions ask of an etcd |
 //! | `proof` | `race`, `sim`, `faults`, `soak`, `fuzz` and `mutants`, on one page |
 //! | `man` | a man page for each command |
 //! | `dist` | what a release consists of: archive, package, checksums |
 //! | `ci` | any job of `ci/matrix.json`, as the CI runs it |
 //!
-//! Below them: `tools` finds and installs programs, `nextest` runs and reads the test runner, `page` draws, `stats`
+//! Below them: `tools` finds and installs programs, `packages` unpacks them, `etcd` runs one, `nextest` runs and reads the test runner, `page` draws, `stats`
 //! counts, `console` is the only file that prints.
 
 #![allow(

@@ -178,6 +178,11 @@ impl Held {
         self.next_to_lapse().map(|(_, at)| at)
     }
 
+    /// From when on no command may be started any more. What has been lost meanwhile counts as well: its lease is over.
+    pub(super) fn start_before(&self) -> Option<Duration> {
+        self.sessions.iter().filter_map(Session::give_up_at).min()
+    }
+
     /// Until when a command that is ended may run, as others are admitted then; `None` if no lease says so.
     pub(super) fn last_moment(&self) -> Option<Duration> {
         let kept = self.sessions.iter().filter(|session| !session.is_lost() && !left(session).is_zero());

@@ -32,7 +32,7 @@ pub(super) fn spawn(
 ) -> io::Result<Pid> {
     let mut program = Program::new(command, &introduction(held))?;
     let foreground = setting.to_hand_over();
-    let (death, give_up) = (death_signal(held), held.give_up_at());
+    let (death, give_up) = (death_signal(held), held.start_before());
     let liveness = held.descriptors();
     let guard = getpid();
     let prepare = || -> io::Result<()> {
