@@ -1,11 +1,12 @@
 //! Locks on a cluster, whose members are well.
 
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use lokt_tests::sandbox::{eventually, output};
+use lokt_tests::sandbox::{eventually, output, skipped, start};
 use rustix::process::Signal;
 
-use super::site::{SOON, Site};
+use super::site::{HOLD, SOON, Site};
 
 #[test]
 fn a_crowd_on_two_machines_gets_in_one_at_a_time() {
@@ -286,4 +287,44 @@ fn guards_of_several_names_never_wait_for_each_other_in_a_circle() {
         }
     });
     assert_eq!(site.file("overlaps"), "");
+}
+
+/// A command on a machine whose clocks have run for eleven days longer, and whose wall clock nobody asks.
+fn shifted(command: &Command) -> Command {
+    let mut shifted = Command::new("unshare");
+    shifted.args(["--time", "--monotonic", "1000000", "--boottime", "1000000", "--"]);
+    shifted.arg(command.get_program()).args(command.get_args()).env_clear();
+    shifted.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    if let Some(dir) = command.get_current_dir() {
+        shifted.current_dir(dir);
+    }
+    shifted
+}
+
+#[test]
+fn clocks_that_are_far_apart_neither_take_a_lease_nor_keep_it() {
+    let Some(site) = Site::new(1) else { return };
+    let (here, there) = site.machines();
+    if !shifted(&Command::new("true")).status().is_ok_and(|status| status.success()) {
+        return skipped("a machine with other clocks needs a time namespace");
+    }
+    let breaks = |command: &mut Command| output(command).code == 0;
+    let guard = there.lokt(&["guard", "x", "--ttl", "2s", "--", "sh", "-c", HOLD]);
+    let mut ahead = start(shifted(&guard).stdin(Stdio::piped()));
+    ahead.await_line("in");
+    let mut behind = here.hold(&["y", "--ttl", "2s"]);
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(4) {
+        assert!(!breaks(&mut here.lokt(&["unlock", "x", "--break-stale"])), "it renews");
+        assert!(!breaks(&mut shifted(&there.lokt(&["unlock", "y", "--break-stale"]))), "it renews");
+    }
+    for holder in [&ahead, &behind] {
+        holder.signal(Signal::STOP);
+    }
+    eventually("it lapses", || breaks(&mut here.lokt(&["unlock", "x", "--break-stale"])));
+    eventually("it lapses", || breaks(&mut shifted(&there.lokt(&["unlock", "y", "--break-stale"]))));
+    for holder in [&mut ahead, &mut behind] {
+        holder.signal(Signal::CONT);
+        assert_eq!(holder.await_end(), 5, "it ends its command");
+    }
 }
