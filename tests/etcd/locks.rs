@@ -3,6 +3,7 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use lokt_tests::etcd::Setup;
 use lokt_tests::sandbox::{eventually, output, skipped, start};
 use rustix::process::Signal;
 
@@ -327,4 +328,23 @@ fn clocks_that_are_far_apart_neither_take_a_lease_nor_keep_it() {
         holder.signal(Signal::CONT);
         assert_eq!(holder.await_end(), 5, "it ends its command");
     }
+}
+
+#[test]
+fn a_cluster_behind_tls_and_a_user_is_used_like_any_other() {
+    let setup = Setup { members: 1, tls: true, users: true, ..Setup::default() };
+    let Some(site) = Site::with(setup) else { return };
+    let access = site.etcd.access();
+    let user = access.user.expect("a user");
+    let run = |args: &[&str]| {
+        let mut command = site.machine(0).lokt(args);
+        command.env("ETCDCTL_CACERT", access.ca.as_ref().expect("a CA"));
+        output(command.env("ETCDCTL_USER", format!("{}:{}", user.name, user.password)))
+    };
+    let inside = run(&["guard", "x", "--", "sh", "-c", "echo $LOKT_TOKEN"]);
+    assert!(inside.code == 0 && inside.stdout.trim().parse::<u64>().is_ok(), "{inside:?}");
+    assert_eq!(run(&["lock", "x", "--ttl", "1m"]).code, 0);
+    assert_eq!(run(&["guard", "x", "--", "true"]).code, 2);
+    let nobody = site.machine(0).run(&["lock", "x"]);
+    assert!(nobody.code == 64 && nobody.stderr.contains("ETCDCTL_CACERT"), "{nobody:?}");
 }
