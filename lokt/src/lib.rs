@@ -50,6 +50,7 @@ pub mod store;
 mod doctor;
 mod error;
 mod guard;
+mod hash;
 mod inside;
 mod locks;
 mod prime;

@@ -204,7 +204,7 @@ impl<'a> Waiting<'a> {
                 Err(error) => return Err(error),
             };
             let now = self.store.now();
-            let queued = matches!(refusal, Refusal::Queued { free: true, .. });
+            let queued = refusal.is_free();
             let Some(mut place) = place else {
                 // It is free: either the first in line takes it at once, or it can't. That is worth a place.
                 if queued && !self.joins {
@@ -257,7 +257,7 @@ impl<'a> Waiting<'a> {
             before.map_or(now, |(_, since)| *since)
         };
         self.seen = watched.into_iter().map(|record| (record.clone(), since(record))).collect();
-        let free = matches!(refusal, Refusal::Queued { free: true, .. });
+        let free = refusal.is_free();
         self.silent = match (&place.first, self.silent.take()) {
             (Some(first), Some(silent)) if free && silent.first == *first && !silent.is_missed(now) => {
                 Some(silent)
@@ -354,7 +354,7 @@ impl<'a> Waiting<'a> {
 
     /// How long there is nothing to do, if nothing rings.
     fn longest(&self, refusal: &Refusal, place: &Place, told: bool) -> Duration {
-        if let (Refusal::Queued { free: true, .. }, Some(silent)) = (refusal, &self.silent) {
+        if let (true, Some(silent)) = (refusal.is_free(), &self.silent) {
             return silent.ring_at.unwrap_or(silent.until).saturating_sub(self.store.now().monotonic);
         }
         if place.ahead > 0 {

@@ -9,7 +9,7 @@ use rustix::termios::isatty;
 use super::output::{rewrite, say_soon};
 use super::screen::{columns, cut, in_foreground};
 use crate::host::signals::{Came, Signals, asks_to_end};
-use crate::protocol::{Name, Refusal};
+use crate::protocol::Name;
 use crate::wait::{Nod, Onlooker, Progress};
 use crate::words;
 
@@ -66,9 +66,7 @@ impl<'a> Watcher<'a> {
 impl Onlooker for Watcher<'_> {
     fn progress(&mut self, progress: &Progress<'_>) {
         // A plain try that lets the line go first has nothing to report yet.
-        if matches!(progress.refusal, Refusal::Queued { free: true, .. })
-            && progress.waited < Duration::from_millis(500)
-        {
+        if progress.refusal.is_free() && progress.waited < Duration::from_millis(500) {
             return;
         }
         // One is waited for after the other.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::files::{named, strange};
 use super::identity::environment_path;
+use crate::hash::fnv1a;
 
 /// The user's directory for what belongs to `place`: below `$XDG_RUNTIME_DIR`, else in `/tmp`.
 ///
@@ -25,7 +26,7 @@ pub(crate) fn runtime_dir(place: &str) -> io::Result<PathBuf> {
         }
         _ => check(&own, me)?,
     }
-    Ok(own.join(format!("{:016x}", hash(place))))
+    Ok(own.join(format!("{:016x}", fnv1a(place.bytes()))))
 }
 
 /// In `/tmp` anybody may have made it before us.
@@ -35,10 +36,4 @@ fn check(dir: &Path, me: u32) -> io::Result<()> {
         return Err(strange(dir, "not a directory of yours alone (0700)"));
     }
     Ok(())
-}
-
-/// FNV-1a.
-fn hash(text: &str) -> u64 {
-    text.bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }

@@ -1,10 +1,11 @@
 //! The rules of an admission: who gets a name, in whose place, beside whom.
 
 use super::clock::Now;
-use super::decide::{Claim, Decision, Displaced, Manner, Refusal};
+use super::decide::{Claim, Decision, Displaced, Manner};
 use super::evidence::Evidence;
 use super::mode::Mode;
 use super::record::{Kind, Record, VERSION};
+use super::refusal::Refusal;
 use super::seats::{Seat, first_in_the_way, is_joint, of_nobody, seats};
 use super::standing::Standing;
 

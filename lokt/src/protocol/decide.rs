@@ -8,11 +8,12 @@ use std::time::Duration;
 use super::admit::acquire;
 use super::clock::Now;
 use super::evidence::Evidence;
-use super::freeze::Freeze;
 use super::lease::lapse;
 use super::mode::Mode;
-use super::record::{Kind, LockId, Record, Slot};
+use super::record::{Kind, LockId, Record};
+use super::refusal::Refusal;
 use super::seats::{Seat, first_in_the_way, is_joint, of_nobody, seats};
+use super::slot::Slot;
 use super::standing::{Abandoned, Standing, judge};
 
 /// Who claims a name, and on what terms.
@@ -143,67 +144,22 @@ pub struct Displaced {
     pub authority: Option<Authority>,
 }
 
-/// Why nothing happens.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Refusal {
-    /// Somebody holds it.
-    Held {
-        /// The holder's record, if there is one to show.
-        record: Option<Box<Record>>,
-        /// How it stands.
-        standing: Standing,
-        /// How it is held.
-        mode: Mode,
-        /// Those who hold it together with that one.
-        others: Vec<Record>,
-    },
-    /// It is held in a way that what was asked for has no place in: another number of slots, say.
-    OtherMode {
-        /// How it is held.
-        held: Mode,
-        /// How it was asked for.
-        asked: Mode,
-        /// By how many.
-        holders: usize,
-        /// One of them.
-        record: Box<Record>,
-    },
-    /// There is room for the asker, but waiters stand before it.
-    Queued {
-        /// How many.
-        ahead: usize,
-        /// Whether the first of them could have it now.
-        free: bool,
-    },
-    /// It is frozen.
-    Frozen(Freeze),
-    /// It is frozen, and can't be frozen once more.
-    FrozenAlready(Freeze),
-    /// It is not frozen.
-    NotFrozen,
-    /// It was frozen by another.
-    AnothersFreeze(Freeze),
-    /// There is no such lock.
-    NotFound,
-    /// It is another's, or a guard's own.
-    NotOwner(Box<Record>),
-    /// Several of those who hold it are the asker's: it must say which.
-    Several(Vec<LockId>),
-    /// So many hold it, and none of them is the asker's to release: it takes force, and to say which.
-    SeveralOfOthers(usize),
-    /// It is not stale.
-    NotStale {
-        /// The holder's record, if there is one to show.
-        record: Option<Box<Record>>,
-        /// How it stands.
-        standing: Standing,
-    },
-    /// The session's record is gone, or another's: the lock is lost.
-    Lost(Option<Box<Record>>),
-    /// It has no TTL to renew.
-    NoLease(Box<Record>),
-    /// What stands there can't be dealt with by this version, or at all.
-    Unusable(Standing),
+impl Displaced {
+    /// Which admission it was, or that founded a group of which nobody is left.
+    pub fn id(&self) -> Option<LockId> {
+        let recorded = || self.record.as_ref().and_then(|record| record.id().or_else(|| record.founder()));
+        self.holder.clone().or_else(recorded)
+    }
+
+    /// Whether it is the business of its own session, which needs no telling.
+    pub fn is_given_up(&self) -> bool {
+        matches!(self.authority, Some(Authority::Session(_)))
+    }
+
+    /// Whether somebody was admitted by it: what only says that several hold the name is no admission.
+    pub fn is_admission(&self) -> bool {
+        self.record.as_ref().is_none_or(|record| record.kind != Some(Kind::Joint))
+    }
 }
 
 /// Decides what `request` makes of a name of which `evidence` is known at `now`.

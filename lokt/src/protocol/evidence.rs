@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::freeze::Freeze;
 use super::mode::Mode;
-use super::record::{LockId, Record, Slot};
+use super::record::{LockId, Record};
+use super::slot::Slot;
 
 /// What a store knows of a name at the instant of a decision, gathered under its atomicity.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -43,18 +44,12 @@ pub struct Holder {
 impl Evidence {
     /// How the name is held, if it is.
     pub fn mode(&self) -> Mode {
-        match &self.slot {
-            Slot::Record(record) if record.group().is_some() => record.mode(),
-            _ => Mode::Exclusive,
-        }
+        self.record().filter(|record| record.group().is_some()).map_or(Mode::Exclusive, Record::mode)
     }
 
     /// The record, if there is one.
     pub fn record(&self) -> Option<&Record> {
-        match &self.slot {
-            Slot::Record(record) => Some(record),
-            _ => None,
-        }
+        self.slot.record()
     }
 }
 

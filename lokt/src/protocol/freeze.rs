@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use super::admit::new_record;
 use super::clock::Now;
-use super::decide::{Claim, Refusal};
+use super::decide::Claim;
 use super::lease::lapse;
-use super::record::{Kind, Record, Slot};
+use super::record::{Kind, Record};
+use super::refusal::Refusal;
+use super::slot::Slot;
 use super::standing::Standing;
 
 /// A freeze that is in force: nobody is admitted until it ends.

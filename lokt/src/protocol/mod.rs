@@ -37,7 +37,9 @@ mod lease;
 mod mode;
 mod name;
 mod record;
+mod refusal;
 mod seats;
+mod slot;
 mod standing;
 
 #[cfg(test)]
@@ -46,12 +48,14 @@ mod table;
 mod together;
 
 pub use clock::{ClockId, Now};
-pub use decide::{Authority, Claim, Decision, Displaced, Manner, Refusal, Request, Whom, decide};
+pub use decide::{Authority, Claim, Decision, Displaced, Manner, Request, Whom, decide};
 pub use duration::{BadDuration, format_duration, parse_duration};
 pub use evidence::{Evidence, Holder, Liveness};
 pub use freeze::{Freeze, FreezeDecision, FreezeEvidence, FreezeRequest, LiftBy, decide_freeze};
 pub use lease::{Beat, Lapse, MIN_GUARD_TTL, lapse};
 pub use mode::Mode;
 pub use name::{BadName, Name};
-pub use record::{Kind, LockId, Record, Slot, VERSION};
+pub use record::{Kind, LockId, Record, VERSION};
+pub use refusal::Refusal;
+pub use slot::Slot;
 pub use standing::{Abandoned, Standing, judge};

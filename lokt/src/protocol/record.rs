@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use super::clock::Now;
 use super::mode::Mode;
+use super::slot::Slot;
 
 /// The record version that this code reads and writes.
 pub const VERSION: u64 = 1;
@@ -168,24 +169,6 @@ impl Head {
     fn newer(&self) -> Option<String> {
         newer_version(&self.version)
     }
-}
-
-/// What stands in a record's place.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub enum Slot {
-    /// Nothing.
-    #[default]
-    Empty,
-    /// A whole record.
-    Record(Box<Record>),
-    /// An empty or half record so young that the Go tool may still be writing it.
-    Torn,
-    /// Something that is no record.
-    Corrupt(String),
-    /// A record of a version that this code does not know.
-    Newer(String),
-    /// Something that may not or must not be read: a symlink, a directory, another's file.
-    Unreadable(String),
 }
 
 impl Record {

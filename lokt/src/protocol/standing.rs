@@ -5,8 +5,9 @@ use std::time::Duration;
 use super::clock::Now;
 use super::evidence::{Evidence, Liveness};
 use super::lease::{Lapse, lapse};
-use super::record::{Kind, Record, Slot};
+use super::record::{Kind, Record};
 use super::seats::judge_together;
+use super::slot::Slot;
 
 /// Why a record binds nobody any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

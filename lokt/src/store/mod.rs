@@ -6,9 +6,12 @@
 
 #[cfg(feature = "etcd")]
 mod cluster;
+mod content;
 mod dir;
 #[cfg(feature = "etcd")]
 pub mod etcd;
+mod sessions;
+mod sweeper;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,15 +19,19 @@ use std::time::Duration;
 #[cfg(feature = "etcd")]
 pub use cluster::EtcdStore;
 pub use dir::DirStore;
-pub(crate) use dir::{Leftover, pid_of_hidden, split_session, stripe_of_file, stripe_of_temporary};
+pub(crate) use dir::{Leftover, pid_of_hidden, stripe_of_file, stripe_of_temporary};
+pub(crate) use sessions::split_session;
 
 use crate::Error;
 use crate::audit::{Event, Query, Source};
-use crate::host::SessionFile;
+use crate::host::{Identity, SessionFile};
 use crate::protocol::{
-    Claim, Decision, Freeze, FreezeDecision, FreezeRequest, LockId, Manner, Mode, Name, Now, Record, Refusal,
-    Request, Slot, Standing,
+    Claim, Decision, Evidence, Freeze, FreezeDecision, FreezeRequest, Holder, LockId, Manner, Mode, Name,
+    Now, Record, Refusal, Request, Slot, Standing, judge,
 };
+
+/// Receives what went wrong beside the point: the log could not be written, say.
+pub type Warn = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// What the asker brings along.
 #[derive(Debug, Clone, Copy)]
@@ -141,6 +148,23 @@ pub struct Waiter {
     pub mode: Mode,
 }
 
+impl Waiter {
+    /// Who waits with this claim, from `now` on, for the admission `lock_id`.
+    fn of(claim: &Claim, lock_id: &LockId, identity: &Identity, now: &Now) -> Self {
+        Self {
+            lock_id: lock_id.to_string(),
+            owner: claim.owner.clone(),
+            host: identity.host.clone(),
+            pid: identity.pid,
+            pid_ns: identity.pid_ns,
+            agent_id: claim.agent_id.clone(),
+            since_ts: now.wall.to_string(),
+            note: claim.note.clone(),
+            mode: claim.mode,
+        }
+    }
+}
+
 /// A name as it can be seen without any lock.
 pub struct View {
     /// What stands in the record's place.
@@ -168,28 +192,33 @@ pub struct Holding {
 impl Holding {
     /// Its record, if it can be read.
     pub fn record(&self) -> Option<&Record> {
-        match &self.slot {
-            Slot::Record(record) => Some(record),
-            _ => None,
-        }
+        self.slot.record()
     }
 }
 
 impl View {
+    /// What the evidence of `now` shows.
+    fn of(evidence: Evidence, now: Now) -> Self {
+        let standing = judge(&evidence, &now);
+        let holding = |holder: Holder| Holding {
+            standing: judge(&holder.evidence, &now),
+            slot: holder.evidence.slot,
+            id: holder.id,
+        };
+        let mut holders: Vec<Holding> = evidence.holders.into_iter().map(holding).collect();
+        holders.sort_by_key(|holding| holding.record().map(|record| (record.slot, record.token)));
+        Self { slot: evidence.slot, standing, holders, freeze: evidence.freeze, now }
+    }
+
     /// How the name is held, if it is.
     pub fn mode(&self) -> Mode {
-        match &self.slot {
-            Slot::Record(record) => record.mode(),
-            _ => Mode::Exclusive,
-        }
+        self.slot.record().map_or(Mode::Exclusive, Record::mode)
     }
 
     /// The record of each who holds it, and how it stands.
     pub fn held_by(&self) -> impl Iterator<Item = (&Record, &Standing)> {
-        let alone = match &self.slot {
-            Slot::Record(record) if record.group().is_none() => Some((record.as_ref(), &self.standing)),
-            _ => None,
-        };
+        let alone = self.slot.record().filter(|record| record.group().is_none());
+        let alone = alone.map(|record| (record, &self.standing));
         let together = self.holders.iter().filter_map(|one| Some((one.record()?, &one.standing)));
         alone.into_iter().chain(together)
     }
@@ -206,11 +235,9 @@ impl View {
     /// How many hold it for certain, or may.
     pub fn count(&self) -> usize {
         let gone = |standing: &Standing| matches!(standing, Standing::Abandoned(_) | Standing::Free);
-        match &self.slot {
-            Slot::Record(record) if record.group().is_some() => {
-                self.holders.iter().filter(|one| !gone(&one.standing)).count()
-            }
-            _ => usize::from(!gone(&self.standing)),
+        match self.slot.record().and_then(Record::group) {
+            Some(_) => self.holders.iter().filter(|one| !gone(&one.standing)).count(),
+            None => usize::from(!gone(&self.standing)),
         }
     }
 }

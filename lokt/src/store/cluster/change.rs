@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::acquire::{AT_ONCE, is_told};
+use super::acquire::AT_ONCE;
 use super::commit::Change;
 use super::keys::Part;
 use super::snapshot::{Left, Line, Snapshot};
 use super::{BESIDE, EtcdStore, Failure};
 use crate::audit;
-use crate::protocol::{Authority, Decision, Displaced, LockId, Name, Request, decide};
+use crate::protocol::{Decision, Displaced, Name, Request, decide};
 
 impl EtcdStore {
     /// Decides on a removal and carries it out; of very many in several steps.
@@ -18,25 +18,24 @@ impl EtcdStore {
             let now = self.local.now();
             let seen = self.snapshot(name, Line::Unseen, by)?;
             let evidence = self.evidence(name, &seen, &Left::new(), &now);
-            let gone = match decide(name.as_str(), request, &evidence, &now) {
+            let mut gone = match decide(name.as_str(), request, &evidence, &now) {
                 Decision::Remove(gone) => gone,
                 Decision::Refuse(_) if !removed.is_empty() => return Ok(Decision::Remove(removed)),
                 other => return Ok(other),
             };
             let together = gone.iter().all(|one| one.holder.is_some());
             let are_all = !together || gone.len() >= evidence.holders.len();
-            let mut gone = gone;
-            if !are_all {
+            let is_part = !are_all && gone.len() > AT_ONCE;
+            if is_part {
                 gone.truncate(AT_ONCE);
             }
-            let is_part = !are_all && gone.len() == AT_ONCE;
             let mut change = Change::default();
             self.take_away(&mut change, name, &gone, are_all);
-            for one in gone.iter().filter(|one| is_told(one)) {
+            for one in gone.iter().filter(|one| one.is_admission()) {
                 change.tell(&self.event(audit::displaced(one), name, &now).removed(one));
             }
             if self.commit(name, seen.state.gate, change, &now, by)?.is_some() {
-                self.settle(name, &gone);
+                gone.iter().for_each(|one| self.sessions.settle(name, one));
                 self.end_leases(&seen, &gone);
                 removed.extend(gone);
                 if !is_part {
@@ -64,12 +63,9 @@ impl EtcdStore {
 
     /// Ends the leases of what was removed; a session's own is ended with it.
     fn end_leases(&self, seen: &Snapshot, gone: &[Displaced]) {
-        let others = gone.iter().filter(|one| !matches!(one.authority, Some(Authority::Session(_))));
-        for one in others {
-            let recorded: Option<LockId> = one.record.as_ref().and_then(|record| record.id());
-            let lease = one.holder.clone().or(recorded).and_then(|id| seen.state.sessions.get(&id).copied());
-            if let Some(lease) = lease {
-                let _ = self.client.revoke(lease, BESIDE);
+        for one in gone.iter().filter(|one| !one.is_given_up()) {
+            if let Some(lease) = one.id().and_then(|id| seen.state.sessions.get(&id)) {
+                let _ = self.client.revoke(*lease, BESIDE);
             }
         }
     }

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use super::acquire::{content, whole_seconds};
+use super::acquire::whole_seconds;
 use super::commit::Change;
 use super::keys::Part;
 use super::snapshot::{Left, Line, Snapshot};
 use super::{BESIDE, EtcdStore, Failure};
 use crate::audit;
 use crate::protocol::{FreezeDecision, FreezeRequest, LiftBy, Name, Now, Record, decide_freeze};
+use crate::store::content::content_of;
 
 impl EtcdStore {
     pub(super) fn freeze_or_lift(
@@ -52,7 +53,7 @@ impl EtcdStore {
             None => None,
         };
         let mut change = Change::default();
-        change.put(self.keys.part(name, &Part::Freeze), content(record)?, 0);
+        change.put(self.keys.part(name, &Part::Freeze), content_of(record)?, 0);
         if let Some(lease) = lease {
             change.put(self.keys.part(name, &Part::Frozen), "", lease);
         }

@@ -29,14 +29,14 @@ use std::time::Duration;
 use self::events::Events;
 use self::keeper::Keeper;
 use self::keys::{Keys, Part};
-use self::snapshot::{Line, session_file};
+use self::snapshot::Line;
 use self::watching::Watching;
-use super::dir::{Warn, stripe_of};
 use super::etcd::{self, Access, Address, Client, Range, Span};
-use super::{Admission, Answer, Asked, Status, Store, Ticket, Turn, View, Waiter, Watch};
+use super::sessions::{Sessions, stripe_of};
+use super::{Answer, Asked, Status, Store, Ticket, Turn, View, Waiter, Warn, Watch, sweeper};
 use crate::Error;
 use crate::audit::{self, Event, Query, Source};
-use crate::host::{Dir, Host, Identity, SessionFile, SessionState, UnixHost, runtime_dir};
+use crate::host::{Host, Identity, SessionFile, SessionState, StripeError, UnixHost, runtime_dir};
 use crate::protocol::{
     Claim, Decision, FreezeDecision, FreezeRequest, LockId, Manner, Name, Now, Refusal, Request, Slot,
 };
@@ -56,6 +56,7 @@ pub struct EtcdStore {
     keys: Keys,
     /// This machine, with the directory of its sessions.
     local: Arc<dyn Host>,
+    sessions: Sessions,
     identity: Identity,
     warn: Warn,
     /// The leases of this process's own admissions.
@@ -107,6 +108,7 @@ impl EtcdStore {
             client,
             keys: Keys::below(&address.prefix),
             local: Arc::clone(&local),
+            sessions: Sessions::on(&local),
             identity,
             warn,
             held: Mutex::default(),
@@ -156,23 +158,18 @@ impl EtcdStore {
     /// Makes a session's file, whose flock is held from then on.
     fn make_session(&self, name: &Name, id: &LockId, by: Duration) -> std::io::Result<Arc<dyn SessionFile>> {
         self.local.prepare()?;
-        let stripe = stripe_of(name.as_str());
-        let _mutex =
-            self.local.lock_stripe(stripe, self.left(by).max(BESIDE)).map_err(|error| match error {
-                crate::host::StripeError::Io(error) => error,
-                crate::host::StripeError::Busy(busy) => std::io::Error::other(busy.to_string()),
-            })?;
-        Ok(self.local.create_session(&session_file(name, id), stripe)?.into())
-    }
-
-    fn remove_session(&self, name: &Name, id: &LockId) {
-        // What can't be removed now, a sweep removes.
-        let _ = self.local.remove(Dir::Sessions, &session_file(name, id), false);
+        let patience = self.left(by).max(BESIDE);
+        let mutex = self.local.lock_stripe(stripe_of(name.as_str()), patience);
+        let _mutex = mutex.map_err(|error| match error {
+            StripeError::Io(error) => error,
+            StripeError::Busy(busy) => std::io::Error::other(busy.to_string()),
+        })?;
+        self.sessions.create(name, id)
     }
 
     /// What can be told from here of a session's life.
     fn probe(&self, name: &Name, id: &LockId) -> Option<bool> {
-        match self.local.probe_session(&session_file(name, id), None) {
+        match self.sessions.probe(name, id, None) {
             SessionState::Locked => Some(true),
             SessionState::Unlocked if self.local.is_local() => Some(false),
             SessionState::Unlocked | SessionState::Missing => None,
@@ -251,7 +248,7 @@ impl Store for EtcdStore {
 
     fn end_session(&self, name: &Name, lock_id: &LockId, session: &dyn SessionFile) {
         self.watching.end(session.identity());
-        self.remove_session(name, lock_id);
+        self.sessions.remove(name, lock_id);
         session.release();
         let lease = self.held().remove(lock_id);
         if let Some(lease) = lease {
@@ -285,7 +282,7 @@ impl Store for EtcdStore {
     }
 
     fn is_untidy(&self) -> bool {
-        self.sweep_seems_due()
+        sweeper::seems_due(self.local.as_ref())
     }
 
     fn tidy(&self, budget: Duration) {
@@ -315,7 +312,7 @@ impl Store for EtcdStore {
     }
 
     fn session_path(&self, name: &Name, lock_id: &LockId) -> Option<PathBuf> {
-        self.local.session_path(&session_file(name, lock_id))
+        self.sessions.path(name, lock_id)
     }
 
     fn now(&self) -> Now {
@@ -329,12 +326,5 @@ impl Store for EtcdStore {
 
     fn default_ttl(&self) -> Option<Duration> {
         Some(DEFAULT_TTL)
-    }
-}
-
-impl Admission {
-    /// An admission whose record is `record`.
-    fn of(record: Box<crate::protocol::Record>, session: Option<Arc<dyn SessionFile>>) -> Self {
-        Self { record, session }
     }
 }

@@ -3,13 +3,15 @@
 
 use std::time::Duration;
 
-use super::acquire::{content, whole_seconds};
+use super::acquire::{place_of, whole_seconds};
 use super::commit::Change;
 use super::keys::Part;
 use super::snapshot::{Left, Line, Snapshot};
 use super::{BESIDE, EtcdStore, Failure};
 use crate::audit;
-use crate::protocol::{Authority, Decision, LockId, Name, Now, Record, Request, Slot, decide};
+use crate::protocol::{Authority, Decision, Name, Now, Record, Request, Slot, decide};
+use crate::store::Store;
+use crate::store::content::content_of;
 
 impl EtcdStore {
     /// Decides on a renewal and carries it out. The new lease counts from before anything was asked of etcd.
@@ -35,11 +37,8 @@ impl EtcdStore {
                 return Err(Failure::Overtaken);
             };
             let lease = seen.state.sessions.get(&id).copied();
-            let before = match seen.state.own_slot(&id) {
-                Slot::Record(before) => before.ttl(),
-                _ => None,
-            };
-            let is_as_long = before == record.ttl();
+            let before = seen.state.own_slot(&id);
+            let is_as_long = before.record().and_then(Record::ttl) == record.ttl();
             if lease.is_some() && alive == lease && is_as_long {
                 if own.is_none() {
                     self.tell_renewal(name, &record, &now);
@@ -56,7 +55,7 @@ impl EtcdStore {
                     continue;
                 }
             }
-            if let Some(renewed) = self.write_renewal(name, *record, &id, own.is_some(), &seen, &now, by)? {
+            if let Some(renewed) = self.write_renewal(name, *record, own.is_some(), &seen, &now, by)? {
                 if let Some(old) = lease {
                     // No key goes with it any more.
                     let _ = self.client.revoke(old, BESIDE.min(self.left(by)));
@@ -72,34 +71,33 @@ impl EtcdStore {
     }
 
     /// Gives a record a new lease; `None` if the name has changed meanwhile.
-    #[expect(clippy::too_many_arguments, reason = "what was decided on, and what is known of it")]
     fn write_renewal(
         &self,
         name: &Name,
         mut record: Record,
-        id: &LockId,
         is_own: bool,
         seen: &Snapshot,
         now: &Now,
         by: Duration,
     ) -> Result<Option<Record>, Failure> {
         let ttl = record.ttl();
+        let id = record.id().ok_or(Failure::Overtaken)?;
         record.start_lease(ttl, now);
         let lease = self.client.grant(whole_seconds(ttl.unwrap_or_default()), self.left(by))?.id;
         let mut change = Change::default();
         let mut written = record.clone();
-        if let Slot::Record(before) = seen.state.own_slot(id) {
+        if let Slot::Record(before) = seen.state.own_slot(&id) {
             // On which machine it was acquired does not change, whoever renews it.
             written.clock_id = before.clock_id;
             written.pid_ns = before.pid_ns;
         }
-        change.put(self.keys.part(name, &self.place_of(&written, id)), content(&written)?, 0);
+        change.put(self.keys.part(name, &place_of(&written, &id)), content_of(&written)?, 0);
         change.put(self.keys.part(name, &Part::Session(id.clone())), "", lease);
         change.tell(&self.event(audit::RENEW, name, now).record(&record));
         match self.commit(name, seen.state.gate, change, now, by) {
             Ok(Some(_)) => {
                 if is_own {
-                    self.held().insert(id.clone(), lease);
+                    self.held().insert(id, lease);
                 }
                 Ok(Some(record))
             }
@@ -112,6 +110,6 @@ impl EtcdStore {
     }
 
     fn tell_renewal(&self, name: &Name, record: &Record, now: &Now) {
-        crate::store::Store::report(self, &self.event(audit::RENEW, name, now).record(record));
+        self.report(&self.event(audit::RENEW, name, now).record(record));
     }
 }

@@ -12,12 +12,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use super::super::etcd::{KeyValue, Op, OpAnswer, Range, Span, Txn};
-use super::super::{Holding, View, Waiter};
+use super::super::{View, Waiter};
 use super::keys::Part;
 use super::{EtcdStore, Failure};
-use crate::host::{ProcessState, SessionState};
+use crate::host::SessionState;
 use crate::protocol::{
-    ClockId, Evidence, Freeze, FreezeEvidence, Holder, Kind, Liveness, LockId, Name, Now, Record, Slot, judge,
+    ClockId, Evidence, FreezeEvidence, Holder, Kind, Liveness, LockId, Name, Now, Record, Slot,
 };
 
 /// No record in etcd is half written: it counts as old.
@@ -98,6 +98,10 @@ impl State {
         self.record.is_none() && self.freeze.is_none()
     }
 
+    pub(super) fn has_freeze(&self) -> bool {
+        self.freeze.is_some()
+    }
+
     /// The record in the name's own place.
     fn slot(&self) -> Slot {
         slot(self.record.as_ref())
@@ -110,17 +114,7 @@ impl State {
 
     /// The record of one admission as it is written, or what stands there in its stead.
     pub(super) fn own_slot(&self, id: &LockId) -> Slot {
-        let sole = self.slot();
-        match &sole {
-            Slot::Record(record) => match record.group() {
-                Some(group) => match slot(self.holders.get(id)) {
-                    Slot::Record(own) if own.joint.as_deref() != Some(group) => Slot::Empty,
-                    own => own,
-                },
-                None => sole,
-            },
-            _ => sole,
-        }
+        self.slot().of_one(|| slot(self.holders.get(id)))
     }
 }
 
@@ -184,8 +178,8 @@ impl EtcdStore {
         let group = evidence.record().and_then(Record::group).map(str::to_owned);
         if let Some(group) = group {
             let known = state.holders.iter().filter_map(|(id, kv)| {
-                let evidence = match slot(Some(kv)) {
-                    Slot::Record(record) if record.joint.as_deref() != Some(&*group) => return None,
+                let evidence = match slot(Some(kv)).of_group(&group) {
+                    Slot::Empty => return None,
                     Slot::Record(record) => self.witness(name, state, *record, left, now),
                     slot => {
                         let survivors = state.sessions.contains_key(id);
@@ -223,19 +217,13 @@ impl EtcdStore {
     /// What this machine can tell of a holder that is on it.
     fn liveness(&self, name: &Name, record: &Record) -> Liveness {
         match (record.kind, record.id()) {
-            (Some(Kind::Guard), Some(id)) => {
-                match self.local.probe_session(&session_file(name, &id), record.session_ino) {
-                    SessionState::Locked => Liveness::Alive,
-                    SessionState::Unlocked if self.local.is_local() => Liveness::Dead,
-                    SessionState::Unlocked | SessionState::Missing => Liveness::Unknown,
-                }
-            }
+            (Some(Kind::Guard), Some(id)) => match self.sessions.probe(name, &id, record.session_ino) {
+                SessionState::Locked => Liveness::Alive,
+                SessionState::Unlocked if self.local.is_local() => Liveness::Dead,
+                SessionState::Unlocked | SessionState::Missing => Liveness::Unknown,
+            },
             (Some(Kind::Manual), _) if record.pid != 0 && record.pid_ns == self.identity.pid_ns => {
-                match self.local.process(record.pid, record.pid_start_ns) {
-                    ProcessState::Gone => Liveness::Dead,
-                    ProcessState::Running => Liveness::Alive,
-                    ProcessState::Unknown => Liveness::Unknown,
-                }
+                self.local.process(record.pid, record.pid_start_ns).into()
             }
             _ => Liveness::Unknown,
         }
@@ -251,16 +239,7 @@ impl EtcdStore {
     pub(super) fn view(&self, name: &Name, seen: &Snapshot, left: &Left) -> View {
         let now = self.local.now();
         let evidence = self.evidence(name, seen, left, &now);
-        let standing = judge(&evidence, &now);
-        let holding = |holder: Holder| Holding {
-            standing: judge(&holder.evidence, &now),
-            slot: holder.evidence.slot,
-            id: holder.id,
-        };
-        let mut holders: Vec<Holding> = evidence.holders.into_iter().map(holding).collect();
-        holders.sort_by_key(|holding| holding.record().map(|record| (record.slot, record.token)));
-        let freeze: Option<Freeze> = evidence.freeze;
-        View { slot: evidence.slot, standing, holders, freeze, now }
+        View::of(evidence, now)
     }
 
     /// What is left of the leases of these states, as far as it can be had in time.
@@ -302,11 +281,6 @@ fn on_our_clock(mut record: Record, lease: Option<i64>, left: &Left, now: &Now) 
         record.expires_at = lease.map(|_| expires.to_string()).or(record.expires_at);
     }
     record
-}
-
-/// The name of a session's file on its own machine.
-pub(super) fn session_file(name: &Name, id: &LockId) -> String {
-    format!("{name}.{id}")
 }
 
 /// The keys in an answer.

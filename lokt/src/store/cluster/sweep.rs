@@ -6,10 +6,11 @@ use jiff::SignedDuration;
 
 use super::super::etcd::{Op, Range, Span, Txn};
 use super::snapshot::Left;
-use super::{BESIDE, EtcdStore, session_file};
-use crate::host::{Dir, SessionState};
-use crate::protocol::{Decision, LockId, Name, Now, Request};
-use crate::store::dir::split_session;
+use super::{BESIDE, EtcdStore};
+use crate::host::Dir;
+use crate::protocol::{Decision, Name, Request};
+use crate::store::sessions::split_session;
+use crate::store::sweeper::Sweeper;
 
 /// How long events are kept.
 const KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
@@ -17,34 +18,20 @@ const KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// How often a machine sweeps.
 const EVERY: Duration = Duration::from_secs(300);
 
-/// The file on this machine that says when the next sweep is due.
-const SWEEPER: usize = crate::store::dir::STRIPES;
-
 /// How many events are looked at and removed in one step.
 const EVENTS: i64 = 100;
 
 impl EtcdStore {
-    pub(super) fn sweep_seems_due(&self) -> bool {
-        let sweeper = self.local.read(Dir::Stripes, &format!("{SWEEPER:02x}"), 256).ok().flatten();
-        let now = self.local.now();
-        sweeper.is_none_or(|sweeper| now.monotonic >= due(&sweeper.bytes, &now))
-    }
-
     /// Sweeps if it is due on this machine.
     pub(super) fn sweep_if_due(&self, budget: Duration) {
         if self.local.prepare().is_err() {
             return;
         }
-        let Ok(mut sweeper) = self.local.lock_stripe(SWEEPER, Duration::ZERO) else {
+        let Some(mut sweeper) = Sweeper::due(self.local.as_ref()) else {
             return;
         };
         let now = self.local.now();
-        if now.monotonic < due(&sweeper.read().unwrap_or_default(), &now) {
-            return;
-        }
-        let next = now.monotonic + EVERY;
-        // If it can't be written, the next sweep comes too soon; no harm is done.
-        let _ = sweeper.write(format!("{} {:020}\n", now.clock, next.as_nanos()).as_bytes(), false);
+        sweeper.put_off(now.monotonic + EVERY, &now);
         self.sweep_within(budget.max(BESIDE));
     }
 
@@ -60,13 +47,10 @@ impl EtcdStore {
             if self.left(by).is_zero() {
                 break;
             }
-            let now = self.local.now();
-            let evidence = self.evidence(name, seen, &Left::new(), &now);
-            let freeze = self.freeze_evidence(&seen.state, &Left::new(), &now);
-            if freeze.slot != crate::protocol::Slot::Empty && evidence.freeze.is_none() {
+            let view = self.view(name, seen, &Left::new());
+            if seen.state.has_freeze() && view.freeze.is_none() {
                 self.sweep_freeze(name, by);
             }
-            let view = self.view(name, seen, &Left::new());
             if view.places().iter().any(|(_, standing)| standing.is_stale())
                 && matches!(self.remove(name, &Request::Sweep, by), Ok(Decision::Remove(_)))
             {
@@ -111,30 +95,17 @@ impl EtcdStore {
     fn sweep_sessions(&self) {
         let sessions = self.local.list(Dir::Sessions).unwrap_or_default();
         let named = sessions.iter().filter_map(|file| split_session(file));
-        let parsed = named.filter_map(|(name, id): (&str, LockId)| Some((name.parse::<Name>().ok()?, id)));
+        let parsed = named.filter_map(|(name, id)| Some((name.parse::<Name>().ok()?, id)));
         for (name, id) in parsed {
-            let file = session_file(&name, &id);
-            let dead = self.local.probe_session(&file, None) == SessionState::Unlocked;
+            let dead = self.probe(&name, &id) == Some(false);
             // Its file is what proves it dead, as long as its record stands.
             let stands = || {
-                let slot = self.own_slot(&name, &id, self.monotonic() + BESIDE);
-                slot.map_or(true, |slot| {
-                    matches!(slot, crate::protocol::Slot::Record(record) if record.lock_id == id.as_str())
-                })
+                let own = self.own_slot(&name, &id, self.monotonic() + BESIDE);
+                own.map_or(true, |own| own.record().is_some_and(|record| record.lock_id == id.as_str()))
             };
-            if dead && self.local.is_local() && !stands() {
-                self.remove_session(&name, &id);
+            if dead && !stands() {
+                self.sessions.remove(&name, &id);
             }
         }
-    }
-}
-
-/// When the next sweep is due; at once after another boot.
-fn due(sweeper: &[u8], now: &Now) -> Duration {
-    let text = String::from_utf8_lossy(sweeper);
-    let mut fields = text.split_ascii_whitespace();
-    match (fields.next(), fields.next().and_then(|nanos| nanos.parse().ok())) {
-        (Some(clock), Some(nanos)) if clock == now.clock.as_str() => Duration::from_nanos(nanos),
-        _ => Duration::ZERO,
     }
 }

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::super::etcd::{self, Client, News, Span};
+use super::EtcdStore;
 use super::keys::Keys;
-use super::{EtcdStore, session_file};
 use crate::host::SessionFile;
 use crate::protocol::{LockId, Name};
 use crate::store::Watch;
@@ -123,7 +123,7 @@ impl EtcdStore {
         match watch {
             Watch::Session(id) => {
                 if self.probe(name, id) == Some(true) {
-                    self.local.watch_session(&session_file(name, id), bell);
+                    self.sessions.watch(name, id, bell);
                 }
             }
             Watch::Process(pid) => drop(self.local.watch_process(*pid, bell)),

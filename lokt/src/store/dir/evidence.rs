@@ -5,9 +5,7 @@ use super::list::Listing;
 use super::{DirStore, Seen};
 use crate::host::{Dir, ProcessState, SessionState};
 use crate::protocol::{ClockId, Evidence, Kind, Liveness, LockId, Name, Now, Record, Request, Slot, Whom};
-
-/// The largest record that is read, and so that is written: a hundred times what one needs.
-pub(super) const LARGEST: usize = 64 * 1024;
+use crate::store::content::LARGEST;
 
 /// What is known of a name in a root that does not exist.
 pub(super) fn nothing() -> Evidence {
@@ -96,7 +94,7 @@ impl DirStore {
         let Some(id) = LockId::parse(&record.lock_id) else {
             return Liveness::Unknown;
         };
-        match self.host.probe_session(&Self::session_file(name, &id), record.session_ino) {
+        match self.sessions.probe(name, &id, record.session_ino) {
             SessionState::Locked => Liveness::Alive,
             // Another kernel's flock need not be visible here; nor one through another mount of a network's.
             SessionState::Unlocked if !self.is_of_this_boot(record, now) => Liveness::Unknown,
@@ -117,11 +115,7 @@ impl DirStore {
         }
         let same_clock = record.clock_id.as_deref() == Some(now.clock.as_str());
         let start = record.pid_start_ns.filter(|_| same_clock);
-        match self.host.process(record.pid, start) {
-            ProcessState::Gone => Liveness::Dead,
-            ProcessState::Running => Liveness::Alive,
-            ProcessState::Unknown => Liveness::Unknown,
-        }
+        self.host.process(record.pid, start).into()
     }
 
     /// Whether a session of this name lives that is not merely waiting.
@@ -138,10 +132,4 @@ impl DirStore {
 fn boot_of(record: &Record) -> Option<String> {
     let clock = ClockId::new(record.clock_id.as_deref()?);
     Some(clock.boot().to_owned())
-}
-
-/// The name and the `lock_id` in the name of a session's file.
-pub(crate) fn split_session(file: &str) -> Option<(&str, LockId)> {
-    let (name, id) = file.rsplit_once('.')?;
-    Some((name, LockId::parse(id)?))
 }

@@ -11,6 +11,7 @@ use crate::audit;
 use crate::host::Dir;
 use crate::protocol::{Freeze, FreezeDecision, FreezeEvidence, FreezeRequest, decide_freeze};
 use crate::store::Store;
+use crate::store::content::content_of;
 
 /// Where the freeze of a name stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,10 +81,7 @@ impl DirStore {
         all: Option<&Listing>,
     ) -> FreezeEvidence {
         let slot = self.read_freeze(place, name, all);
-        let record = match &slot {
-            Slot::Record(record) => Some(record.as_ref()),
-            _ => None,
-        };
+        let record = slot.record();
         FreezeEvidence {
             unchanged_for: record.map_or(Duration::ZERO, |record| unchanged_for(record, seen, now)),
             earlier_boot: record.is_some_and(|record| self.is_of_earlier_boot(record, now)),
@@ -170,7 +168,7 @@ impl DirStore {
 
     fn place(&self, name: &Name, record: &Record) -> io::Result<()> {
         let (dir, file, stripe) = (Place::Own.dir(), Place::Own.file(name), stripe_of(name.as_str()));
-        let content = super::record_content(record)?;
+        let content = content_of(record)?;
         let placed = self.host.publish(dir, &file, &content, Publish::Replace, true, stripe);
         // A write that failed leaves nothing behind: it may have been placed, and only not synced.
         if placed.is_err()

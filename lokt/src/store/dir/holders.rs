@@ -5,12 +5,11 @@
 
 use std::io;
 
-use super::{
-    DirStore, Error, Evidence, Kind, LockId, Name, Now, Publish, Record, Seen, Slot, record_content,
-};
+use super::{DirStore, Error, Evidence, Kind, LockId, Name, Now, Publish, Record, Seen, Slot};
 use super::{evidence, stripe_of};
 use crate::host::Dir;
 use crate::protocol::{Displaced, Holder, Whom};
+use crate::store::content::content_of;
 
 impl DirStore {
     /// Adds to the evidence what is known of those who hold the name together, if several do. If that can't be read,
@@ -41,9 +40,8 @@ impl DirStore {
     }
 
     fn holder(&self, name: &Name, group: &str, id: LockId, seen: &[Seen<'_>], now: &Now) -> Option<Holder> {
-        let evidence = match self.read_holder(name, &id) {
+        let evidence = match self.read_holder(name, &id).of_group(group) {
             Slot::Empty => return None,
-            Slot::Record(record) if record.joint.as_deref() != Some(group) => return None,
             Slot::Record(record) => self.witness(name, record, seen, now),
             Slot::Corrupt(why) => {
                 Evidence { survivors: self.lives(name, &id), slot: Slot::Corrupt(why), ..Evidence::default() }
@@ -73,7 +71,7 @@ impl DirStore {
     /// Writes what says that several hold the name, in the place of whatever stands there; what is left of another
     /// group goes.
     pub(super) fn form_group(&self, name: &Name, joint: &Record, how: Publish, sync: bool) -> io::Result<()> {
-        let content = record_content(joint)?;
+        let content = content_of(joint)?;
         let stripe = stripe_of(name.as_str());
         self.host.publish(Dir::Locks, &Self::record_file(name), &content, how, sync, stripe)?;
         self.clear_holders(name);
@@ -156,17 +154,7 @@ impl DirStore {
 
     /// The record of one admission: its own, or what stands there in its stead.
     pub(super) fn own_slot(&self, name: &Name, id: &LockId) -> Slot {
-        let slot = self.read_record(name);
-        match &slot {
-            Slot::Record(record) => match record.group() {
-                Some(group) => match self.read_holder(name, id) {
-                    Slot::Record(own) if own.joint.as_deref() != Some(group) => Slot::Empty,
-                    own => own,
-                },
-                None => slot,
-            },
-            _ => slot,
-        }
+        self.read_record(name).of_one(|| self.read_holder(name, id))
     }
 
     /// What is known of a name for a request that is about one admission only.

@@ -6,7 +6,6 @@
 use std::io;
 use std::time::Duration;
 
-use super::evidence::split_session;
 use super::{Asked, DirStore, Stripe, Turn, stripe_of};
 use crate::Error;
 use crate::host::{Dir, ProcessState, SessionState, StripeError};
@@ -15,6 +14,7 @@ use crate::protocol::{
     Name, Now, Request, Slot, Standing, decide, decide_freeze, judge,
 };
 use crate::store::Store;
+use crate::store::sessions::{STRIPES, split_session};
 
 /// How long a mutex is waited for. What is busy is not left over.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -129,7 +129,7 @@ impl DirStore {
         };
         self.take_away(name, evidence, &gone, now)?;
         match self.first_ready(name, &Turn::Passing) {
-            Ok(Some((_, next))) => self.ring(name, &next),
+            Ok(Some((_, next))) => self.sessions.ring(name, &next),
             _ => drop(self.host.remove_dir(Dir::Line(name))),
         }
         Ok(true)
@@ -246,7 +246,7 @@ pub(crate) fn stripe_of_temporary(file: &str) -> Option<usize> {
 /// The number of a mutex, by the name of its file.
 pub(crate) fn stripe_of_file(file: &str) -> Option<usize> {
     let stripe = usize::from_str_radix(file, 16).ok()?;
-    (format!("{stripe:02x}") == file && stripe <= super::STRIPES).then_some(stripe)
+    (format!("{stripe:02x}") == file && stripe <= STRIPES).then_some(stripe)
 }
 
 /// The process that hid a file: `.NAME.PID.NANOSECONDS`.

@@ -64,12 +64,12 @@ impl DirStore {
             return;
         };
         drop(stripe);
-        self.ring(name, &id);
+        self.sessions.ring(name, &id);
         if self.is_stopped(name, number, &id)
             && let Ok(_stripe) = self.locked(name, PASSING_ON)
         {
             match self.first_ready(name, &Turn::Passing) {
-                Ok(Some((_, next))) => self.ring(name, &next),
+                Ok(Some((_, next))) => self.sessions.ring(name, &next),
                 _ => drop(self.host.remove_dir(Dir::Line(name))),
             }
         }
@@ -99,18 +99,13 @@ impl DirStore {
         Ok(None)
     }
 
-    /// Tells a waiter that something has changed.
-    pub(super) fn ring(&self, name: &Name, id: &LockId) {
-        self.host.ring_session(&Self::session_file(name, id));
-    }
-
     /// Takes a ticket away; the waiter is told, and a dead one leaves nothing behind.
     pub(super) fn put_out_of_line(&self, name: &Name, number: u64, id: &LockId) {
         let _ = self.host.remove(Dir::Line(name), &ticket_file(number, id), false);
         if self.lives(name, id) {
-            self.host.ring_session(&Self::session_file(name, id));
+            self.sessions.ring(name, id);
         } else if !self.may_be_recorded(name, id) {
-            self.remove_session(name, id);
+            self.sessions.remove(name, id);
         }
     }
 
@@ -180,21 +175,10 @@ impl DirStore {
     ) -> io::Result<Ticket> {
         self.host.make_dir(Dir::Line(name), false)?;
         let lock_id = own.map_or(&claim.lock_id, |own| &own.lock_id).clone();
-        let waiter = Waiter {
-            lock_id: lock_id.as_str().to_owned(),
-            owner: claim.owner.clone(),
-            host: self.identity.host.clone(),
-            pid: self.identity.pid,
-            pid_ns: self.identity.pid_ns,
-            agent_id: claim.agent_id.clone(),
-            since_ts: now.wall.to_string(),
-            note: claim.note.clone(),
-            mode: claim.mode,
-        };
-        let content = serde_json::to_vec(&waiter)?;
+        let content = serde_json::to_vec(&Waiter::of(claim, &lock_id, &self.identity, now))?;
         let session = match own {
             Some(own) => Arc::clone(&own.session),
-            None => self.make_session(name, &lock_id)?,
+            None => self.sessions.create(name, &lock_id)?,
         };
         let file = ticket_file(number, &lock_id);
         let placed = self.host.publish(
@@ -206,7 +190,7 @@ impl DirStore {
             stripe_of(name.as_str()),
         );
         if let Err(error) = placed {
-            self.remove_session(name, &lock_id);
+            self.sessions.remove(name, &lock_id);
             self.host.remove_dir(Dir::Line(name));
             return Err(error);
         }
@@ -271,18 +255,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::store::dir::evidence::split_session;
 
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
-
-        #[test]
-        fn the_name_of_a_sessions_file_is_split_as_it_was_made(text in "[A-Za-z0-9._-]{1,200}", id: [u8; 16]) {
-            let Ok(name) = text.parse::<Name>() else { return Ok(()) };
-            let id = LockId::from_random(id);
-            let file = DirStore::session_file(&name, &id);
-            prop_assert_eq!(split_session(&file), Some((name.as_str(), id)));
-        }
 
         #[test]
         fn the_name_of_a_tickets_file_is_split_as_it_was_made(number in 0..LAST_TICKET, id: [u8; 16]) {
@@ -291,20 +266,10 @@ mod tests {
         }
 
         #[test]
-        fn what_is_split_is_what_would_be_made(file in "[0-9+-]{0,14}[.]?[0-9a-f]{31,33}|[0-9a-z.]{0,50}") {
+        fn what_is_split_is_what_would_be_made(file in "[0-9+-]{0,14}[.]?[0-9a-f]{31,33}") {
             if let Some((number, id)) = split_ticket(&file) {
-                prop_assert_eq!(ticket_file(number, &id), file.clone());
+                prop_assert_eq!(ticket_file(number, &id), file);
             }
-            if let Some((name, id)) = split_session(&file) {
-                prop_assert_eq!(format!("{name}.{id}"), file);
-            }
-        }
-
-        /// On some file systems they are one file, and so they must be under one mutex.
-        #[test]
-        fn names_that_differ_in_case_share_a_stripe(text in "[A-Za-z0-9._-]{1,20}") {
-            let stripe = |text: String| text.parse().as_ref().map(|name: &Name| stripe_of(name.as_str())).ok();
-            prop_assert_eq!(stripe(text.to_ascii_lowercase()), stripe(text.to_ascii_uppercase()));
         }
     }
 }

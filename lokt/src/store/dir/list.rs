@@ -3,12 +3,11 @@
 use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use super::evidence::split_session;
 use super::{DirStore, LockId, Name};
 use crate::Error;
 use crate::host::Dir;
-use crate::protocol::{Holder, judge};
-use crate::store::{Holding, Status, View};
+use crate::store::sessions::split_session;
+use crate::store::{Status, View};
 
 /// What the root's directories hold.
 pub(super) struct Listing {
@@ -64,15 +63,7 @@ impl DirStore {
     pub(super) fn view(&self, name: &Name, all: Option<&Listing>) -> View {
         let now = self.host.now();
         let evidence = self.gather_from(name, None, &[], &now, all);
-        let standing = judge(&evidence, &now);
-        let holding = |holder: Holder| Holding {
-            standing: judge(&holder.evidence, &now),
-            slot: holder.evidence.slot,
-            id: holder.id,
-        };
-        let mut holders: Vec<Holding> = evidence.holders.into_iter().map(holding).collect();
-        holders.sort_by_key(|holding| holding.record().map(|record| (record.slot, record.token)));
-        View { slot: evidence.slot, standing, holders, freeze: evidence.freeze, now }
+        View::of(evidence, now)
     }
 
     /// The sessions of a name; `None` if they can't be listed.

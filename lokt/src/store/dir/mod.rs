@@ -30,7 +30,6 @@ mod records;
 mod sweep;
 mod token;
 
-pub(crate) use evidence::split_session;
 pub(crate) use inspect::{Leftover, pid_of_hidden, stripe_of_file, stripe_of_temporary};
 
 use std::io;
@@ -38,7 +37,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Admission, Answer, Asked, Seen, Status, Store, Ticket, Turn, View, Waiter, Watch};
+use super::sessions::{Sessions, stripe_of};
+use super::{
+    Admission, Answer, Asked, Seen, Status, Store, Ticket, Turn, View, Waiter, Warn, Watch, sweeper,
+};
 use crate::Error;
 use crate::audit::{self, Event, Query, Source};
 use crate::host::{Dir, Host, Identity, Publish, SessionFile, SessionState, Stripe, StripeError};
@@ -47,15 +49,10 @@ use crate::protocol::{
     Now, Record, Refusal, Request, Slot, Whom, decide,
 };
 
-/// How many mutexes there are. More than the cores that could contend for them, few enough to leave lying.
-pub(super) const STRIPES: usize = 64;
-
-/// Receives what went wrong beside the point: the log could not be written, say.
-pub type Warn = Arc<dyn Fn(&str) + Send + Sync>;
-
 /// The embedded store.
 pub struct DirStore {
     host: Arc<dyn Host>,
+    sessions: Sessions,
     identity: Identity,
     warn: Warn,
 }
@@ -63,7 +60,7 @@ pub struct DirStore {
 impl DirStore {
     /// A store in the root of `host`, acting as `identity`.
     pub fn new(host: Arc<dyn Host>, identity: Identity, warn: Warn) -> Self {
-        Self { host, identity, warn }
+        Self { sessions: Sessions::on(&host), host, identity, warn }
     }
 
     fn locked(&self, name: &Name, patience: Duration) -> Result<Box<dyn Stripe>, Error> {
@@ -80,10 +77,6 @@ impl DirStore {
 
     fn record_file(name: &Name) -> String {
         format!("{name}.json")
-    }
-
-    fn session_file(name: &Name, lock_id: &LockId) -> String {
-        format!("{name}.{lock_id}")
     }
 
     fn log(&self, event: &Event) {
@@ -115,7 +108,7 @@ impl DirStore {
             return Ok(decision);
         };
         // It may sleep on one that has just been put out of line.
-        self.ring(name, &first);
+        self.sessions.ring(name, &first);
         evidence.ahead = 1;
         evidence.first_wants =
             self.read_ticket(name, number, &first).map_or(Mode::Exclusive, |first| first.mode);
@@ -133,9 +126,8 @@ impl DirStore {
         turn: &Turn<'_>,
         now: &Now,
     ) -> Result<Answer, Error> {
-        let hopeless = matches!(refusal, Refusal::Unusable(_) | Refusal::OtherMode { .. });
         let place = match turn {
-            Turn::Waiting { ticket, .. } if !hopeless => Some(
+            Turn::Waiting { ticket, .. } if !refusal.is_hopeless() => Some(
                 self.stand_in_line(name, claim, *ticket, evidence, now)
                     .map_err(|error| Error::io("join the line for", name, error))?,
             ),
@@ -147,15 +139,15 @@ impl DirStore {
             }
             Some(_) => {}
             // A plain try that finds it free but waited for is not refused yet.
-            None if matches!(refusal, Refusal::Queued { free: true, .. }) => {}
+            None if refusal.is_free() => {}
             None => self.log(&self.event(audit::DENY, name, now).ttl(claim.ttl).refusal(&refusal)),
         }
         Ok(Answer::Refused(refusal, place))
     }
 
     fn log_admission(&self, name: &Name, admitted: &Record, displaced: &[Displaced], now: &Now) {
-        for gone in displaced {
-            self.log_removal(&self.event(audit::displaced(gone), name, now).pruned(gone), gone);
+        for gone in displaced.iter().filter(|gone| gone.is_admission()) {
+            self.log(&self.event(audit::displaced(gone), name, now).pruned(gone));
         }
         self.log(&self.event(audit::ACQUIRE, name, now).record(admitted));
     }
@@ -196,7 +188,7 @@ impl Store for DirStore {
                         Err(error) => return Err(failed(error)),
                         Ok(admission) => {
                             self.log_admission(name, &admission.record, &displaced, &now);
-                            displaced.iter().for_each(|gone| self.settle_displaced(name, gone));
+                            displaced.iter().for_each(|gone| self.sessions.settle(name, gone));
                             if admission.record.joint.is_some() {
                                 // There may be room for one more; and if not, the next has more to watch now than us.
                                 self.call_next(name, stripe);
@@ -275,20 +267,20 @@ impl Store for DirStore {
         if let Ok(_stripe) = self.locked(name, line::BESIDE) {
             self.drop_ticket(name, ticket);
             self.host.remove_dir(Dir::Line(name));
-            self.remove_session(name, &ticket.lock_id);
+            self.sessions.remove(name, &ticket.lock_id);
         }
         // If the mutex can't be had, a dead ticket is left: whoever comes next clears it away.
         ticket.session.release();
     }
 
     fn end_session(&self, name: &Name, lock_id: &LockId, session: &dyn SessionFile) {
-        self.remove_session(name, lock_id);
+        self.sessions.remove(name, lock_id);
         session.release();
     }
 
     fn watch(&self, name: &Name, watch: &Watch, bell: &Arc<dyn SessionFile>) -> bool {
         match watch {
-            Watch::Session(id) => self.host.watch_session(&Self::session_file(name, id), bell),
+            Watch::Session(id) => self.sessions.watch(name, id, bell),
             Watch::Process(pid) => self.host.watch_process(*pid, bell),
             Watch::Doorbell => true,
             Watch::Poll => false,
@@ -302,7 +294,7 @@ impl Store for DirStore {
     fn wake_line(&self, name: &Name, count: usize) {
         let tickets = self.tickets(name).unwrap_or_default();
         for (_, id) in tickets.iter().filter(|(_, id)| self.lives(name, id)).take(count) {
-            self.host.ring_session(&Self::session_file(name, id));
+            self.sessions.ring(name, id);
         }
     }
 
@@ -311,7 +303,7 @@ impl Store for DirStore {
     }
 
     fn is_untidy(&self) -> bool {
-        self.sweep_seems_due()
+        sweeper::seems_due(self.host.as_ref())
     }
 
     fn tidy(&self, budget: Duration) {
@@ -339,7 +331,7 @@ impl Store for DirStore {
     }
 
     fn session_path(&self, name: &Name, lock_id: &LockId) -> Option<PathBuf> {
-        self.host.session_path(&Self::session_file(name, lock_id))
+        self.sessions.path(name, lock_id)
     }
 
     fn now(&self) -> Now {
@@ -348,36 +340,13 @@ impl Store for DirStore {
 }
 
 impl DirStore {
-    fn remove_session(&self, name: &Name, lock_id: &LockId) {
-        // What can't be removed now, a sweep removes.
-        let _ = self.host.remove(Dir::Sessions, &Self::session_file(name, lock_id), false);
-    }
-
     /// Whether a waiter lives. Doubt counts as life: somebody who really is gone is passed over in time.
     fn lives(&self, name: &Name, lock_id: &LockId) -> bool {
-        match self.host.probe_session(&Self::session_file(name, lock_id), None) {
+        match self.sessions.probe(name, lock_id, None) {
             SessionState::Locked => true,
             // Another machine's flock can't be seen from here.
             SessionState::Unlocked => !self.host.is_local(),
             SessionState::Missing => false,
         }
     }
-}
-
-/// A record as it is written.
-pub(super) fn record_content(record: &Record) -> io::Result<Vec<u8>> {
-    let content = record.write();
-    if content.len() > evidence::LARGEST {
-        // It would be read as corrupt, and bind nobody.
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "its record would be larger than 64 KiB"));
-    }
-    Ok(content)
-}
-
-/// The mutex of a name: FNV-1a over its bytes. Two names that are one file where case does not count have the same.
-pub(super) fn stripe_of(name: &str) -> usize {
-    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte.to_ascii_lowercase())).wrapping_mul(0x0100_0000_01b3)
-    });
-    (hash % STRIPES as u64) as usize
 }

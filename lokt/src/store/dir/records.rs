@@ -3,18 +3,17 @@
 use std::io;
 use std::sync::Arc;
 
-use super::{Admission, DirStore, Error, Name, SessionFile, Ticket, holders, record_content, stripe_of};
-use crate::audit::{self, Event};
+use super::{Admission, DirStore, Error, Name, Ticket, holders, stripe_of};
+use crate::audit;
 use crate::host::{Dir, Publish};
-use crate::protocol::{
-    Abandoned, Authority, Displaced, Evidence, Kind, LockId, Mode, Now, Record, Slot, Standing,
-};
+use crate::protocol::{Displaced, Evidence, Kind, Mode, Now, Record, Slot};
+use crate::store::content::content_of;
 
 impl DirStore {
     pub(super) fn write_record(&self, name: &Name, record: &Record, how: Publish) -> io::Result<()> {
         let sync = record.kind != Some(Kind::Guard);
         let (dir, file) = Self::place_of(name, record);
-        let content = record_content(record)?;
+        let content = content_of(record)?;
         self.host.publish(dir, &file, &content, how, sync, stripe_of(name.as_str()))
     }
 
@@ -28,7 +27,7 @@ impl DirStore {
     ) -> Result<(), Error> {
         let together = gone.iter().all(|one| one.holder.is_some());
         if together {
-            let own = gone.iter().all(|one| matches!(one.authority, Some(Authority::Session(_))));
+            let own = gone.iter().all(Displaced::is_given_up);
             let are_all = !own && gone.len() >= evidence.holders.len();
             self.remove_holders(name, gone, are_all)?;
         } else {
@@ -39,8 +38,10 @@ impl DirStore {
             }
         }
         for one in gone {
-            self.log_removal(&self.event(audit::displaced(one), name, now).removed(one), one);
-            self.settle_displaced(name, one);
+            if one.is_admission() {
+                self.log(&self.event(audit::displaced(one), name, now).removed(one));
+            }
+            self.sessions.settle(name, one);
         }
         Ok(())
     }
@@ -57,13 +58,6 @@ impl DirStore {
         }
     }
 
-    pub(super) fn log_removal(&self, event: &Event, gone: &Displaced) {
-        // That several hold a name is no admission of anybody's.
-        if gone.record.as_ref().is_none_or(|record| record.kind != Some(Kind::Joint)) {
-            self.log(event);
-        }
-    }
-
     /// Admits a claim: session first, then record, so that no record is seen whose session is not yet alive.
     pub(super) fn admit(
         &self,
@@ -75,7 +69,7 @@ impl DirStore {
         ticket: Option<&Ticket>,
     ) -> Result<Admission, io::Error> {
         let made = match (record.kind, ticket, record.id()) {
-            (Some(Kind::Guard), None, Some(id)) => Some(self.make_session(name, &id)?),
+            (Some(Kind::Guard), None, Some(id)) => Some(self.sessions.create(name, &id)?),
             _ => None,
         };
         let session = match record.kind {
@@ -123,10 +117,6 @@ impl DirStore {
         self.write_record(name, record, Publish::New)
     }
 
-    pub(super) fn make_session(&self, name: &Name, id: &LockId) -> io::Result<Arc<dyn SessionFile>> {
-        Ok(self.host.create_session(&Self::session_file(name, id), stripe_of(name.as_str()))?.into())
-    }
-
     /// A write that failed leaves nothing behind, whatever of it has come about.
     pub(super) fn undo_admission(
         &self,
@@ -148,22 +138,7 @@ impl DirStore {
             self.host.remove_dir(Dir::HoldersOf(name));
         }
         if let (true, Some(id)) = (made_session, record.id()) {
-            self.remove_session(name, &id);
-        }
-    }
-
-    /// What becomes of the session whose record was removed or replaced.
-    pub(super) fn settle_displaced(&self, name: &Name, displaced: &Displaced) {
-        // Of a group of nobody its founder, who may have died before it had a record of its own.
-        let recorded = displaced.record.as_ref().and_then(|record| record.id().or(record.founder()));
-        let Some(id) = displaced.holder.clone().or(recorded) else {
-            return;
-        };
-        let file = Self::session_file(name, &id);
-        if let Standing::Abandoned(Abandoned::HolderDead | Abandoned::Corrupt) = displaced.standing {
-            let _ = self.host.remove(Dir::Sessions, &file, false);
-        } else if !matches!(displaced.authority, Some(Authority::Session(_))) {
-            self.host.ring_session(&file);
+            self.sessions.remove(name, &id);
         }
     }
 }

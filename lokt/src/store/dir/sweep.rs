@@ -5,14 +5,12 @@
 
 use std::time::Duration;
 
-use super::evidence::split_session;
-use super::{Asked, DirStore, Name, STRIPES};
+use super::{Asked, DirStore, Name};
 use crate::host::{Dir, SessionState};
-use crate::protocol::{Decision, FreezeRequest, LiftBy, LockId, Now, Request};
+use crate::protocol::{Decision, FreezeRequest, LiftBy, LockId, Request};
 use crate::store::Store;
-
-/// The mutex of the sweep itself, beyond those of the names. Its file says when the next one is due.
-const SWEEPER: usize = STRIPES;
+use crate::store::sessions::split_session;
+use crate::store::sweeper::Sweeper;
 
 /// How long a sweep waits for a mutex: not at all to speak of. What is busy is not stale.
 const PATIENCE: Duration = Duration::from_millis(5);
@@ -21,28 +19,16 @@ const PATIENCE: Duration = Duration::from_millis(5);
 const RARITY: u32 = 1000;
 
 impl DirStore {
-    /// Whether a sweep seems to be due: without the mutex, and so without a claim to the truth.
-    pub(super) fn sweep_seems_due(&self) -> bool {
-        let sweeper = self.host.read(Dir::Stripes, &format!("{SWEEPER:02x}"), 256).ok().flatten();
-        let now = self.host.now();
-        sweeper.is_none_or(|sweeper| now.monotonic >= due(&sweeper.bytes, &now))
-    }
-
     /// Sweeps if it is due, as far as it gets in `budget`.
     pub(super) fn sweep_if_due(&self, budget: Duration) {
-        let Ok(mut sweeper) = self.host.lock_stripe(SWEEPER, Duration::ZERO) else {
+        let Some(mut sweeper) = Sweeper::due(self.host.as_ref()) else {
             return;
         };
-        let began = self.host.now();
-        if began.monotonic < due(&sweeper.read().unwrap_or_default(), &began) {
-            return;
-        }
+        let began = self.host.now().monotonic;
         self.sweep_within(budget);
         let now = self.host.now();
-        let cost = now.monotonic.saturating_sub(began.monotonic);
-        let next = now.monotonic + cost * RARITY;
-        // If it can't be written, the next sweep comes too soon; no harm is done.
-        let _ = sweeper.write(format!("{} {:020}\n", now.clock, next.as_nanos()).as_bytes(), false);
+        let cost = now.monotonic.saturating_sub(began);
+        sweeper.put_off(now.monotonic + cost * RARITY, &now);
     }
 
     /// Removes dead tickets, what is left of groups that have ended, dead sessions, lapsed freezes and stale records.
@@ -108,15 +94,15 @@ impl DirStore {
         let Ok(name) = name.parse::<Name>() else {
             return;
         };
-        if self.host.probe_session(file, None) != SessionState::Unlocked {
+        if self.sessions.probe(&name, &id, None) != SessionState::Unlocked {
             return;
         }
         let Ok(_stripe) = self.locked(&name, PATIENCE) else {
             return;
         };
-        let unlocked = self.host.probe_session(file, None) == SessionState::Unlocked;
+        let unlocked = self.sessions.probe(&name, &id, None) == SessionState::Unlocked;
         if unlocked && !self.may_be_recorded(&name, &id) {
-            self.remove_session(&name, &id);
+            self.sessions.remove(&name, &id);
         }
     }
 
@@ -146,15 +132,5 @@ impl DirStore {
             }
         }
         self.host.remove_dir(Dir::Line(name));
-    }
-}
-
-/// When the next sweep is due; at once after another boot.
-fn due(sweeper: &[u8], now: &Now) -> Duration {
-    let text = String::from_utf8_lossy(sweeper);
-    let mut fields = text.split_ascii_whitespace();
-    match (fields.next(), fields.next().and_then(|nanos| nanos.parse().ok())) {
-        (Some(clock), Some(nanos)) if clock == now.clock.as_str() => Duration::from_nanos(nanos),
-        _ => Duration::ZERO,
     }
 }

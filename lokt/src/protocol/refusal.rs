@@ -1,0 +1,81 @@
+//! Why a request is refused.
+
+use super::freeze::Freeze;
+use super::mode::Mode;
+use super::record::{LockId, Record};
+use super::standing::Standing;
+
+/// Why nothing happens.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Refusal {
+    /// Somebody holds it.
+    Held {
+        /// The holder's record, if there is one to show.
+        record: Option<Box<Record>>,
+        /// How it stands.
+        standing: Standing,
+        /// How it is held.
+        mode: Mode,
+        /// Those who hold it together with that one.
+        others: Vec<Record>,
+    },
+    /// It is held in a way that what was asked for has no place in: another number of slots, say.
+    OtherMode {
+        /// How it is held.
+        held: Mode,
+        /// How it was asked for.
+        asked: Mode,
+        /// By how many.
+        holders: usize,
+        /// One of them.
+        record: Box<Record>,
+    },
+    /// There is room for the asker, but waiters stand before it.
+    Queued {
+        /// How many.
+        ahead: usize,
+        /// Whether the first of them could have it now.
+        free: bool,
+    },
+    /// It is frozen.
+    Frozen(Freeze),
+    /// It is frozen, and can't be frozen once more.
+    FrozenAlready(Freeze),
+    /// It is not frozen.
+    NotFrozen,
+    /// It was frozen by another.
+    AnothersFreeze(Freeze),
+    /// There is no such lock.
+    NotFound,
+    /// It is another's, or a guard's own.
+    NotOwner(Box<Record>),
+    /// Several of those who hold it are the asker's: it must say which.
+    Several(Vec<LockId>),
+    /// So many hold it, and none of them is the asker's to release: it takes force, and to say which.
+    SeveralOfOthers(usize),
+    /// It is not stale.
+    NotStale {
+        /// The holder's record, if there is one to show.
+        record: Option<Box<Record>>,
+        /// How it stands.
+        standing: Standing,
+    },
+    /// The session's record is gone, or another's: the lock is lost.
+    Lost(Option<Box<Record>>),
+    /// It has no TTL to renew.
+    NoLease(Box<Record>),
+    /// What stands there can't be dealt with by this version, or at all.
+    Unusable(Standing),
+}
+
+impl Refusal {
+    /// Whether there is room for the asker, and for whoever is first of those who stand before it.
+    pub fn is_free(&self) -> bool {
+        matches!(self, Self::Queued { free: true, .. })
+    }
+
+    /// Whether nobody's end would change it, so that there is nothing to wait for.
+    pub fn is_hopeless(&self) -> bool {
+        matches!(self, Self::Unusable(_) | Self::OtherMode { .. })
+    }
+}
