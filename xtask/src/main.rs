@@ -29,6 +29,7 @@
 
 mod alone;
 mod bench;
+mod built;
 mod ci;
 mod console;
 mod dist;

@@ -9,11 +9,11 @@ use std::time::Instant;
 
 use anyhow::{Context, ensure};
 use tempfile::TempDir;
-use xshell::{Shell, cmd};
+use xshell::Shell;
 
 use crate::dist::build::Program;
 use crate::stats::percentile;
-use crate::{console, paths, tools};
+use crate::{built, console, tools};
 
 /// A file system in memory, on Linux.
 const MEMORY: &str = "/dev/shm";
@@ -47,8 +47,7 @@ impl Ground {
         console::note("bench: building the programs");
         let lokt = Program::build(sh)?;
         lokt.must_be_static()?;
-        cmd!(sh, "cargo build --quiet --release --package lokt").quiet().run()?;
-        cmd!(sh, "cargo build --quiet --package lokt-tests --bin stamp").quiet().run()?;
+        let (plain, stamp) = (built::lokt(sh)?, built::helper(sh, "stamp")?);
         let mut builder = tempfile::Builder::new();
         builder.prefix("lokt-bench-");
         let dir = builder.tempdir().context("no sandbox")?;
@@ -60,8 +59,8 @@ impl Ground {
         Ok(Self {
             memory: builder.tempdir_in(MEMORY).ok(),
             lokt: installed(&lokt.path, "lokt")?,
-            plain: installed(&paths::target().join("release/lokt"), "lokt-plain")?,
-            stamp: installed(&paths::target().join("debug/stamp"), "stamp")?,
+            plain: installed(&plain, "lokt-plain")?,
+            stamp: installed(&stamp, "stamp")?,
             flock: peer("flock")?,
             nothing: peer("true")?,
             dir,

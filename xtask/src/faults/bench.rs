@@ -10,12 +10,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use xshell::{Shell, cmd};
+use xshell::Shell;
 
 use super::case::{Case, Outcome};
 use super::operation::words;
 use super::scene::{BYSTANDER, NAME, Programs, Scene};
-use crate::{console, paths};
+use crate::{built, console, paths};
 
 /// How long a program that does nothing may take for the times of a case to mean something; usual are 2 ms.
 const TOLERANCE: Duration = Duration::from_millis(100);
@@ -40,7 +40,7 @@ impl Bench {
             Some(program) => {
                 program.canonicalize().with_context(|| format!("failed to find {}", program.display()))?
             }
-            None => build(sh)?,
+            None => built::lokt(sh)?,
         };
         let xtask = std::env::current_exe().context("failed to find this program")?;
         let dir = paths::target().join("faults");
@@ -89,12 +89,6 @@ impl Bench {
             .map(|slot| slot.into_inner().unwrap_or_else(PoisonError::into_inner).unwrap_or_else(lost))
             .collect()
     }
-}
-
-fn build(sh: &Shell) -> anyhow::Result<PathBuf> {
-    let _workspace = sh.push_dir(paths::workspace());
-    cmd!(sh, "cargo build --quiet --release --package lokt").quiet().run().context("failed to build lokt")?;
-    Ok(paths::target().join("release/lokt"))
 }
 
 fn take<'a>(

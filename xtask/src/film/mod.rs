@@ -26,7 +26,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use xshell::{Shell, cmd};
 
-use crate::{console, paths};
+use crate::{built, console, paths};
 use reel::Reel;
 
 /// The host's name in the picture.
@@ -60,10 +60,7 @@ impl Film {
         if !cfg!(target_os = "linux") {
             bail!("the film is played in namespaces, which only Linux has");
         }
-        let workspace = sh.push_dir(paths::workspace());
-        cmd!(sh, "cargo build --quiet --release --package lokt").run()?;
-        drop(workspace);
-        let lokt = paths::target().join("release/lokt");
+        let lokt = built::lokt(sh)?;
         let xtask = std::env::current_exe().context("failed to find this program")?;
         let script = format!("hostname {HOST} && exec \"$@\"");
         let out = self.out();

@@ -13,11 +13,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use clap::Args;
-use xshell::{Shell, cmd};
+use xshell::Shell;
 
 use crate::etcd::Etcd;
 use crate::section::{Figure, Section, Table};
-use crate::{console, paths};
+use crate::{built, console, paths};
 use crowd::{Crowd, Place, TTL_S};
 use metrics::Metrics;
 
@@ -52,7 +52,7 @@ impl Scale {
         let _ = std::fs::remove_dir_all(&dir);
         std::fs::create_dir_all(&dir).with_context(|| format!("failed to create {}", dir.display()))?;
         let runtime = tempfile::tempdir().context("failed to make a directory for the sessions")?;
-        let lokt = build(sh)?;
+        let lokt = built::lokt(sh)?;
         let etcd = Etcd::start(sh, &dir)?;
         let place = |prefix: &str| Place {
             lokt: lokt.clone(),
@@ -209,10 +209,4 @@ fn arrive(etcd: &Etcd, watches: f64) -> anyhow::Result<()> {
         ensure!(Instant::now() < patience, "only {seen} of {watches} have come");
         std::thread::park_timeout(Duration::from_millis(50));
     }
-}
-
-fn build(sh: &Shell) -> anyhow::Result<std::path::PathBuf> {
-    let _workspace = sh.push_dir(paths::workspace());
-    cmd!(sh, "cargo build --quiet --release --package lokt").quiet().run()?;
-    Ok(paths::target().join("release/lokt"))
 }
