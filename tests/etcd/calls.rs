@@ -2,10 +2,11 @@
 
 use std::sync::{Arc, Barrier};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lokt::store::etcd::{Compare, Is, Op, OpAnswer, Outcome, Range, Span, Txn};
 use lokt_tests::etcd::Etcd;
+use lokt_tests::sandbox::{eventually, throughout};
 
 use super::{SOON, client, create, put};
 
@@ -105,11 +106,7 @@ fn the_keys_of_a_lease_go_when_it_lapses() {
     let lease = client.grant(1, SOON).unwrap();
     assert_eq!(lease.ttl_s, 1);
     client.txn(&Txn { then: vec![Op::put_leased("k", "", lease.id)], ..Txn::default() }, SOON).unwrap();
-    let begun = Instant::now();
-    while client.range(&Range::of(Span::key("k")), SOON).unwrap().count > 0 {
-        assert!(begun.elapsed() < SOON, "it never lapses");
-        thread::sleep(Duration::from_millis(20));
-    }
+    eventually("it lapses", || client.range(&Range::of(Span::key("k")), SOON).unwrap().count == 0);
     assert_eq!(client.keep_alive(lease.id, SOON).unwrap(), None, "it is not renewed");
     assert_eq!(client.time_to_live(lease.id, SOON).unwrap(), None);
     assert!(!client.revoke(lease.id, SOON).unwrap());
@@ -124,11 +121,9 @@ fn a_lease_that_is_renewed_outlives_its_term_and_ends_when_revoked() {
     let client = client(&etcd);
     let lease = client.grant(1, SOON).unwrap();
     client.txn(&Txn { then: vec![Op::put_leased("k", "", lease.id)], ..Txn::default() }, SOON).unwrap();
-    let begun = Instant::now();
-    while begun.elapsed() < Duration::from_millis(2200) {
-        assert_eq!(client.keep_alive(lease.id, SOON).unwrap(), Some(1));
-        thread::sleep(Duration::from_millis(200));
-    }
+    throughout(Duration::from_millis(2200), "it is renewed", || {
+        client.keep_alive(lease.id, SOON).unwrap() == Some(1)
+    });
     let left = client.time_to_live(lease.id, SOON).unwrap().expect("it is there");
     assert_eq!(left.granted_s, 1);
     assert_eq!(client.range(&Range::of(Span::key("k")), SOON).unwrap().kvs[0].lease, lease.id);

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use lokt::store::etcd::{Access, Address, Client, Endpoint, Outcome, Range, Span};
 use lokt_tests::etcd::{Etcd, Setup, closed_port, endpoint, network};
+use lokt_tests::sandbox::eventually;
 
 use super::{SOON, client, create, put};
 
@@ -201,11 +202,9 @@ fn a_member_without_a_leader_gets_no_transaction() {
     etcd.cut_off(1);
     etcd.cut_off(2);
     let first = client_of(vec![etcd.endpoints()[0].clone()]);
-    let begun = Instant::now();
-    while first.status(&first.endpoints()[0], SOON).unwrap().leader_id != 0 {
-        assert!(begun.elapsed() < SOON, "it has lost the others");
-        thread::sleep(Duration::from_millis(20));
-    }
+    eventually("it has lost the others", || {
+        first.status(&first.endpoints()[0], SOON).unwrap().leader_id == 0
+    });
     let error = first.txn(&put("k", "x"), Duration::from_secs(1)).unwrap_err();
     assert_eq!(error.outcome(), Outcome::NotSent, "{error}");
     assert!(error.to_string().ends_with(": no leader"), "{error}");

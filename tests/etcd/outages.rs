@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use lokt_tests::etcd::{Setup, network};
-use lokt_tests::sandbox::output;
+use lokt_tests::sandbox::{output, throughout};
 
 use super::site::{SOON, Site};
 
@@ -59,11 +59,7 @@ fn a_leader_that_hangs_takes_the_lock_from_nobody() {
     let mut waiter = site.machine(1).queue(&["x", "--wait"]);
     let leader = site.etcd.leader();
     site.etcd.pause(leader);
-    let begun = Instant::now();
-    while begun.elapsed() < TTL + SOON {
-        assert!(holder.runs() && waiter.runs());
-        std::thread::park_timeout(Duration::from_millis(20));
-    }
+    throughout(TTL + SOON, "both go on", || holder.runs() && waiter.runs());
     holder.let_go();
     waiter.await_line("in");
     site.etcd.resume(leader);
@@ -104,11 +100,7 @@ fn a_waiter_outlasts_a_cluster_without_a_leader() {
     let mut waiter = site.machine(1).queue(&["x", "--wait"]);
     site.etcd.stop(0);
     site.etcd.stop(1);
-    let begun = Instant::now();
-    while begun.elapsed() < Duration::from_secs(5) {
-        assert!(holder.runs() && waiter.runs());
-        std::thread::park_timeout(Duration::from_millis(20));
-    }
+    throughout(Duration::from_secs(5), "both go on", || holder.runs() && waiter.runs());
     site.etcd.start(0);
     holder.let_go();
     waiter.await_line("in");

@@ -191,6 +191,17 @@ pub fn eventually(what: &str, mut met: impl FnMut() -> bool) {
     }
 }
 
+/// Sees that it `holds` for so long, looking often; fails with `what` as soon as it does not.
+///
+/// For what takes its time in a program of others, whose clock can't be moved.
+pub fn throughout(time: Duration, what: &str, mut holds: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while began.elapsed() < time {
+        assert!(holds(), "no more after {:?}: {what}", began.elapsed());
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+}
+
 impl Running {
     /// Its process id.
     pub fn pid(&self) -> i32 {

@@ -21,7 +21,7 @@ use tempfile::TempDir;
 
 use self::member::Member;
 use self::secrets::Secrets;
-use crate::sandbox::skipped;
+use crate::sandbox::{eventually, skipped};
 
 /// How long anything about a cluster may take: long enough for a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -107,7 +107,7 @@ impl Etcd {
             if ended || begun.elapsed() > PATIENCE {
                 return Err(self.members.iter().map(Member::log).collect());
             }
-            thread::sleep(Duration::from_millis(10));
+            thread::park_timeout(Duration::from_millis(10));
         }
         if self.setup.users {
             self.add_users();
@@ -193,20 +193,17 @@ impl Etcd {
 
     /// The member that leads, once all that run agree on it.
     pub fn leader(&self) -> usize {
-        let begun = Instant::now();
-        loop {
+        let mut found = None;
+        eventually("the members agree on a leader", || {
             let views: Vec<_> = self.members.iter().filter_map(Member::view).collect();
-            if let Some((_, leader, term)) = views.first() {
+            found = views.first().and_then(|(_, leader, term)| {
                 let agreed = views.iter().all(|(_, of, in_term)| (of, in_term) == (leader, term));
-                let place =
-                    self.members.iter().position(|member| member.view().is_some_and(|v| v.0 == *leader));
-                if let (true, Some(place)) = (agreed, place) {
-                    return place;
-                }
-            }
-            assert!(begun.elapsed() < PATIENCE, "the members agree on no leader: {views:?}");
-            thread::sleep(Duration::from_millis(20));
-        }
+                let is_it = |member: &Member| member.view().is_some_and(|view| view.0 == *leader);
+                self.members.iter().position(is_it).filter(|_| agreed)
+            });
+            found.is_some()
+        });
+        found.unwrap_or_default()
     }
 
     /// Stops a member's process where it stands; its connections stay open.
@@ -247,7 +244,7 @@ impl Etcd {
         let member = &self.members[index];
         while !member.is_healthy() {
             assert!(begun.elapsed() < PATIENCE, "it does not come back:\n{}", member.log());
-            thread::sleep(Duration::from_millis(10));
+            thread::park_timeout(Duration::from_millis(10));
         }
     }
 }
