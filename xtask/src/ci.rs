@@ -16,7 +16,7 @@ use xshell::{Shell, cmd};
 use crate::bench::Bench;
 use crate::dist::Dist;
 use crate::proof::Part;
-use crate::race::{Race, Ttl};
+use crate::race::{Race, Store, Ttl};
 use crate::test::Test;
 use crate::{UsageError, console, paths};
 
@@ -48,6 +48,9 @@ struct Job {
     #[serde(default)]
     ttl: Vec<Ttl>,
     runs: Option<u32>,
+    /// For `race` and `soak`: where the locks are.
+    #[serde(default)]
+    store: Store,
     /// Run for what it tells: the workflow does not fail with it.
     #[serde(default)]
     #[expect(dead_code, reason = "read by the workflow; here it only has to be known")]
@@ -157,6 +160,9 @@ impl Job {
         if !races && (!self.ttl.is_empty() || self.runs.is_some()) {
             bail!("\"ttl\" and \"runs\" are for the kinds race and sanitize");
         }
+        if self.store == Store::Etcd && !matches!(self.kind, Kind::Race | Kind::Soak) {
+            bail!("\"store\" is for the kinds race and soak");
+        }
         if self.runs == Some(0) {
             bail!("\"runs\" must be 1 or more");
         }
@@ -179,15 +185,16 @@ impl Job {
                 .run()?,
             Kind::Oldest => oldest(sh)?,
             Kind::Test => Test::default().run(sh)?,
-            Kind::Race => Race::of(self.ttl, self.runs, false).run(sh)?,
+            Kind::Race => Race::of(self.ttl, self.runs, self.store, false).run(sh)?,
             Kind::Sim => prove(Part::Sim, sh)?,
             Kind::Faults => prove(Part::Faults, sh)?,
+            Kind::Soak if self.store == Store::Etcd => prove(Part::SoakEtcd, sh)?,
             Kind::Soak => prove(Part::Soak, sh)?,
             Kind::Fuzz => prove(Part::Fuzz, sh)?,
             Kind::Mutants => prove(Part::Mutants, sh)?,
             Kind::Dist => Dist::trial().run(sh)?,
             Kind::Bench => Bench::small().run(sh)?,
-            Kind::Sanitize => Race::of(self.ttl, self.runs, true).run(sh)?,
+            Kind::Sanitize => Race::of(self.ttl, self.runs, Store::Dir, true).run(sh)?,
         }
         console::note(&format!("{}: passed in {:.0} s", self.name, started.elapsed().as_secs_f64()));
         Ok(())
@@ -196,6 +203,9 @@ impl Job {
     fn words(&self) -> String {
         let ttls: Vec<&str> = self.ttl.iter().map(|ttl| ttl.label.as_str()).collect();
         let mut words = format!("{:?} on {:?}", self.kind, self.os).to_lowercase();
+        if self.store == Store::Etcd {
+            words += ", locks on an etcd";
+        }
         if !ttls.is_empty() {
             words += &format!(", TTL {}", ttls.join(","));
         }
@@ -252,6 +262,10 @@ mod tests {
         for os in [Os::Ubuntu, Os::Macos] {
             assert!(has(os, Kind::Test) && has(os, Kind::Race), "{os:?} is not tested");
         }
+        for kind in [Kind::Race, Kind::Soak] {
+            let on_etcd = |job: &Job| job.kind == kind && job.store == Store::Etcd;
+            assert!(matrix.jobs.iter().any(on_etcd), "no job for {kind:?} on an etcd");
+        }
         for kind in [
             Kind::Oldest,
             Kind::Sim,
@@ -276,6 +290,8 @@ mod tests {
             (format!("{fmt}, {fmt}"), "two jobs are named \"fmt\""),
             (fmt.replace("\"kind\": \"fmt\"", "\"kind\": \"race\""), "job \"fmt\": \"ttl\" is missing"),
             (fmt.replace('}', ", \"ttl\": [\"2s\"]}"), "are for the kinds race and sanitize"),
+            (fmt.replace('}', ", \"store\": \"etcd\"}"), "\"store\" is for the kinds race and soak"),
+            (fmt.replace('}', ", \"store\": \"disk\"}"), "unknown variant `disk`"),
             (fmt.replace('}', ", \"ttl\": [\"2\"]}"), "write a whole number with a unit"),
             (fmt.replace('}', ", \"tll\": [\"2s\"]}"), "unknown field `tll`"),
         ];

@@ -14,7 +14,7 @@ use crate::fuzz::Fuzz;
 use crate::machine::Machine;
 use crate::mutants::Mutants;
 use crate::page::{self, escape};
-use crate::race::Race;
+use crate::race::{Race, Store};
 use crate::section::{self, Section};
 use crate::sim::Sim;
 use crate::soak::Soak;
@@ -33,12 +33,16 @@ pub struct Prove {
 pub enum Part {
     /// Renewals under contention
     Race,
+    /// The same on an etcd
+    RaceEtcd,
     /// Simulated schedules
     Sim,
     /// Faults at every system call
     Faults,
     /// Many processes and a checker
     Soak,
+    /// The same on an etcd
+    SoakEtcd,
     /// Hostile input
     Fuzz,
     /// What the tests would notice
@@ -66,10 +70,12 @@ impl Part {
     /// Runs it at the size of CI.
     pub fn measure(self, sh: &Shell) -> anyhow::Result<Section> {
         match self {
-            Self::Race => Race::ci_size().measure(sh),
+            Self::Race => Race::ci_size(Store::Dir).measure(sh),
+            Self::RaceEtcd => Race::ci_size(Store::Etcd).measure(sh),
             Self::Sim => Sim::ci_size().measure(sh),
             Self::Faults => Faults::ci_size().measure(sh),
-            Self::Soak => Soak::ci_size().measure(sh),
+            Self::Soak => Soak::ci_size(Store::Dir).measure(sh),
+            Self::SoakEtcd => Soak::ci_size(Store::Etcd).measure(sh),
             Self::Fuzz => Fuzz::ci_size().measure(sh),
             Self::Mutants => Mutants::ci_size().measure(sh),
         }
@@ -78,9 +84,11 @@ impl Part {
     fn name(self) -> &'static str {
         match self {
             Self::Race => "race",
+            Self::RaceEtcd => "race-etcd",
             Self::Sim => "sim",
             Self::Faults => "faults",
             Self::Soak => "soak",
+            Self::SoakEtcd => "soak-etcd",
             Self::Fuzz => "fuzz",
             Self::Mutants => "mutants",
         }
@@ -91,7 +99,7 @@ impl Part {
         measured.unwrap_or_else(|error| Section {
             name: self.name(),
             title: format!("{} could not be run", self.name()),
-            command: format!("cargo xtask {}", self.name()),
+            command: format!("cargo xtask proof {}", self.name()),
             passed: false,
             verdict: format!("{error:#}"),
             seconds: 0.0,
@@ -137,7 +145,7 @@ impl Proof {
         console::heading("proof");
         for section in &self.sections {
             let sign = if section.passed { "passed" } else { "FAILED" };
-            console::line(&format!("{:<8}  {sign}  {}", section.name, section.verdict));
+            console::line(&format!("{:<9}  {sign}  {}", section.name, section.verdict));
         }
         console::line(&format!("{} in {}", self.headline(), time(self.seconds * 1_000.0)));
         console::note(&format!("report: {}", dir.join("report.html").display()));

@@ -97,15 +97,15 @@ pub struct Race {
 }
 
 impl Race {
-    /// A race over one TTL, the rest as usual: for the CI matrix.
-    pub fn of(ttl: Vec<Ttl>, runs: Option<u32>, sanitize: bool) -> Self {
+    /// A race over some TTLs, the rest as usual: for the CI matrix.
+    pub fn of(ttl: Vec<Ttl>, runs: Option<u32>, store: Store, sanitize: bool) -> Self {
         Self {
             runs,
             run: None,
             ttl,
             jobs: None,
             contenders: None,
-            store: Store::Dir,
+            store,
             keep: false,
             out: None,
             sanitize,
@@ -115,9 +115,14 @@ impl Race {
     }
 
     /// Fewer runs, for a proof that has other parts as well.
-    pub fn ci_size() -> Self {
+    pub fn ci_size(store: Store) -> Self {
         let ttls = TTLS.split(',').filter_map(|ttl| ttl.parse().ok()).collect();
-        Self::of(ttls, Some(20), false)
+        let runs = match store {
+            Store::Dir => 20,
+            // Not so many go on at once.
+            Store::Etcd => 5,
+        };
+        Self::of(ttls, Some(runs), store, false)
     }
 
     pub fn run(self, sh: &Shell) -> anyhow::Result<()> {
@@ -134,8 +139,11 @@ impl Race {
     pub fn measure(&self, sh: &Shell) -> anyhow::Result<Section> {
         let began = Instant::now();
         let report = self.race(sh)?;
-        let runs = self.runs.unwrap_or(RUNS);
-        Ok(report.section(format!("cargo xtask race --runs {runs}"), began.elapsed().as_secs_f64()))
+        let mut command = format!("cargo xtask race --runs {}", self.runs.unwrap_or(RUNS));
+        if self.store == Store::Etcd {
+            command += " --store etcd";
+        }
+        Ok(report.section(command, began.elapsed().as_secs_f64()))
     }
 
     fn race(&self, sh: &Shell) -> anyhow::Result<Report> {

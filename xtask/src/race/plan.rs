@@ -72,9 +72,13 @@ pub fn distinct(ttls: &[Ttl]) -> Result<Vec<Ttl>, UsageError> {
 }
 
 /// Where the locks of a race are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
 pub enum Store {
     /// In a directory for each run.
+    #[default]
     Dir,
     /// On an etcd, below a prefix for each run.
     Etcd,

@@ -9,7 +9,7 @@ use serde::Serialize;
 use xshell::Shell;
 
 use super::outdir::OutDir;
-use super::plan::{Plan, Ttl};
+use super::plan::{Plan, Store, Ttl};
 use super::results::Run;
 use super::{figures, table};
 use crate::machine::Machine;
@@ -27,6 +27,8 @@ pub struct Report {
     pub machine: Machine,
     /// How many runs went on at once.
     pub jobs: u32,
+    /// Where the locks were: `dir` or `etcd`.
+    pub store: Store,
     /// Whether it was built with ThreadSanitizer.
     pub sanitized: bool,
     /// How long all runs together took, without the build.
@@ -89,6 +91,7 @@ impl Report {
             ended_at: format!("{:.0}", jiff::Timestamp::now()),
             machine: Machine::this(sh),
             jobs: plan.jobs,
+            store: plan.store,
             sanitized: plan.sanitize,
             total_ms: seconds * 1_000.0,
             passed,
@@ -134,9 +137,13 @@ impl Report {
             "hand-over at a normal end, median",
             handover.as_ref(),
         ));
+        let (name, title) = match self.store {
+            Store::Dir => ("race", "Renewal under contention"),
+            Store::Etcd => ("race-etcd", "Renewal under contention, on an etcd"),
+        };
         Section {
-            name: "race",
-            title: "Renewal under contention".to_owned(),
+            name,
+            title: title.to_owned(),
             command,
             passed: self.failed == 0,
             verdict: self.verdict(),

@@ -32,12 +32,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
-use xshell::{Shell, cmd};
+use xshell::Shell;
 
 use crate::etcd::Etcd;
 use crate::race::Store;
 use crate::section::Section;
-use crate::{UsageError, console, paths};
+use crate::{UsageError, built, console, paths};
 use actors::Stage;
 use audit::Clock;
 use checker::{Findings, Rule, Violation};
@@ -115,12 +115,12 @@ struct Outcome {
 
 impl Soak {
     /// A soak of lokt at the size of a CI job.
-    pub fn ci_size() -> Self {
+    pub fn ci_size(store: Store) -> Self {
         Self {
             minutes: CI_MINUTES,
             procs: 24,
             names: 6,
-            store: Store::Dir,
+            store,
             seed: None,
             calm: false,
             command: None,
@@ -153,7 +153,7 @@ impl Soak {
         }
         let handovers = latency::handovers(&history);
         Ok(Section {
-            name: "soak",
+            name: if self.store == Store::Etcd { "soak-etcd" } else { "soak" },
             title: self.title(),
             command: self.command_line(seed),
             passed: findings.violations.is_empty(),
@@ -176,10 +176,10 @@ impl Soak {
 
     fn soak(&self, sh: &Shell, seed: u64) -> anyhow::Result<Outcome> {
         let template = self.command.as_deref().map(peer::template).transpose()?;
-        let section = build_section(sh)?;
+        let section = built::helper(sh, "section")?;
         let tool = match template {
             Some(template) => Tool::Peer(template),
-            None => Tool::Lokt(build_lokt(sh)?),
+            None => Tool::Lokt(built::lokt(sh)?),
         };
         let dir = tempfile::Builder::new().prefix("lokt-soak-").tempdir().context("no sandbox")?;
         let etcd = (self.store == Store::Etcd).then(|| Etcd::start(sh, dir.path())).transpose()?;
@@ -271,6 +271,9 @@ impl Soak {
         match (&self.check, &self.command) {
             (Some(file), _) => format!("A history, checked: {}", file.display()),
             (None, Some(command)) => format!("Real processes of a peer at random: {command}"),
+            (None, None) if self.store == Store::Etcd => {
+                "Real processes at random, killed and stopped, with their locks on an etcd".to_owned()
+            }
             (None, None) => "Real processes at random, killed and stopped".to_owned(),
         }
     }
@@ -303,18 +306,6 @@ impl Soak {
             count => format!("{sections} sections, rules were broken {count} times"),
         }
     }
-}
-
-fn build_lokt(sh: &Shell) -> anyhow::Result<PathBuf> {
-    let _workspace = sh.push_dir(paths::workspace());
-    cmd!(sh, "cargo build --quiet --release --package lokt").run()?;
-    Ok(paths::target().join("release/lokt"))
-}
-
-fn build_section(sh: &Shell) -> anyhow::Result<PathBuf> {
-    let _workspace = sh.push_dir(paths::workspace());
-    cmd!(sh, "cargo build --quiet --package lokt-tests --bin section").run()?;
-    Ok(paths::target().join("debug/section"))
 }
 
 /// What is left after a soak, and how long it took until that was all.
