@@ -228,10 +228,16 @@ fn unusable(name: &Name, standing: &Standing) -> String {
     }
 }
 
+/// Which of several is meant, as the command line is told it; nothing of one who holds the name alone.
+pub(crate) fn which(record: &Record) -> String {
+    record.joint.as_ref().map(|_| format!(" --lock-id {}", printable(&record.lock_id))).unwrap_or_default()
+}
+
 /// What to do about a refusal.
 pub(crate) fn hints(name: &Name, refusal: &Refusal, waited: bool) -> Vec<String> {
     let wait = "wait for it: --wait, or --wait --timeout 5m";
-    let force = format!("if you are sure that it is abandoned: lokt unlock {name} --force");
+    let which = refusal.record().map(which).unwrap_or_default();
+    let force = format!("if you are sure that it is abandoned: lokt unlock {name} --force{which}");
     match refusal {
         Refusal::Held { standing: Standing::Lapsed { .. }, .. } => {
             vec!["take it over: --break-stale, or --wait".to_owned()]
@@ -261,7 +267,7 @@ pub(crate) fn hints(name: &Name, refusal: &Refusal, waited: bool) -> Vec<String>
             vec![format!("if you are sure that it is over: lokt unfreeze {name} --force")]
         }
         Refusal::NotOwner(record) if record.kind == Some(Kind::Guard) => {
-            vec![format!("if its command must end: lokt unlock {name} --force")]
+            vec![format!("if its command must end: lokt unlock {name} --force{which}")]
         }
         Refusal::NotOwner(_) => vec![force],
         Refusal::NotStale { .. } => vec![format!("see who holds it: lokt why {name}"), force],

@@ -120,6 +120,23 @@ fn why_says_who_has_which_slot_and_when_one_is_free() {
 }
 
 #[test]
+fn whoever_is_told_to_use_force_is_told_against_whom() {
+    check(
+        &sandbox(),
+        r#"
+        $ lokt lock gpu --slots 2 && lokt lock gpu --slots 2
+        acquired lock "gpu", slot 1 of 2
+        acquired lock "gpu", slot 2 of 2
+        $ lokt unlock gpu --break-stale
+        ! lokt: lock "gpu" is not stale: held by tester@HOST (agent agent-test), by hand, for 0s
+        ! lokt: hint: see who holds it: lokt why gpu
+        ! lokt: hint: if you are sure that it is abandoned: lokt unlock gpu --force --lock-id ID
+        = 1
+        "#,
+    );
+}
+
+#[test]
 fn whoever_has_several_of_them_says_which_to_release() {
     check(
         &sandbox(),
@@ -140,7 +157,7 @@ fn whoever_has_several_of_them_says_which_to_release() {
         released lock "site"
         $ lokt unlock site
         ! lokt: lock "site" is owned by ada@HOST (agent agent-test), not by you
-        ! lokt: hint: if you are sure that it is abandoned: lokt unlock site --force
+        ! lokt: hint: if you are sure that it is abandoned: lokt unlock site --force --lock-id ID
         = 4
         $ lokt unlock --owner ada
         released 1 lock(s)
@@ -176,6 +193,18 @@ fn a_record_of_a_group_that_has_ended_binds_nobody() {
     let beside = sandbox.run(["lock", "gpu", "--slots", "2", "--json"]);
     let beside: Value = serde_json::from_str(&beside.stdout).unwrap();
     assert_eq!(beside["slot"], 2, "{beside:#}");
+}
+
+#[test]
+fn with_the_last_of_a_group_goes_what_an_earlier_one_left() {
+    let sandbox = sandbox();
+    let script = "export LOKT_NO_SWEEP=1; h=$LOKT_ROOT/holders/gpu
+        lokt lock gpu --slots 2 && cp $h/*.json . && lokt unlock gpu && lokt lock gpu --slots 2 && cp *.json $h
+        lokt unlock gpu --force";
+    let ended = sh(&sandbox, script);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let left = fs::read_dir(sandbox.root().join("holders")).unwrap().count();
+    assert_eq!(left, 0, "the directory of its holders is gone");
 }
 
 #[test]

@@ -184,9 +184,7 @@ fn suggestions(record: &Record, standing: &Standing, name: &Name) -> Vec<String>
         Mode::Exclusive => String::new(),
         mode => format!(" {mode}"),
     };
-    // Of several, this one.
-    let which = record.joint.as_ref().map(|_| format!(" --lock-id {}", words::printable(&record.lock_id)));
-    let which = which.unwrap_or_default();
+    let which = words::which(record);
     match standing {
         Standing::Abandoned(_) => vec![
             format!("lokt guard {name}{mode} -- CMD  (takes it over)"),

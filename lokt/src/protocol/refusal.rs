@@ -69,6 +69,15 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// The record of whoever is in the way, if it is one holder's.
+    pub fn record(&self) -> Option<&Record> {
+        match self {
+            Self::Held { record, .. } | Self::NotStale { record, .. } => record.as_deref(),
+            Self::OtherMode { record, .. } | Self::NotOwner(record) | Self::NoLease(record) => Some(record),
+            _ => None,
+        }
+    }
+
     /// Whether there is room for the asker, and for whoever is first of those who stand before it.
     pub fn is_free(&self) -> bool {
         matches!(self, Self::Queued { free: true, .. })

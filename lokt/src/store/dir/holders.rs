@@ -122,22 +122,18 @@ impl DirStore {
 
     /// Takes some of those away who hold a name together; with the last of them the group ends.
     pub(super) fn remove_holders(&self, name: &Name, gone: &[Displaced], are_all: bool) -> Result<(), Error> {
+        let sync = gone.iter().any(is_lasting);
         if are_all {
-            // First, so that they all go at one instant.
-            self.remove_from(name, Dir::Locks, &Self::record_file(name), gone.iter().any(is_lasting))?;
+            // First, so that they all go at one instant; from then on their records bind nobody.
+            self.remove_from(name, Dir::Locks, &Self::record_file(name), sync)?;
+            self.clear_holders(name);
+            return Ok(());
         }
-        for one in gone {
-            if let Some(id) = &one.holder {
-                let removed = self.remove_from(name, Dir::HoldersOf(name), &holder_file(id), is_lasting(one));
-                // Of a group that has ended it binds nobody.
-                if !are_all {
-                    removed?;
-                }
-            }
+        for id in gone.iter().filter_map(|one| one.holder.as_ref()) {
+            self.remove_from(name, Dir::HoldersOf(name), &holder_file(id), sync)?;
         }
-        let is_over = self.host.remove_dir(Dir::HoldersOf(name)) || are_all;
-        if is_over && !are_all {
-            self.remove_from(name, Dir::Locks, &Self::record_file(name), gone.iter().any(is_lasting))?;
+        if self.host.remove_dir(Dir::HoldersOf(name)) {
+            self.remove_from(name, Dir::Locks, &Self::record_file(name), sync)?;
         }
         Ok(())
     }
