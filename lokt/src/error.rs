@@ -211,11 +211,14 @@ impl Error {
                 vec!["let that process go on (kill -CONT) or end it".to_owned()]
             }
             Kind::Io { error, .. } => io_hints(error),
-            Kind::Cluster { .. } => vec![
-                "as far as is known nothing has changed; what is held stays held until its lease ends"
-                    .to_owned(),
-                "see whether the cluster is well, and the address in LOKT_ROOT right: lokt doctor".to_owned(),
-            ],
+            Kind::Cluster { verb, .. } => {
+                let unchanged =
+                    "as far as is known nothing has changed; what is held stays held until its lease ends";
+                let well = "see whether the cluster is well, and the address in LOKT_ROOT right: lokt doctor";
+                let looked = verb.starts_with("look at");
+                let hints = if looked { vec![well] } else { vec![unchanged, well] };
+                hints.into_iter().map(str::to_owned).collect()
+            }
             Kind::Invalid { hint, .. } => hint.iter().cloned().collect(),
             _ => Vec::new(),
         }

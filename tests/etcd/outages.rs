@@ -116,3 +116,20 @@ fn whoever_had_only_so_much_time_has_timed_out_on_a_cluster_without_a_majority()
     assert_eq!(waited.code, 2, "{waited:?}");
     assert!(waited.stderr.starts_with("lokt: timed out on lock \"x\": "), "{waited:?}");
 }
+
+#[test]
+fn whoever_can_not_look_is_told_nothing_of_changes() {
+    let Some(mut site) = Site::new(1) else { return };
+    site.etcd.stop(0);
+    let hint =
+        "lokt: hint: see whether the cluster is well, and the address in LOKT_ROOT right: lokt doctor\n";
+    let looked = site.machine(0).run(&["status"]);
+    let tried = site.machine(0).run(&["lock", "x"]);
+    assert_eq!((looked.code, tried.code), (1, 1));
+    assert!(
+        looked.stderr.starts_with("lokt: failed to look at the locks: etcd can't be reached: "),
+        "{looked:?}"
+    );
+    assert!(looked.stderr.ends_with(hint) && looked.stderr.lines().count() == 2, "{looked:?}");
+    assert!(tried.stderr.ends_with(hint) && tried.stderr.contains("nothing has changed"), "{tried:?}");
+}
