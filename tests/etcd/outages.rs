@@ -124,8 +124,8 @@ fn whoever_can_not_look_is_told_nothing_of_changes() {
     let hint =
         "lokt: hint: see whether the cluster is well, and the address in LOKT_ROOT right: lokt doctor\n";
     let looked = site.machine(0).run(&["status"]);
-    let tried = site.machine(0).run(&["lock", "x"]);
-    assert_eq!((looked.code, tried.code), (1, 1));
+    let tried = site.machine(0).run(&["lock", "x", "--wait", "--timeout", "300ms"]);
+    assert_eq!((looked.code, tried.code), (1, 2));
     assert!(
         looked.stderr.starts_with("lokt: failed to look at the locks: etcd can't be reached: "),
         "{looked:?}"
