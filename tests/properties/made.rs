@@ -1,6 +1,7 @@
 //! Input that is made up: records, evidence, instants, requests.
 //!
-//! The choices are few where rules compare two things, so that they often meet; and wide where anything goes.
+//! The choices are few where rules compare two things, so that they often meet; and wide where anything goes. What is
+//! large is boxed: a few of them by value don't fit on the stack of a thread, in a build that does not optimise.
 
 use std::time::Duration;
 
@@ -112,8 +113,8 @@ pub fn record() -> impl Strategy<Value = Record> {
         weighted(0.8, token),
         of(any::<u64>()),
     );
-    (people, process, times, weighted(0.8, kind()), lease, unknown).prop_map(
-        |(people, process, times, kind, lease, unknown)| {
+    (people, process, times, weighted(0.8, kind()), lease, unknown)
+        .prop_map(|(people, process, times, kind, lease, unknown)| {
             let (name, lock_id, owner, host, agent_id, note) = people;
             let go = Record {
                 version: 1,
@@ -144,8 +145,8 @@ pub fn record() -> impl Strategy<Value = Record> {
                 unknown,
                 ..go
             }
-        },
-    )
+        })
+        .boxed()
 }
 
 fn slot() -> impl Strategy<Value = Slot> {
@@ -157,6 +158,7 @@ fn slot() -> impl Strategy<Value = Slot> {
         1 => text().prop_map(Slot::Newer),
         1 => text().prop_map(Slot::Unreadable),
     ]
+    .boxed()
 }
 
 /// How a name is held, or wanted.
@@ -171,8 +173,7 @@ fn mode() -> impl Strategy<Value = Mode> {
 
 /// Held by one or by nobody; or by several together.
 pub fn evidence() -> impl Strategy<Value = Evidence> {
-    // Boxed: by value they would not fit on a thread's stack.
-    prop_oneof![3 => of_one().boxed(), 1 => of_several().boxed()]
+    prop_oneof![3 => of_one(), 1 => of_several().boxed()]
 }
 
 /// Several who hold a name together, each with what is known of it.
@@ -212,19 +213,21 @@ pub fn of_one() -> impl Strategy<Value = Evidence> {
     let frozen = proptest::bool::weighted(0.1);
     let ahead = prop_oneof![9 => Just(0), 1 => any::<usize>()];
     let token = prop_oneof![4 => 0..100_u64, 1 => any::<u64>()];
-    (slot(), liveness, unchanged, any::<[bool; 2]>(), frozen, ahead, token).prop_map(
-        |(slot, liveness, unchanged_for, [earlier_boot, survivors], frozen, ahead, next_token)| Evidence {
-            slot,
-            liveness,
-            unchanged_for,
-            earlier_boot,
-            survivors,
-            freeze: frozen.then(freeze),
-            ahead,
-            next_token,
-            ..Evidence::default()
-        },
-    )
+    (slot(), liveness, unchanged, any::<[bool; 2]>(), frozen, ahead, token)
+        .prop_map(|(slot, liveness, unchanged_for, [earlier_boot, survivors], frozen, ahead, next_token)| {
+            Evidence {
+                slot,
+                liveness,
+                unchanged_for,
+                earlier_boot,
+                survivors,
+                freeze: frozen.then(freeze),
+                ahead,
+                next_token,
+                ..Evidence::default()
+            }
+        })
+        .boxed()
 }
 
 pub fn request() -> impl Strategy<Value = Request> {
@@ -252,8 +255,8 @@ fn claim() -> impl Strategy<Value = Claim> {
     let kind = proptest::sample::select(&[Kind::Guard, Kind::Manual][..]);
     let who = (owner(), text(), text(), of(text()));
     let process = (any::<i64>(), of(any::<i64>()), of(any::<u64>()));
-    (lock_id(), kind, who, process, (of(ttl()), mode())).prop_map(|(lock_id, kind, who, process, terms)| {
-        Claim {
+    (lock_id(), kind, who, process, (of(ttl()), mode()))
+        .prop_map(|(lock_id, kind, who, process, terms)| Claim {
             lock_id,
             kind,
             owner: who.0,
@@ -265,6 +268,6 @@ fn claim() -> impl Strategy<Value = Claim> {
             ttl: terms.0,
             mode: terms.1,
             note: who.3,
-        }
-    })
+        })
+        .boxed()
 }

@@ -255,6 +255,58 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::host::{Identity, UnixHost};
+    use crate::protocol::{Authority, Manner, Refusal, Request};
+    use crate::store::{Answer, Asked, Store};
+
+    const SOON: Duration = Duration::from_secs(10);
+
+    fn ask(store: &DirStore, turn: &Turn<'_>) -> Answer {
+        let name = "x".parse().unwrap();
+        let own = match turn {
+            Turn::Waiting { ticket: Some(own), .. } => own.lock_id.clone(),
+            _ => store.new_id(),
+        };
+        let claim = Claim {
+            lock_id: own,
+            kind: Kind::Guard,
+            owner: "ada".to_owned(),
+            host: "host".to_owned(),
+            pid: 1,
+            pid_start: None,
+            pid_ns: None,
+            agent_id: String::new(),
+            ttl: None,
+            note: None,
+            mode: Mode::Exclusive,
+        };
+        store.acquire(&name, &claim, Manner::Plain, turn, Asked::now(SOON)).unwrap()
+    }
+
+    fn join(store: &DirStore) -> Ticket {
+        match ask(store, &Turn::Waiting { ticket: None, silent: None }) {
+            Answer::Refused(_, Some(Place { ticket: Some(ticket), .. })) => ticket,
+            _ => panic!("it is held"),
+        }
+    }
+
+    #[test]
+    fn of_those_before_only_the_silent_one_is_passed_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = Arc::new(UnixHost::new(dir.path().join("root")));
+        let store = DirStore::new(host, Identity::current(), Arc::new(|_| {}));
+        let name: Name = "x".parse().unwrap();
+        let Answer::Admitted(holder) = ask(&store, &Turn::Passing) else {
+            panic!("it is free");
+        };
+        let (first, second, third) = (join(&store), join(&store), join(&store));
+        let release = Request::Release(Authority::Session(holder.record.id().unwrap()));
+        store.change(&name, &release, Asked::now(SOON)).unwrap();
+        let turn = Turn::Waiting { ticket: Some(&third), silent: Some(&first.lock_id) };
+        assert!(matches!(ask(&store, &turn), Answer::Refused(Refusal::Queued { ahead: 1, free: true }, _)));
+        let left: Vec<LockId> = store.tickets(&name).unwrap().into_iter().map(|(_, id)| id).collect();
+        assert_eq!(left, [second.lock_id, third.lock_id]);
+    }
 
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
