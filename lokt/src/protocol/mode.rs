@@ -75,6 +75,12 @@ mod tests {
     }
 
     #[test]
+    fn a_mode_is_told_as_it_is_asked_for() {
+        let said = [Exclusive, Shared, Slots(3)].map(|mode| mode.to_string());
+        assert_eq!(said, ["", "--shared", "--slots 3"]);
+    }
+
+    #[test]
     fn slots_agree_with_the_same_number_of_slots_only() {
         for (one, other) in [(Slots(2), Slots(3)), (Slots(2), Exclusive), (Slots(2), Shared)] {
             assert!(!one.agrees(other) && !other.agrees(one), "{one:?}, {other:?}");

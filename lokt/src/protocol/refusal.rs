@@ -88,3 +88,43 @@ impl Refusal {
         matches!(self, Self::Unusable(_) | Self::OtherMode { .. })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::lease::Lapse;
+    use super::super::{Abandoned, Liveness};
+    use super::*;
+
+    #[test]
+    fn of_who_is_in_the_way_there_is_a_record() {
+        let record = Box::new(Record { owner: "ada".to_owned(), ..Record::default() });
+        let standing = Standing::Held { lapse: Lapse::Never, liveness: Liveness::Alive };
+        let (held, asked, some) = (Mode::Shared, Mode::Slots(2), Some(record.clone()));
+        for refusal in [
+            Refusal::Held {
+                record: some.clone(),
+                standing: standing.clone(),
+                mode: held,
+                others: Vec::new(),
+            },
+            Refusal::NotStale { record: some, standing },
+            Refusal::OtherMode { held, asked, holders: 1, record: record.clone() },
+            Refusal::NotOwner(record.clone()),
+            Refusal::NoLease(record.clone()),
+        ] {
+            assert_eq!(refusal.record(), Some(&*record), "{refusal:?}");
+            assert!(!refusal.is_free());
+            assert_eq!(refusal.is_hopeless(), matches!(refusal, Refusal::OtherMode { .. }), "{refusal:?}");
+        }
+        assert_eq!(Refusal::NotFound.record(), None);
+        assert!(Refusal::Unusable(Standing::Abandoned(Abandoned::Corrupt)).is_hopeless());
+    }
+
+    #[test]
+    fn what_is_waited_for_is_free_if_the_first_in_line_could_have_it() {
+        for free in [false, true] {
+            let queued = Refusal::Queued { ahead: 1, free };
+            assert_eq!((queued.is_free(), queued.is_hopeless()), (free, false));
+        }
+    }
+}

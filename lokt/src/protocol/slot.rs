@@ -47,3 +47,34 @@ impl Slot {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::record::Kind;
+    use super::*;
+
+    fn of(group: Option<&str>, kind: Kind) -> Slot {
+        let joint = group.map(str::to_owned);
+        Slot::Record(Box::new(Record { joint, kind: Some(kind), shared: true, ..Record::default() }))
+    }
+
+    #[test]
+    fn of_a_group_counts_what_is_of_that_group() {
+        let own = of(Some("a"), Kind::Guard);
+        assert_eq!(own.clone().of_group("a"), own);
+        assert_eq!(own.of_group("b"), Slot::Empty);
+        assert_eq!(of(None, Kind::Guard).of_group("a"), Slot::Empty);
+        let untold = Slot::Corrupt("nonsense".to_owned());
+        assert_eq!(untold.clone().of_group("a"), untold, "it may be of any");
+    }
+
+    #[test]
+    fn beside_a_group_an_admission_has_a_place_of_its_own() {
+        let (group, alone) = (of(Some("a"), Kind::Joint), of(None, Kind::Guard));
+        let own = || of(Some("a"), Kind::Guard);
+        assert_eq!(group.clone().of_one(own), own());
+        assert_eq!(group.of_one(|| of(Some("b"), Kind::Guard)), Slot::Empty);
+        assert_eq!(alone.clone().of_one(own), alone);
+        assert_eq!(Slot::Empty.of_one(own), Slot::Empty);
+    }
+}

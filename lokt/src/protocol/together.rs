@@ -241,7 +241,6 @@ fn each_has_a_token_of_its_own_larger_than_any_before() {
 #[test]
 fn each_is_renewed_released_and_broken_for_itself() {
     let held = Held::by(2, Mode::Shared).with(0, Liveness::Dead);
-    let id = |number| LockId::from_random([number; 16]);
     let asked = |request| decide("x", &request, &held.0, &at(1));
     match asked(Request::Renew(Authority::Session(id(2)), Some(TTL))) {
         Decision::Renew(record) => assert_eq!(record.id(), Some(id(2))),
@@ -263,4 +262,156 @@ fn each_is_renewed_released_and_broken_for_itself() {
     }
     let lost = asked(Request::Renew(Authority::Session(id(3)), Some(TTL)));
     assert!(matches!(lost, Decision::Refuse(Refusal::Lost(None))), "{lost:?}");
+}
+
+fn id(number: u8) -> LockId {
+    LockId::from_random([number; 16])
+}
+
+/// A group that those who held the name together have left behind.
+fn left_behind(mode: Mode) -> Held {
+    let mut left = Held::by(1, mode);
+    left.0.holders.clear();
+    left
+}
+
+#[test]
+fn the_record_of_a_group_says_who_founded_it_and_names_no_process() {
+    let Held(held) = Held::by(1, Mode::Slots(2));
+    let (joint, first) = (held.record().unwrap(), held.holders[0].evidence.record().unwrap());
+    let expected = Record {
+        version: VERSION,
+        name: "x".to_owned(),
+        owner: "ada".to_owned(),
+        host: "here".to_owned(),
+        acquired_ts: at(0).wall.to_string(),
+        kind: Some(Kind::Joint),
+        joint: Some(id(1).to_string()),
+        slots: Some(2),
+        ..Record::default()
+    };
+    assert_eq!(*joint, expected);
+    assert_eq!((joint.founder(), joint.group()), (Some(id(1)), first.joint.as_deref()));
+}
+
+#[test]
+fn whoever_is_refused_is_told_of_each_holder_once() {
+    let held = Held::by(2, Mode::Shared);
+    let asked = Request::Acquire(claim(9, Mode::Exclusive, None), Manner::Plain);
+    match decide("x", &asked, &held.0, &at(1)) {
+        Decision::Refuse(Refusal::Held { record: Some(record), others, .. }) => {
+            assert_eq!(record.id(), Some(id(1)));
+            assert_eq!(others.iter().map(Record::id).collect::<Vec<_>>(), [Some(id(2))]);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn one_who_holds_it_for_certain_is_more_in_the_way_than_one_who_may_be_gone() {
+    let now = at(61);
+    let mut held = Held::by(2, Mode::Shared).with(0, Liveness::Dead);
+    assert!(matches!(judge(&held.0, &now), Standing::Lapsed { .. }), "{:?}", judge(&held.0, &now));
+    let slot = Slot::Corrupt("nonsense".to_owned());
+    held.0.holders[0].evidence = Evidence { slot, survivors: true, ..Evidence::default() };
+    held.0.holders.reverse();
+    assert!(matches!(judge(&held.0, &now), Standing::CorruptButAlive(_)), "{:?}", judge(&held.0, &now));
+    let dead = Held::by(1, Mode::Shared).with(0, Liveness::Dead);
+    assert_eq!(judge(&dead.0, &at(1)), Standing::Abandoned(Abandoned::HolderDead));
+}
+
+#[test]
+fn a_session_asks_of_itself_and_whoever_shares_of_nobody() {
+    let by = Authority::Session(id(1));
+    for own in [Request::Renew(by.clone(), None), Request::Release(by)] {
+        assert!(own.is_of_ones_own());
+        assert_eq!(own.concerns(Mode::Shared), Whom::One(&id(1)));
+    }
+    let acquire = |mode| Request::Acquire(claim(2, mode, None), Manner::Plain);
+    assert_eq!(acquire(Mode::Shared).concerns(Mode::Shared), Whom::Nobody);
+    for (asked, held) in [
+        (Mode::Shared, Mode::Slots(2)),
+        (Mode::Exclusive, Mode::Shared),
+        (Mode::Slots(2), Mode::Slots(2)),
+        (Mode::Exclusive, Mode::Exclusive),
+    ] {
+        assert_eq!(acquire(asked).concerns(held), Whom::All, "{asked:?} beside {held:?}");
+        assert!(!acquire(asked).is_of_ones_own());
+    }
+    let forced = Request::Release(Authority::Force);
+    assert!(!forced.is_of_ones_own() && forced.concerns(Mode::Shared) == Whom::All);
+}
+
+#[test]
+fn what_is_left_of_a_group_is_nobodys_to_release_and_everybodys_to_clear() {
+    for mode in [Mode::Shared, Mode::Slots(2)] {
+        let left = left_behind(mode);
+        let asked = |request| decide("x", &request, &left.0, &at(1));
+        for request in
+            [Request::Release(Authority::Stale), Request::Release(Authority::Force), Request::Sweep]
+        {
+            match asked(request) {
+                Decision::Remove(gone) => {
+                    assert_eq!(gone.len(), 1);
+                    assert_eq!((gone[0].id(), &gone[0].holder), (Some(id(1)), &None), "the founder's");
+                    assert!(!gone[0].is_admission() && !gone[0].is_given_up());
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        let owned = asked(Request::Release(Authority::Owner("ada".to_owned())));
+        assert!(matches!(owned, Decision::Refuse(Refusal::NotFound)), "{owned:?}");
+    }
+}
+
+#[test]
+fn a_sweep_leaves_those_who_live() {
+    for held in [Held::by(2, Mode::Shared), Held::by(1, Mode::Exclusive), Held::by(0, Mode::Shared)] {
+        let record = held.0.record().filter(|_| held.0.holders.is_empty()).cloned().map(Box::new);
+        match decide("x", &Request::Sweep, &held.0, &at(1)) {
+            Decision::Refuse(Refusal::NotStale { record: told, .. }) if held.0.holders.is_empty() => {
+                assert_eq!(told, record);
+            }
+            Decision::Refuse(Refusal::NotStale { .. }) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn one_who_holds_it_alone_releases_what_it_was_admitted_by() {
+    let alone = Held::by(1, Mode::Exclusive);
+    match decide("x", &Request::Release(Authority::Session(id(1))), &alone.0, &at(1)) {
+        Decision::Remove(gone) => {
+            assert_eq!((gone[0].id(), &gone[0].holder, gone.len()), (Some(id(1)), &None, 1));
+            assert_eq!(gone[0].record.as_deref(), alone.0.record());
+            assert!(gone[0].is_given_up() && gone[0].is_admission());
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn of_several_one_is_released_by_whoever_has_a_right_to_it() {
+    let release = |held: &Held, by: Authority| match decide("x", &Request::Release(by), &held.0, &at(1)) {
+        Decision::Refuse(refusal) => refusal,
+        other => panic!("{other:?}"),
+    };
+    let ada = || Authority::Owner("ada".to_owned());
+    let (one, two) = (Held::by(1, Mode::Shared), Held::by(2, Mode::Shared));
+    assert!(matches!(release(&two, ada()), Refusal::SeveralOfOthers(2)), "guards are their own");
+    assert!(matches!(release(&one, ada()), Refusal::NotOwner(_)), "of one it is told whose it is");
+    assert!(matches!(release(&two, Authority::Stale), Refusal::NotStale { record: Some(_), .. }));
+    let mut untold = Held::by(1, Mode::Shared);
+    untold.0.holders[0].evidence.slot = Slot::Unreadable("a directory".to_owned());
+    assert!(matches!(release(&untold, Authority::Force), Refusal::Unusable(_)));
+    assert!(matches!(release(&untold, Authority::Session(id(1))), Refusal::Unusable(_)), "it may be its own");
+}
+
+#[test]
+fn what_can_not_be_read_and_is_removed_was_somebodys_admission() {
+    let standing = Standing::Abandoned(Abandoned::Corrupt);
+    let gone = Displaced { holder: Some(id(3)), record: None, standing, authority: None };
+    assert!(gone.is_admission() && !gone.is_given_up());
+    assert_eq!(gone.id(), Some(id(3)));
 }
