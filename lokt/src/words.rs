@@ -230,7 +230,7 @@ fn unusable(name: &Name, standing: &Standing) -> String {
 
 /// Which of several is meant, as the command line is told it; nothing of one who holds the name alone.
 pub(crate) fn which(record: &Record) -> String {
-    record.joint.as_ref().map(|_| format!(" --lock-id {}", printable(&record.lock_id))).unwrap_or_default()
+    record.joint.as_ref().and(record.id()).map(|id| format!(" --lock-id {id}")).unwrap_or_default()
 }
 
 /// What to do about a refusal.

@@ -339,6 +339,17 @@ mod tests {
     }
 
     #[test]
+    fn a_record_says_how_the_name_is_held() {
+        let alone = Record::default();
+        let (shared, slots) =
+            (Record { shared: true, ..alone.clone() }, Record { slots: Some(2), ..alone.clone() });
+        assert_eq!(
+            [alone, shared, slots].map(|one| one.mode()),
+            [Mode::Exclusive, Mode::Shared, Mode::Slots(2)]
+        );
+    }
+
+    #[test]
     fn a_lease_and_an_age_are_told_in_seconds_too() {
         let at = |second| Now {
             monotonic: Duration::ZERO,

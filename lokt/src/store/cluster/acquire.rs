@@ -83,15 +83,14 @@ impl<'a> Attempt<'a> {
                     store.remove(self.name, &Request::Release(Authority::Stale), self.by)?;
                 }
                 Some(Decision::Admit { record, joint, displaced }) => {
-                    if let Some(admission) = self.admit(record, joint.as_deref(), &displaced, &sight)? {
-                        return Ok(Answer::Admitted(admission));
+                    match self.admit(record, joint.as_deref(), &displaced, &sight)? {
+                        Some(admission) => return Ok(Answer::Admitted(admission)),
+                        None if store.left(self.by).is_zero() => return Err(Failure::Overtaken),
+                        None => {}
                     }
                 }
                 Some(Decision::Refuse(refusal)) => return self.refused(refusal, &sight),
                 Some(Decision::Renew(_) | Decision::Remove(_)) => return Err(Failure::Overtaken),
-            }
-            if store.left(self.by).is_zero() {
-                return Err(Failure::Overtaken);
             }
         }
     }

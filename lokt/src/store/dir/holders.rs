@@ -1,7 +1,8 @@
 //! The records of those who hold a name together, `holders/NAME/LOCK_ID.json`.
 //!
 //! They count only as long as `locks/NAME.json` says that there is such a group, and which: so the group begins and
-//! ends with that one file, whatever is left of its holders. Whoever forms a new group clears away the last one's.
+//! ends with that one file, whatever is left of its holders. Whoever ends a group for all, forms a new one, or sweeps clears
+//! that away.
 
 use std::io;
 
