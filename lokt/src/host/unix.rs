@@ -217,6 +217,9 @@ impl Host for UnixHost {
         // Nobody reads it: nobody is there to hear.
         if let Ok((fd, _)) = self.open_session(file, OFlags::WRONLY) {
             let _ = File::from(fd).write(b"!");
+            // Linux takes whoever writes to a pipe for one that is about to sleep, and has the reader wait for its
+            // processor, even if another is idle.
+            thread::yield_now();
         }
     }
 

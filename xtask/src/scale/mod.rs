@@ -24,6 +24,10 @@ use metrics::Metrics;
 /// How long until all have come.
 const ARRIVE_WITHIN: Duration = Duration::from_secs(180);
 
+/// So long nobody writes anything when all have settled; and how long until then.
+const QUIET: Duration = Duration::from_secs(5);
+const SETTLE_WITHIN: Duration = Duration::from_secs(90);
+
 #[derive(Args)]
 pub struct Scale {
     /// How many sessions
@@ -91,8 +95,7 @@ impl Scale {
 
     /// What a settled crowd asks of etcd.
     fn watch(&self, etcd: &Etcd, sessions: usize, crowd: &Crowd) -> anyhow::Result<Seen> {
-        // What they do in their first second they do once.
-        std::thread::park_timeout(Duration::from_secs(3));
+        settle(etcd)?;
         let (began, before) = (Instant::now(), metrics(etcd)?);
         let until = began + Duration::from_secs(self.seconds);
         while Instant::now() < until {
@@ -192,6 +195,24 @@ fn hand_over(etcd: &Etcd, holder: &mut Crowd) -> anyhow::Result<Metrics> {
     // The next one has it some milliseconds later.
     std::thread::park_timeout(Duration::from_millis(500));
     Ok(metrics(etcd)? - before)
+}
+
+/// Waits until they have done what they do once, when they begin: whoever lost its ticket while a thousand programs
+/// began at once takes a new one.
+fn settle(etcd: &Etcd) -> anyhow::Result<()> {
+    let patience = Instant::now() + SETTLE_WITHIN;
+    loop {
+        let before = metrics(etcd)?.writes;
+        std::thread::park_timeout(QUIET);
+        let wrote = metrics(etcd)?.writes - before;
+        if wrote == 0.0 {
+            return Ok(());
+        }
+        if Instant::now() > patience {
+            console::note(&format!("scale: they have not settled: {wrote} writes in {} s", QUIET.as_secs()));
+            return Ok(());
+        }
+    }
 }
 
 fn metrics(etcd: &Etcd) -> anyhow::Result<Metrics> {
