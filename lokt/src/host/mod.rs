@@ -326,6 +326,10 @@ pub trait Host: Send + Sync + 'static {
     /// Rings a session's bell, if it listens.
     fn ring_session(&self, file: &str);
 
+    /// Lets whoever was rung run first, if they share a processor. Linux takes the writer of a pipe for one that is
+    /// about to sleep, and has the reader wait for the writer's processor, even if another is idle.
+    fn give_way(&self) {}
+
     /// Rings `bell` once the session `file` is no longer alive. `false` if that can't be told.
     fn watch_session(&self, file: &str, bell: &std::sync::Arc<dyn SessionFile>) -> bool;
 

@@ -217,10 +217,11 @@ impl Host for UnixHost {
         // Nobody reads it: nobody is there to hear.
         if let Ok((fd, _)) = self.open_session(file, OFlags::WRONLY) {
             let _ = File::from(fd).write(b"!");
-            // Linux takes whoever writes to a pipe for one that is about to sleep, and has the reader wait for its
-            // processor, even if another is idle.
-            thread::yield_now();
         }
+    }
+
+    fn give_way(&self) {
+        thread::yield_now();
     }
 
     fn watch_session(&self, file: &str, bell: &Arc<dyn SessionFile>) -> bool {

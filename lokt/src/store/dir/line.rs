@@ -65,6 +65,7 @@ impl DirStore {
         };
         drop(stripe);
         self.sessions.ring(name, &id);
+        self.host.give_way();
         if self.is_stopped(name, number, &id)
             && let Ok(_stripe) = self.locked(name, PASSING_ON)
         {
