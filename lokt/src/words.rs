@@ -228,6 +228,19 @@ fn unusable(name: &Name, standing: &Standing) -> String {
     }
 }
 
+/// What is known of one of several whose record tells nothing.
+pub(crate) fn untold(standing: &Standing) -> String {
+    match standing {
+        Standing::Newer(version) => format!("of version {}, newer than this lokt knows", printable(version)),
+        Standing::Unreadable(why) => format!("can't be read, so it counts: {}", printable(why)),
+        Standing::CorruptButAlive(why) => {
+            format!("has a corrupt record ({}), and its session lives", printable(why))
+        }
+        Standing::InProgress => "is just being admitted".to_owned(),
+        _ => "has a corrupt record, and its session is dead".to_owned(),
+    }
+}
+
 /// Which of several is meant, as the command line is told it; nothing of one who holds the name alone.
 pub(crate) fn which(record: &Record) -> String {
     record.joint.as_ref().and(record.id()).map(|id| format!(" --lock-id {id}")).unwrap_or_default()

@@ -120,6 +120,19 @@ fn why_says_who_has_which_slot_and_when_one_is_free() {
 }
 
 #[test]
+fn one_of_several_whose_record_tells_nothing_is_shown_too() {
+    let sandbox = sandbox();
+    let script = "export LOKT_NO_SWEEP=1; lokt lock gpu --slots 3; cd $LOKT_ROOT/holders/gpu; first=$(ls)
+        lokt lock gpu --slots 3; echo nonsense >$first; touch -d '1 hour ago' $first; lokt status gpu";
+    let shown = sh(&sandbox, script).stdout;
+    let shown: Vec<&str> = shown.lines().skip_while(|line| !line.starts_with("holders:")).collect();
+    let place = |text: &str| shown.iter().position(|line| line.contains(text));
+    assert_eq!(shown.len(), 5, "{shown:#?}");
+    assert_eq!((place("holders:  1/3"), place("slot 2:")), (Some(0), Some(1)), "{shown:#?}");
+    assert_eq!(place("holder:   has a corrupt record, and its session is dead"), Some(3), "{shown:#?}");
+}
+
+#[test]
 fn whoever_is_told_to_use_force_is_told_against_whom() {
     check(
         &sandbox(),

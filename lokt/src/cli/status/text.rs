@@ -84,6 +84,10 @@ fn holders(status: &Status, put: Put<'_>) {
         let token = record.token.map(|token| format!("token {token}, ")).unwrap_or_default();
         put("", format!("{token}lock-id {}", words::printable(&record.lock_id)), PLAIN);
     }
+    for untold in view.holders.iter().filter(|one| one.record().is_none()) {
+        put("holder", words::untold(&untold.standing), style(words::state(&untold.standing, false)));
+        put("", format!("lock-id {}", untold.id), PLAIN);
+    }
 }
 
 fn process(record: &Record, standing: &Standing) -> String {
