@@ -9,6 +9,9 @@ use crate::host::MutexBusy;
 use crate::protocol::{BadDuration, BadName, Name, Now, Refusal, format_duration};
 use crate::words;
 
+/// What whoever changes nothing was about to do.
+pub(crate) const LOOK_AT: &str = "look at";
+
 /// Why a lock could not be taken, kept, changed or looked at.
 #[derive(Debug)]
 pub struct Error(Box<Kind>);
@@ -215,7 +218,7 @@ impl Error {
                 let unchanged =
                     "as far as is known nothing has changed; what is held stays held until its lease ends";
                 let well = "see whether the cluster is well, and the address in LOKT_ROOT right: lokt doctor";
-                let looked = verb.starts_with("look at");
+                let looked = *verb == LOOK_AT;
                 let hints = if looked { vec![well] } else { vec![unchanged, well] };
                 hints.into_iter().map(str::to_owned).collect()
             }
@@ -266,7 +269,7 @@ impl fmt::Display for Error {
             Kind::Cluster { verb, name: Some(name), why, .. } => {
                 write!(f, "failed to {verb} \"{name}\": {why}")
             }
-            Kind::Cluster { verb, name: None, why, .. } => write!(f, "failed to {verb}: {why}"),
+            Kind::Cluster { verb, name: None, why, .. } => write!(f, "failed to {verb} the locks: {why}"),
             Kind::Io { verb, name: None, error } => write!(f, "failed to {verb}: {}", words::cause(error)),
             Kind::Invalid { message, .. } => f.write_str(message),
         }

@@ -36,6 +36,7 @@ use super::sessions::{Sessions, stripe_of};
 use super::{Answer, Asked, Status, Store, Ticket, Turn, View, Waiter, Warn, Watch, sweeper};
 use crate::Error;
 use crate::audit::{self, Event, Query, Source};
+use crate::error::LOOK_AT;
 use crate::host::{Host, Identity, SessionFile, SessionState, StripeError, UnixHost, runtime_dir};
 use crate::protocol::{
     Claim, Decision, FreezeDecision, FreezeRequest, LockId, Manner, Name, Now, Refusal, Request, Slot,
@@ -219,26 +220,26 @@ impl Store for EtcdStore {
         let by = self.monotonic() + LOOK;
         let seen = self
             .snapshot(name, Line::Unseen, by)
-            .map_err(|failure| self.failed("look at", name, failure, by))?;
+            .map_err(|failure| self.failed(LOOK_AT, name, failure, by))?;
         Ok(self.view(name, &seen, &self.left_of([&seen.state], by)))
     }
 
     fn look_at_one(&self, name: &Name, lock_id: &LockId, patience: Duration) -> Result<Slot, Error> {
         let by = self.monotonic() + patience;
         let own = self.own_slot(name, lock_id, by);
-        own.map_err(|failure| self.failed("look at", name, failure, by))
+        own.map_err(|failure| self.failed(LOOK_AT, name, failure, by))
     }
 
     fn list(&self) -> Result<Vec<Status>, Error> {
         let by = self.monotonic() + LOOK;
-        self.list_all(by).map_err(|error| Error::cluster("look at the locks", None, error.to_string(), false))
+        self.list_all(by).map_err(|error| Error::cluster(LOOK_AT, None, error.to_string(), false))
     }
 
     fn waiters(&self, name: &Name) -> Result<Vec<Waiter>, Error> {
         let by = self.monotonic() + LOOK;
         let seen = self
             .snapshot(name, Line::Whole, by)
-            .map_err(|failure| self.failed("look at", name, failure, by))?;
+            .map_err(|failure| self.failed(LOOK_AT, name, failure, by))?;
         Ok(self.living(name, seen.line))
     }
 
