@@ -209,6 +209,29 @@ fn in_a_temporary_files_place_a_link_is_not_written_through() {
 }
 
 #[test]
+fn in_a_tickets_place_a_link_is_not_written_through() {
+    let attack = Attack::new();
+    let things = [Thing::Symlink, Thing::Dangling, Thing::Fifo, Thing::Socket, Thing::Directory].map(Some);
+    for thing in things.into_iter().chain([None]) {
+        attack.fresh_root();
+        assert_eq!(attack.code("lock x"), 0);
+        let mut waiter = attack.sandbox.start(["lock", "x", "--wait"]);
+        waiter.await_stderr("waiting");
+        let mut tickets = fs::read_dir(attack.sandbox.root().join("lines/x")).unwrap();
+        let ticket = tickets.next().unwrap().unwrap().path();
+        fs::remove_file(&ticket).unwrap();
+        match thing {
+            Some(thing) => assert!(thing.put(&attack, &ticket)),
+            None => fs::hard_link(attack.canary("file"), &ticket).unwrap(),
+        }
+        assert_eq!(attack.code("unlock x"), 0, "{thing:?}");
+        assert_eq!(waiter.await_end(), 0, "{thing:?}: it is admitted all the same");
+        assert_eq!(attack.code("lock x"), 2, "{thing:?}");
+        attack.expect_untouched();
+    }
+}
+
+#[test]
 fn a_hostile_freeze_neither_hangs_nor_leads_out() {
     let attack = Attack::new();
     for thing in THINGS {

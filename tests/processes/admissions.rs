@@ -1,5 +1,6 @@
 //! A waiter that dies, or stands still, in the middle of its own admission.
 
+use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
 use lokt_tests::sandbox::{Sandbox, eventually, start};
@@ -24,7 +25,7 @@ fn killed_at(call: &str, count: usize) {
     next.let_go();
     assert_eq!(next.await_end(), 0, "{at}");
     // Only now: under strace it may have looked stopped, and so its turn comes after the next one's.
-    assert!(killed.unwrap().wait().is_ok());
+    assert_eq!(killed.unwrap().wait().unwrap().signal(), Some(Signal::KILL.as_raw()), "{at}");
     assert_eq!(sandbox.run(["guard", "x", "--", "true"]).code, 0, "{at}: the lock is to be had again");
     eventually(&format!("{at}: a sweep has cleared everything away"), || {
         sandbox.run(["status"]).code == 0 && sandbox.leftovers().is_empty()
@@ -36,8 +37,8 @@ fn a_waiter_killed_at_any_step_of_its_admission_leaves_the_lock_to_the_next() {
     if !strace_available("a waiter killed in its admission") {
         return;
     }
-    // Its ticket goes, its record comes: after joining with two renames.
-    for (call, count) in [("unlinkat", 1), ("renameat2", 3)] {
+    // Its ticket becomes its record: it is written anew, and then moved, as the third after those with which it joined.
+    for (call, count) in [("ftruncate", 1), ("renameat2", 3)] {
         killed_at(call, count);
     }
 }

@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use lokt::Locks;
 use lokt::host::{
-    Content, Dir, Host, Identity, LogFile, ProcessState, Publish, Running, SessionFile, SessionState, Stripe,
-    StripeError, UnixHost, Wake,
+    Content, Dir, Draft, Host, Identity, LogFile, ProcessState, Publish, Running, SessionFile, SessionState,
+    Stripe, StripeError, UnixHost, Wake,
 };
 use lokt::protocol::{ClockId, Now};
 
@@ -277,7 +277,7 @@ impl Host for Machine {
         content: &[u8],
         how: Publish,
         sync: bool,
-        stripe: usize,
+        draft: Draft<'_>,
     ) -> io::Result<()> {
         if dir == Dir::Locks {
             self.hooks.pass(Point::BeforeWrite);
@@ -285,7 +285,7 @@ impl Host for Machine {
                 return Err(io::Error::other("the test lets no record be written"));
             }
         }
-        self.real.publish(dir, file, content, how, sync, stripe)
+        self.real.publish(dir, file, content, how, sync, draft)
     }
 
     fn sync(&self, dir: Dir<'_>, file: &str) -> io::Result<()> {

@@ -3,9 +3,11 @@
 //! Files are opened with `O_NOFOLLOW` and `O_NONBLOCK` (a FIFO must not make us wait) and must be regular, and of
 //! the root's users.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -17,7 +19,7 @@ use rustix::io::Errno;
 
 use super::clock::monotonic;
 use super::dirs::{Handle, RootDir};
-use super::{Content, Dir, Publish};
+use super::{Content, Dir, Draft, Publish};
 
 pub(super) const FILE: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
 
@@ -112,16 +114,21 @@ impl RootDir {
         content: &[u8],
         how: Publish,
         sync: bool,
-        stripe: usize,
+        draft: Draft<'_>,
     ) -> io::Result<()> {
-        let temporary = format!("{stripe:02x}.tmp");
-        let stripes = self.open_dir(Dir::Stripes)?;
+        let (beside, draft_file) = match draft {
+            Draft::New(stripe) => (Dir::Stripes, Cow::Owned(format!("{stripe:02x}.tmp"))),
+            Draft::Used(dir, file) => (dir, Cow::Borrowed(file)),
+        };
+        let from = self.open_dir(beside)?;
         let target = self.open_or_make(dir)?;
-        let placed = self
-            .write_temporary(&stripes, &temporary, content, sync)
-            .and_then(|()| place(&stripes, &temporary, &target, file, how));
+        let written = match draft {
+            Draft::New(_) => self.write_temporary(&from, &draft_file, content, sync),
+            Draft::Used(..) => self.write_anew(beside, &draft_file, content, sync),
+        };
+        let placed = written.and_then(|()| place(&from, &draft_file, &target, file, how));
         if let Err(error) = placed {
-            let _ = unlinkat(&stripes, temporary.as_str(), AtFlags::empty());
+            let _ = unlinkat(&from, &*draft_file, AtFlags::empty());
             return Err(match error.kind() {
                 io::ErrorKind::AlreadyExists => error,
                 _ => named(&error, "write", &self.path_of(dir, file)),
@@ -153,6 +160,18 @@ impl RootDir {
         let mut file = File::from(fd);
         file.write_all(content)?;
         if sync { file.sync_all() } else { Ok(()) }
+    }
+
+    /// Gives a file of ours another content.
+    fn write_anew(&self, dir: Dir<'_>, file: &str, content: &[u8], sync: bool) -> io::Result<()> {
+        let (opened, stat) = self.open_regular(dir, file, OFlags::WRONLY)?;
+        // It may be a link to a file elsewhere, which somebody has planted.
+        if stat.st_nlink != 1 {
+            return Err(strange(&self.path_of(dir, file), "in more than one place"));
+        }
+        opened.write_all_at(content, 0)?;
+        opened.set_len(content.len() as u64)?;
+        if sync { opened.sync_all() } else { Ok(()) }
     }
 
     pub(super) fn sync(&self, dir: Dir<'_>, file: &str) -> io::Result<()> {
@@ -219,22 +238,22 @@ pub(super) fn hidden(name: &str) -> String {
     format!(".{name}.{}.{}", std::process::id(), monotonic().as_nanos())
 }
 
-/// Moves the temporary file into its place.
+/// Moves a draft into its place.
 pub(super) fn place(
-    stripes: &Handle<'_>,
-    temporary: &str,
+    from: &Handle<'_>,
+    draft: &str,
     target: &Handle<'_>,
     file: &str,
     how: Publish,
 ) -> io::Result<()> {
     if how == Publish::Replace {
-        return Ok(renameat(stripes, temporary, target, file)?);
+        return Ok(renameat(from, draft, target, file)?);
     }
-    match renameat_with(stripes, temporary, target, file, RenameFlags::NOREPLACE) {
+    match renameat_with(from, draft, target, file, RenameFlags::NOREPLACE) {
         // A file system without that flag: a link does not replace either.
         Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
-            linkat(stripes, temporary, target, file, AtFlags::empty())?;
-            Ok(unlinkat(stripes, temporary, AtFlags::empty())?)
+            linkat(from, draft, target, file, AtFlags::empty())?;
+            Ok(unlinkat(from, draft, AtFlags::empty())?)
         }
         other => Ok(other?),
     }

@@ -92,6 +92,16 @@ pub enum Publish {
     Replace,
 }
 
+/// In what [`Host::publish`] writes a file before it puts it in its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Draft<'a> {
+    /// A new file beside the mutex of this number, which the caller holds.
+    New(usize),
+    /// A file of the caller's own that is of no use any more where it is: it need not be removed there, and another
+    /// made.
+    Used(Dir<'a>, &'a str),
+}
+
 /// What a look at a session's file tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SessionState {
@@ -243,12 +253,13 @@ pub trait Host: Send + Sync + 'static {
     /// Something other than a regular file of the root's users, or whatever the file system says.
     fn read(&self, dir: Dir<'_>, file: &str, at_most: usize) -> io::Result<Option<Content>>;
 
-    /// Puts a file with this content in its place, as a whole or not at all. The caller holds the mutex
-    /// `stripe`, which also guards the temporary file. With `sync`, it survives a power cut.
+    /// Puts a file with this content in its place, as a whole or not at all. With `sync`, it survives a power cut.
     ///
     /// # Errors
     ///
-    /// Whatever the file system says; then what stood there stands there still.
+    /// Whatever the file system says; then what stood there stands there still, and the draft is gone.
+    /// [`NotFound`](io::ErrorKind::NotFound) if there is no such draft, [`InvalidData`](io::ErrorKind::InvalidData) if
+    /// what stands there is not to be written to.
     fn publish(
         &self,
         dir: Dir<'_>,
@@ -256,7 +267,7 @@ pub trait Host: Send + Sync + 'static {
         content: &[u8],
         how: Publish,
         sync: bool,
-        stripe: usize,
+        draft: Draft<'_>,
     ) -> io::Result<()>;
 
     /// Has a file that stands there outlive a power cut.

@@ -19,7 +19,7 @@ use super::files::named;
 use super::log::{ROTATOR, Rotation};
 use super::session_file::Fifo;
 use super::{
-    Content, Dir, Host, LogFile, MutexBusy, ProcessState, Publish, Running, SessionFile, SessionState,
+    Content, Dir, Draft, Host, LogFile, MutexBusy, ProcessState, Publish, Running, SessionFile, SessionState,
     Stripe, StripeError, flock, platform, process,
 };
 use crate::protocol::{ClockId, Now};
@@ -138,9 +138,9 @@ impl Host for UnixHost {
         content: &[u8],
         how: Publish,
         sync: bool,
-        stripe: usize,
+        draft: Draft<'_>,
     ) -> io::Result<()> {
-        self.files.publish(dir, file, content, how, sync, stripe)
+        self.files.publish(dir, file, content, how, sync, draft)
     }
 
     fn sync(&self, dir: Dir<'_>, file: &str) -> io::Result<()> {

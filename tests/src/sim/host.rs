@@ -10,7 +10,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lokt::host::{
-    Content, Dir, Host, Identity, LogFile, MutexBusy, ProcessState, Publish, Running, SessionFile,
+    Content, Dir, Draft, Host, Identity, LogFile, MutexBusy, ProcessState, Publish, Running, SessionFile,
     SessionState, Stripe, StripeError, Wake,
 };
 use lokt::protocol::Now;
@@ -129,6 +129,25 @@ impl SimHost {
             let left = until.saturating_sub(world.now);
             world.tell(self.pid, || format!("sleeps for {left:?} at most"));
             world = self.sleep(world, On::Bell(ino), until);
+        }
+    }
+
+    /// Writes a draft: a file in some other place has this content from then on.
+    fn write_draft(&self, draft: Draft<'_>, content: &[u8]) -> io::Result<()> {
+        let mut world = self.failing_step(io::ErrorKind::StorageFull)?;
+        let Draft::Used(dir, file) = draft else { return Ok(()) };
+        let dir = Place::from(dir);
+        if world.disk.read(&dir, file).is_none() {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        world.disk.write(&dir, file, content.to_vec());
+        Ok(())
+    }
+
+    /// Takes a draft away from where it was written.
+    fn take_draft(&self, world: &mut World, draft: Draft<'_>) {
+        if let Draft::Used(dir, file) = draft {
+            self.unlink(world, &dir.into(), file);
         }
     }
 
@@ -256,20 +275,25 @@ impl Host for SimHost {
         content: &[u8],
         how: Publish,
         sync: bool,
-        _: usize,
+        draft: Draft<'_>,
     ) -> io::Result<()> {
         let dir = Place::from(dir);
-        // First the temporary file.
-        drop(self.failing_step(io::ErrorKind::StorageFull)?);
-        let mut world = self.failing_step(io::ErrorKind::Other)?;
-        if !world.disk.has_dir(&dir) {
-            return Err(io::ErrorKind::NotFound.into());
+        let placed = self.write_draft(draft, content).and_then(|()| {
+            let mut world = self.failing_step(io::ErrorKind::Other)?;
+            if !world.disk.has_dir(&dir) {
+                return Err(io::ErrorKind::NotFound.into());
+            }
+            if how == Publish::New && world.disk.read(&dir, file).is_some() {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+            self.take_draft(&mut world, draft);
+            self.place(&mut world, &dir, file, content);
+            Ok(())
+        });
+        if placed.is_err() {
+            self.take_draft(&mut *self.step()?, draft);
         }
-        if how == Publish::New && world.disk.read(&dir, file).is_some() {
-            return Err(io::ErrorKind::AlreadyExists.into());
-        }
-        self.place(&mut world, &dir, file, content);
-        drop(world);
+        placed?;
         if sync {
             let mut world = self.failing_step(io::ErrorKind::Other)?;
             world.disk.sync(&dir, file);

@@ -67,8 +67,8 @@ const PATHS: [&str; 9] =
     ["statx", "newfstatat", "stat", "lstat", "unlinkat", "renameat", "renameat2", "readlink", "access"];
 
 /// Calls that read or write what is open.
-const DATA: [&str; 8] =
-    ["read", "pread64", "write", "pwrite64", "fsync", "fdatasync", "getdents64", "fchmod"];
+const DATA: [&str; 9] =
+    ["read", "pread64", "write", "pwrite64", "ftruncate", "fsync", "fdatasync", "getdents64", "fchmod"];
 
 #[cfg(test)]
 mod tests {

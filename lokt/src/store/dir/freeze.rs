@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::list::Listing;
 use super::{DirStore, Error, Name, Now, Publish, Record, Seen, Slot, Stripe, stripe_of};
 use crate::audit;
-use crate::host::Dir;
+use crate::host::{Dir, Draft};
 use crate::protocol::{Freeze, FreezeDecision, FreezeEvidence, FreezeRequest, decide_freeze};
 use crate::store::Store;
 use crate::store::content::content_of;
@@ -167,9 +167,9 @@ impl DirStore {
     }
 
     fn place(&self, name: &Name, record: &Record) -> io::Result<()> {
-        let (dir, file, stripe) = (Place::Own.dir(), Place::Own.file(name), stripe_of(name.as_str()));
-        let content = content_of(record)?;
-        let placed = self.host.publish(dir, &file, &content, Publish::Replace, true, stripe);
+        let (dir, file) = (Place::Own.dir(), Place::Own.file(name));
+        let (content, draft) = (content_of(record)?, Draft::New(stripe_of(name.as_str())));
+        let placed = self.host.publish(dir, &file, &content, Publish::Replace, true, draft);
         // A write that failed leaves nothing behind: it may have been placed, and only not synced.
         if placed.is_err()
             && matches!(self.read_slot(dir, &file), Slot::Record(stands) if stands.lock_id == record.lock_id)

@@ -8,7 +8,7 @@ use std::io;
 
 use super::{DirStore, Error, Evidence, Kind, LockId, Name, Now, Publish, Record, Seen, Slot};
 use super::{evidence, stripe_of};
-use crate::host::Dir;
+use crate::host::{Dir, Draft};
 use crate::protocol::{Displaced, Holder, Whom};
 use crate::store::content::content_of;
 
@@ -73,8 +73,8 @@ impl DirStore {
     /// group goes.
     pub(super) fn form_group(&self, name: &Name, joint: &Record, how: Publish, sync: bool) -> io::Result<()> {
         let content = content_of(joint)?;
-        let stripe = stripe_of(name.as_str());
-        self.host.publish(Dir::Locks, &Self::record_file(name), &content, how, sync, stripe)?;
+        let draft = Draft::New(stripe_of(name.as_str()));
+        self.host.publish(Dir::Locks, &Self::record_file(name), &content, how, sync, draft)?;
         self.clear_holders(name);
         self.host.make_dir(Dir::HoldersOf(name), sync)
     }

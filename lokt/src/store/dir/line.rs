@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::{Claim, DirStore, Evidence, Name, Now, Publish, Stripe, Ticket, Turn, Waiter, stripe_of};
 use crate::Error;
-use crate::host::Dir;
+use crate::host::{Dir, Draft};
 use crate::protocol::{Kind, Liveness, LockId, Mode, Slot};
 use crate::store::{Place, Watch};
 
@@ -188,7 +188,7 @@ impl DirStore {
             &content,
             Publish::New,
             false,
-            stripe_of(name.as_str()),
+            Draft::New(stripe_of(name.as_str())),
         );
         if let Err(error) = placed {
             self.sessions.remove(name, &lock_id);
@@ -239,7 +239,7 @@ impl DirStore {
     }
 }
 
-fn ticket_file(number: u64, id: &LockId) -> String {
+pub(super) fn ticket_file(number: u64, id: &LockId) -> String {
     format!("{number:012}.{id}")
 }
 
@@ -253,11 +253,14 @@ fn split_ticket(file: &str) -> Option<(u64, LockId)> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::MetadataExt;
+
     use proptest::prelude::*;
 
     use super::*;
     use crate::host::{Identity, UnixHost};
-    use crate::protocol::{Authority, Manner, Refusal, Request};
+    use crate::protocol::{Authority, Manner, Record, Refusal, Request};
     use crate::store::{Answer, Asked, Store};
 
     const SOON: Duration = Duration::from_secs(10);
@@ -307,6 +310,40 @@ mod tests {
         assert!(matches!(ask(&store, &turn), Answer::Refused(Refusal::Queued { ahead: 1, free: true }, _)));
         let left: Vec<LockId> = store.tickets(&name).unwrap().into_iter().map(|(_, id)| id).collect();
         assert_eq!(left, [second.lock_id, third.lock_id]);
+    }
+
+    #[test]
+    fn a_waiters_ticket_becomes_its_record() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("root");
+        let store =
+            DirStore::new(Arc::new(UnixHost::new(root.clone())), Identity::current(), Arc::new(|_| {}));
+        let ticket_path =
+            |ticket: &Ticket| root.join("lines/x").join(ticket_file(ticket.number, &ticket.lock_id));
+        for is_put_out in [false, true] {
+            let Answer::Admitted(holder) = ask(&store, &Turn::Passing) else {
+                panic!("it is free");
+            };
+            let ticket = join(&store);
+            let file = fs::metadata(ticket_path(&ticket)).unwrap().ino();
+            if is_put_out {
+                fs::rename(ticket_path(&ticket), dir.path().join("ticket")).unwrap();
+            }
+            let release = |record: &Record| {
+                let release = Request::Release(Authority::Session(record.id().unwrap()));
+                store.change(&"x".parse().unwrap(), &release, Asked::now(SOON)).unwrap();
+            };
+            release(&holder.record);
+            let Answer::Admitted(next) = ask(&store, &Turn::Waiting { ticket: Some(&ticket), silent: None })
+            else {
+                panic!("it is its turn");
+            };
+            assert_eq!(next.record.lock_id, ticket.lock_id.as_str());
+            let record = fs::metadata(root.join("locks/x.json")).unwrap().ino();
+            assert_eq!(record == file, !is_put_out, "put out of line: {is_put_out}");
+            assert!(!ticket_path(&ticket).exists());
+            release(&next.record);
+        }
     }
 
     proptest! {

@@ -181,8 +181,6 @@ impl Store for DirStore {
                         Turn::Waiting { ticket, .. } => *ticket,
                         Turn::Passing => None,
                     };
-                    // First: a ticket beside the record of one who then dies would be taken for a waiter's.
-                    ticket.inspect(|ticket| self.drop_ticket(name, ticket));
                     match self.admit(name, record, joint.as_deref(), &evidence, &displaced, ticket) {
                         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                         Err(error) => return Err(failed(error)),

@@ -3,18 +3,46 @@
 use std::io;
 use std::sync::Arc;
 
+use super::line::ticket_file;
 use super::{Admission, DirStore, Error, Name, Ticket, holders, stripe_of};
 use crate::audit;
-use crate::host::{Dir, Publish};
+use crate::host::{Dir, Draft, Publish};
 use crate::protocol::{Displaced, Evidence, Kind, Mode, Now, Record, Slot};
 use crate::store::content::content_of;
 
 impl DirStore {
+    /// Writes a record beside the mutex, and puts it in its place.
     pub(super) fn write_record(&self, name: &Name, record: &Record, how: Publish) -> io::Result<()> {
+        self.publish_record(name, record, how, Draft::New(stripe_of(name.as_str())))
+    }
+
+    /// Writes the record of one who is admitted. The file of a waiter's ticket becomes that of its record: so it
+    /// stands in line until it is admitted, and at no instant both.
+    fn write_own_record(
+        &self,
+        name: &Name,
+        record: &Record,
+        how: Publish,
+        ticket: Option<&Ticket>,
+    ) -> io::Result<()> {
+        let Some(ticket) = ticket else {
+            return self.write_record(name, record, how);
+        };
+        let file = ticket_file(ticket.number, &ticket.lock_id);
+        match self.publish_record(name, record, how, Draft::Used(Dir::Line(name), &file)) {
+            // It was put out of line; or what stands there is none of ours.
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) => {
+                self.write_record(name, record, how)
+            }
+            other => other,
+        }
+    }
+
+    fn publish_record(&self, name: &Name, record: &Record, how: Publish, draft: Draft<'_>) -> io::Result<()> {
         let sync = record.kind != Some(Kind::Guard);
         let (dir, file) = Self::place_of(name, record);
         let content = content_of(record)?;
-        self.host.publish(dir, &file, &content, how, sync, stripe_of(name.as_str()))
+        self.host.publish(dir, &file, &content, how, sync, draft)
     }
 
     /// Removes records and says so.
@@ -77,7 +105,7 @@ impl DirStore {
             _ => None,
         };
         record.session_ino = session.as_ref().map(|session| session.identity());
-        match self.write_admission(name, &record, joint, evidence, displaced) {
+        match self.write_admission(name, &record, joint, evidence, displaced, ticket) {
             Ok(()) => Ok(Admission { record, session }),
             Err(error) => {
                 self.undo_admission(name, &record, joint, made.is_some());
@@ -94,6 +122,7 @@ impl DirStore {
         joint: Option<&Record>,
         evidence: &Evidence,
         displaced: &[Displaced],
+        ticket: Option<&Ticket>,
     ) -> io::Result<()> {
         let how = if evidence.slot == Slot::Empty { Publish::New } else { Publish::Replace };
         let lasting = record.kind != Some(Kind::Guard);
@@ -107,14 +136,14 @@ impl DirStore {
                 self.join_group(name, lasting)?;
             }
             _ => {
-                self.write_record(name, record, how)?;
+                self.write_own_record(name, record, how, ticket)?;
                 if evidence.mode() != Mode::Exclusive {
                     self.clear_holders(name);
                 }
                 return Ok(());
             }
         }
-        self.write_record(name, record, Publish::New)
+        self.write_own_record(name, record, Publish::New, ticket)
     }
 
     /// A write that failed leaves nothing behind, whatever of it has come about.
