@@ -98,6 +98,22 @@ fn nohup_lets_the_command_outlive_its_terminal() {
 }
 
 #[test]
+fn a_terminal_that_went_away_while_the_guard_waited_is_none() {
+    let mut pty = Pty::shell();
+    assert_eq!(pty.beside(&["lock", "x"]).code, 0);
+    script(&pty.sandbox, "cmd", "echo $$ > cmd.pid; ps -o pgid= -p $$ > group.pid; echo > done");
+    pty.line("nohup $LOKT guard x --wait -- bash cmd > out 2>&1 &");
+    let line = pty.sandbox.root().join("lines/x");
+    eventually("it waits", || line.exists());
+    pty.hang_up();
+    pty.end();
+    assert_eq!(pty.beside(&["unlock", "x"]).code, 0);
+    let done = pty.sandbox.work().join("done");
+    eventually("the command runs", || done.exists());
+    assert_eq!(pty.pid("cmd.pid"), pty.pid("group.pid"), "it has a group of its own");
+}
+
+#[test]
 fn a_terminal_that_does_not_control_it_is_read_like_any_file() {
     let sandbox = sandbox();
     script(&sandbox, "cmd", READER);

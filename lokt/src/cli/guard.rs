@@ -9,7 +9,7 @@ use super::exit::Exit;
 use super::output::{Report, say_soon};
 use super::values::{How, Names, duration, names};
 use super::waiting::Watcher;
-use crate::guard::{self, OnLost, Policy, Wanted};
+use crate::guard::{self, OnLost, Policy, Ready, Wanted};
 use crate::host::environment;
 use crate::host::signals::Signals;
 use crate::protocol::Name;
@@ -80,6 +80,10 @@ pub(super) fn run(locks: &Locks, args: &Args) -> Result<Report, Error> {
     if wanted.is_empty() {
         return Ok(not_started(&args.command, &guard::exec(&args.command)));
     }
+    let ready = match Ready::new(&args.command) {
+        Ok(ready) => ready,
+        Err(error) => return Ok(not_started(&args.command, &error)),
+    };
     let signals = Signals::catch().map_err(Error::root)?;
     let kill_after = args.kill_after.unwrap_or(KILL_AFTER);
     terms.kill_after = Some(kill_after);
@@ -99,7 +103,7 @@ pub(super) fn run(locks: &Locks, args: &Args) -> Result<Report, Error> {
     };
     let policy = Policy { on_lost, kill_after };
     let mut untidy = false;
-    let ended = guard::run(held, &args.command, policy, &signals, &say_soon, || untidy = locks.is_untidy());
+    let ended = guard::run(held, ready, policy, &signals, &say_soon, || untidy = locks.is_untidy());
     if untidy {
         super::tidy(locks);
     }

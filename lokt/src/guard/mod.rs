@@ -19,7 +19,6 @@ mod held;
 mod spawn;
 mod terminal;
 
-use std::ffi::OsString;
 use std::io;
 use std::mem;
 use std::time::Duration;
@@ -30,7 +29,7 @@ use rustix::process::{Signal, WaitOptions, WaitStatus, wait};
 pub(crate) use self::acquire::{Wanted, acquire};
 use self::group::Group;
 pub(crate) use self::held::Held;
-pub(crate) use self::spawn::exec;
+pub(crate) use self::spawn::{Ready, exec};
 use self::terminal::Setting;
 use crate::host::clock::monotonic as now;
 use crate::host::signals::{Came, Signals};
@@ -83,7 +82,7 @@ pub(crate) enum Ended {
 /// should wait, is done `meanwhile`.
 pub(crate) fn run(
     mut held: Held,
-    command: &[OsString],
+    command: Ready,
     policy: Policy,
     signals: &Signals,
     tell: &(dyn Fn(&str) + Sync),
@@ -104,9 +103,9 @@ pub(crate) fn run(
         tell(&format!("{error}; the command was not started"));
         return Ok(Ended::Lost);
     }
-    let setting = Setting::find();
+    let setting = Setting::find(command.terminal);
     let adopts = group::adopt_orphans();
-    let child = match spawn::spawn(&held, command, &setting, signals) {
+    let child = match spawn::spawn(&held, command.program, &setting, signals) {
         Err(error) if error.kind() == io::ErrorKind::TimedOut => {
             tell("the lease was about to lapse; the command was not started");
             return Ok(Ended::Lost);

@@ -1,6 +1,7 @@
 //! The start of the command: what has to be done between its birth and its exec.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io;
 
 use nix::errno::Errno;
@@ -8,7 +9,7 @@ use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Pid, Signal, getpid, getppid, setpgid};
 
 use super::held::Held;
-use super::terminal::{Setting, take_foreground};
+use super::terminal::{self, Setting, take_foreground};
 use crate::host::clock::monotonic;
 use crate::host::signals::Signals;
 use crate::host::{Program, platform};
@@ -17,20 +18,38 @@ use crate::session::Session;
 
 /// Replaces this program by `command`: a guard inside a guard of the same lock.
 pub(crate) fn exec(command: &[OsString]) -> io::Error {
-    match Program::new(command, &[]) {
+    match Program::new(command) {
         Ok(mut program) => program.exec().into(),
         Err(error) => error,
     }
 }
 
-/// Starts `command` with the descriptors and variables of what is held.
+/// A command that is to be started as soon as its lock is there: what could be done before that has been done.
+pub(crate) struct Ready {
+    pub(super) program: Program,
+    /// The controlling terminal, if there is one.
+    pub(super) terminal: Option<File>,
+}
+
+impl Ready {
+    /// Makes `command` ready.
+    ///
+    /// # Errors
+    ///
+    /// It can't be a command.
+    pub(crate) fn new(command: &[OsString]) -> io::Result<Self> {
+        Ok(Self { program: Program::new(command)?, terminal: terminal::open() })
+    }
+}
+
+/// Starts a command with the descriptors and variables of what is held.
 pub(super) fn spawn(
     held: &Held,
-    command: &[OsString],
+    mut program: Program,
     setting: &Setting,
     signals: &Signals,
 ) -> io::Result<Pid> {
-    let mut program = Program::new(command, &introduction(held))?;
+    program.set(&introduction(held))?;
     let foreground = setting.to_hand_over();
     let (death, give_up) = (death_signal(held), held.start_before());
     let liveness = held.descriptors();

@@ -12,6 +12,7 @@ mod imp {
     use std::io;
     use std::os::fd::{AsFd, OwnedFd};
     use std::path::Path;
+    use std::sync::{Mutex, PoisonError};
 
     use nix::sched::{CloneFlags, clone};
     use nix::sys::signal::SIGCHLD;
@@ -24,8 +25,8 @@ mod imp {
         set_parent_process_death_signal, waitpid,
     };
 
-    /// What the few calls before an exec have for a stack.
-    const STACK: usize = 16 * 1024;
+    /// What the few calls before an exec have for a stack. Here it costs only the pages that are used.
+    static STACK: Mutex<[u8; 16 * 1024]> = Mutex::new([0; 16 * 1024]);
 
     /// A pipe that nobody inherits and no end of which blocks.
     pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
@@ -61,7 +62,7 @@ mod imp {
     #[expect(unsafe_code, reason = "only the system makes processes")]
     pub(crate) fn start(child: &mut dyn FnMut() -> nix::errno::Errno) -> io::Result<Pid> {
         let failed = Cell::new(None);
-        let mut stack = vec![0; STACK];
+        let mut stack = STACK.lock().unwrap_or_else(PoisonError::into_inner);
         let body = Box::new(|| {
             failed.set(Some(child()));
             127
@@ -70,7 +71,7 @@ mod imp {
         // has written, this thread reads after it: it sleeps until the child has its own memory or has ended.
         // Descriptors and signal handlers are copies, and no signal runs a handler in there.
         let born = unsafe {
-            clone(body, &mut stack, CloneFlags::CLONE_VM | CloneFlags::CLONE_VFORK, Some(SIGCHLD as i32))
+            clone(body, &mut *stack, CloneFlags::CLONE_VM | CloneFlags::CLONE_VFORK, Some(SIGCHLD as i32))
         };
         let pid = Pid::from_raw(born?.as_raw()).ok_or(io::ErrorKind::Other)?;
         match failed.get() {

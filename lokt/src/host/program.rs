@@ -2,6 +2,7 @@
 
 use std::ffi::{CString, OsStr, OsString, c_char};
 use std::io;
+use std::mem;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::ptr;
 
@@ -30,31 +31,43 @@ pub(crate) struct Program {
 /// Strings as execve(2) takes them: pointers, and a null at the end.
 struct Vector {
     /// What the pointers point to: it stays where it is, wherever this goes.
-    _strings: Vec<CString>,
+    strings: Vec<CString>,
     pointers: Vec<*const c_char>,
 }
 
 impl Program {
-    /// `command` with its arguments, in this process's environment and these variables; `None` takes one away.
+    /// `command` with its arguments, in this process's environment.
     ///
     /// # Errors
     ///
     /// There is no command, or a null byte in it.
-    pub(crate) fn new(command: &[OsString], variables: &[(&str, Option<String>)]) -> io::Result<Self> {
+    pub(crate) fn new(command: &[OsString]) -> io::Result<Self> {
         let name = command.first().filter(|name| !name.is_empty()).ok_or(io::ErrorKind::NotFound)?;
         let script = [OsStr::new(SHELL)].into_iter().chain(command.iter().map(OsString::as_os_str));
-        let inherited =
-            identity::variables().filter(|(name, _)| variables.iter().all(|(own, _)| name != own));
-        let inherited = inherited.map(|(name, value)| pair(&name, &value));
-        let own = variables
-            .iter()
-            .filter_map(|(name, value)| Some(pair(OsStr::new(name), OsStr::new(value.as_ref()?))));
+        let inherited = identity::variables().map(|(name, value)| pair(&name, &value));
         Ok(Self {
             places: places(name).into_iter().map(c_string).collect::<Result<_, _>>()?,
             arguments: Vector::new(command.iter().cloned())?,
             script: Vector::new(script.map(OsStr::to_owned))?,
-            environment: Vector::new(inherited.chain(own))?,
+            environment: Vector::new(inherited)?,
         })
+    }
+
+    /// Sets variables of its environment; `None` takes one away.
+    ///
+    /// # Errors
+    ///
+    /// There is a null byte in one.
+    pub(crate) fn set(&mut self, variables: &[(&str, Option<String>)]) -> io::Result<()> {
+        let set = |(name, value): &(&str, Option<String>)| {
+            Some(c_string(pair(OsStr::new(name), OsStr::new(value.as_ref()?))))
+        };
+        let set = variables.iter().filter_map(set).collect::<Result<Vec<_>, _>>()?;
+        let mut all = mem::take(&mut self.environment.strings);
+        all.retain(|entry| variables.iter().all(|(name, _)| !is_of(entry, name)));
+        all.extend(set);
+        self.environment = Vector::of(all);
+        Ok(())
     }
 
     /// Replaces the program of this process by it; returns why not, as execvp(3) does. Async-signal-safe.
@@ -91,10 +104,18 @@ impl Program {
 
 impl Vector {
     fn new(strings: impl Iterator<Item = OsString>) -> io::Result<Self> {
-        let strings = strings.map(c_string).collect::<Result<Vec<_>, _>>()?;
-        let pointers = strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect();
-        Ok(Self { _strings: strings, pointers })
+        Ok(Self::of(strings.map(c_string).collect::<Result<_, _>>()?))
     }
+
+    fn of(strings: Vec<CString>) -> Self {
+        let pointers = strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect();
+        Self { strings, pointers }
+    }
+}
+
+/// Whether an entry of an environment is that of a variable.
+fn is_of(entry: &CString, name: &str) -> bool {
+    entry.as_bytes().strip_prefix(name.as_bytes()).is_some_and(|rest| rest.starts_with(b"="))
 }
 
 /// `NAME=VALUE`, with room for the null.
