@@ -16,10 +16,13 @@ use crate::stats::{percentile, time};
 
 /// How long a waiter has been parked, and how many pairs there are: in a full run and in a quick one.
 const PARKED: [(&str, Duration, usize, usize); 3] = [
-    ("100 ms", Duration::from_millis(100), 30, 8),
-    ("1 s", Duration::from_secs(1), 10, 3),
-    ("5 s", Duration::from_secs(5), 6, 1),
+    ("100 ms", Duration::from_millis(100), 60, 8),
+    ("1 s", Duration::from_secs(1), 20, 3),
+    ("5 s", Duration::from_secs(5), 10, 1),
 ];
+
+/// So long the machine is left alone before each hand-over, that none is disturbed by the end of the one before.
+const SETTLED: Duration = Duration::from_millis(20);
 
 pub fn measure(ground: &Ground) -> anyhow::Result<Found> {
     let mut found = Found::new("handover", "From a release to the waiter's command");
@@ -64,7 +67,7 @@ pub fn measure(ground: &Ground) -> anyhow::Result<Found> {
 }
 
 /// A pair of holder and waiter for each lock. All waiters are parked together; then one holder after the other is let go,
-/// and each pair has ended before the next begins.
+/// in any order, and each pair has ended before the next begins.
 fn one_of_each(
     ground: &Ground,
     locks: &[Lock],
@@ -81,10 +84,11 @@ fn one_of_each(
         drop(gate);
         pairs.push((lock.name(), queue, key));
     }
-    let turn = number % pairs.len();
-    pairs.rotate_left(turn);
+    // One that always came after the same other would bear what that one leaves behind in the machine.
+    fastrand::Rng::with_seed(number as u64).shuffle(&mut pairs);
     thread::sleep(parked);
     let one = |(name, queue, key): (&'static str, Queue<'_>, std::io::PipeWriter)| {
+        thread::sleep(SETTLED);
         drop(key);
         let ms = handovers(&queue.end()?).into_iter().next();
         Ok((name, ms.unwrap_or(f64::NAN)))
