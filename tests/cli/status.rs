@@ -187,18 +187,16 @@ fn what_has_lapsed_is_marked_and_pruned_on_demand() {
     check(
         &sandbox,
         r#"
-        $ export LOKT_NO_SWEEP=1; lokt status --prune-expired one; lokt status
+        $ export LOKT_NO_SWEEP=1; lokt status --prune-expired one; lokt status | sed -E 's/[0-9]+h[0-9]+m[0-9]+s/AGE/'
         pruned expired lock "one"
-        two                   ada@elsewhere  2562047h47m16s [EXPIRED]
+        two                   ada@elsewhere  AGE [EXPIRED]
         $ LOKT_NO_SWEEP=1 lokt status --prune-expired
         pruned: two (expired)
 
         pruned 1 expired lock(s)
         $ lokt status --prune-expired
         no locks
-        "#
-        .replace("2562047h47m16s", &age_since_2001())
-        .as_str(),
+        "#,
     );
     sandbox.plant("three", expired_on_another_host("three"));
     sandbox.plant("four", expired_on_another_host("four"));
@@ -220,13 +218,6 @@ fn expired_on_another_host(name: &str) -> String {
     format!(
         r#"{{"version":1,"name":"{name}","owner":"ada","host":"elsewhere","pid":7,"acquired_ts":"2001-01-01T00:00:00Z","ttl_sec":60,"expires_at":"2001-01-01T00:01:00Z"}}"#
     )
-}
-
-fn age_since_2001() -> String {
-    let since = std::time::Duration::from_secs(978_307_200);
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    let age = lokt::protocol::format_duration(now - since);
-    super::transcript::steady(&age).trim_end().to_owned()
 }
 
 #[test]

@@ -9,9 +9,9 @@ use super::exit::Exit;
 use super::output::{Report, say_soon};
 use super::values::{How, Names, duration, names};
 use super::waiting::Watcher;
-use crate::guard::{self, OnLost, Policy, Ready, Wanted};
-use crate::host::environment;
+use crate::guard::{self, OnLost, Policy, Wanted};
 use crate::host::signals::Signals;
+use crate::host::{Program, environment};
 use crate::protocol::Name;
 use crate::{Error, KILL_AFTER, Locks, words};
 
@@ -80,8 +80,9 @@ pub(super) fn run(locks: &Locks, args: &Args) -> Result<Report, Error> {
     if wanted.is_empty() {
         return Ok(not_started(&args.command, &guard::exec(&args.command)));
     }
-    let ready = match Ready::new(&args.command) {
-        Ok(ready) => ready,
+    // Before the wait: once the lock is there, nothing should keep the command.
+    let program = match Program::new(&args.command) {
+        Ok(program) => program,
         Err(error) => return Ok(not_started(&args.command, &error)),
     };
     let signals = Signals::catch().map_err(Error::root)?;
@@ -103,7 +104,7 @@ pub(super) fn run(locks: &Locks, args: &Args) -> Result<Report, Error> {
     };
     let policy = Policy { on_lost, kill_after };
     let mut untidy = false;
-    let ended = guard::run(held, ready, policy, &signals, &say_soon, || untidy = locks.is_untidy());
+    let ended = guard::run(held, program, policy, &signals, &say_soon, || untidy = locks.is_untidy());
     if untidy {
         super::tidy(locks);
     }

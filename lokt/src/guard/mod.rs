@@ -29,8 +29,9 @@ use rustix::process::{Signal, WaitOptions, WaitStatus, wait};
 pub(crate) use self::acquire::{Wanted, acquire};
 use self::group::Group;
 pub(crate) use self::held::Held;
-pub(crate) use self::spawn::{Ready, exec};
+pub(crate) use self::spawn::exec;
 use self::terminal::Setting;
+use crate::host::Program;
 use crate::host::clock::monotonic as now;
 use crate::host::signals::{Came, Signals};
 use crate::protocol::format_duration;
@@ -78,11 +79,11 @@ pub(crate) enum Ended {
     Lost,
 }
 
-/// Runs `command` under what is held, and releases that when it has ended. What is short, and for which nobody
+/// Runs `program`, the command, under what is held, and releases that when it has ended. What is short, and for which nobody
 /// should wait, is done `meanwhile`.
 pub(crate) fn run(
     mut held: Held,
-    command: Ready,
+    program: Program,
     policy: Policy,
     signals: &Signals,
     tell: &(dyn Fn(&str) + Sync),
@@ -103,9 +104,9 @@ pub(crate) fn run(
         tell(&format!("{error}; the command was not started"));
         return Ok(Ended::Lost);
     }
-    let setting = Setting::find(command.terminal);
+    let setting = Setting::find();
     let adopts = group::adopt_orphans();
-    let child = match spawn::spawn(&held, command.program, &setting, signals) {
+    let child = match spawn::spawn(&held, program, &setting, signals) {
         Err(error) if error.kind() == io::ErrorKind::TimedOut => {
             tell("the lease was about to lapse; the command was not started");
             return Ok(Ended::Lost);

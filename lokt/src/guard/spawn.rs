@@ -1,7 +1,6 @@
 //! The start of the command: what has to be done between its birth and its exec.
 
 use std::ffi::OsString;
-use std::fs::File;
 use std::io;
 
 use nix::errno::Errno;
@@ -9,7 +8,7 @@ use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Pid, Signal, getpid, getppid, setpgid};
 
 use super::held::Held;
-use super::terminal::{self, Setting, take_foreground};
+use super::terminal::{Setting, take_foreground};
 use crate::host::clock::monotonic;
 use crate::host::signals::Signals;
 use crate::host::{Program, platform};
@@ -21,24 +20,6 @@ pub(crate) fn exec(command: &[OsString]) -> io::Error {
     match Program::new(command) {
         Ok(mut program) => program.exec().into(),
         Err(error) => error,
-    }
-}
-
-/// A command that is to be started as soon as its lock is there: what could be done before that has been done.
-pub(crate) struct Ready {
-    pub(super) program: Program,
-    /// The controlling terminal, if there is one.
-    pub(super) terminal: Option<File>,
-}
-
-impl Ready {
-    /// Makes `command` ready.
-    ///
-    /// # Errors
-    ///
-    /// It can't be a command.
-    pub(crate) fn new(command: &[OsString]) -> io::Result<Self> {
-        Ok(Self { program: Program::new(command)?, terminal: terminal::open() })
     }
 }
 

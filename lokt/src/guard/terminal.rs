@@ -15,7 +15,6 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{FileType, Mode, OFlags, fstat};
-use rustix::io::Errno;
 use rustix::process::{Pid, getpid, getppid};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr, tcsetpgrp};
 
@@ -46,9 +45,8 @@ pub(super) struct Terminal {
 }
 
 impl Setting {
-    /// As it is now, on a terminal that was [opened](open) before.
-    pub(super) fn find(terminal: Option<File>) -> Self {
-        let Some(terminal) = terminal.and_then(Terminal::of) else {
+    pub(super) fn find() -> Self {
+        let Some(terminal) = Terminal::open() else {
             return Self::NoTerminal;
         };
         let watched = is_watched();
@@ -93,18 +91,10 @@ impl Setting {
     }
 }
 
-/// Opens the controlling terminal, if there is one. Who has none gets none later.
-pub(super) fn open() -> Option<File> {
-    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
-    Some(File::from(rustix::fs::open("/dev/tty", flags, Mode::empty()).ok()?))
-}
-
 impl Terminal {
-    /// The terminal in `file`, unless it has gone away.
-    fn of(file: File) -> Option<Self> {
-        if matches!(tcgetpgrp(&file), Err(Errno::NOTTY | Errno::IO)) {
-            return None;
-        }
+    fn open() -> Option<Self> {
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let file = File::from(rustix::fs::open("/dev/tty", flags, Mode::empty()).ok()?);
         let modes = tcgetattr(&file).ok();
         let lent = Cell::new(is_foreground(&file));
         Some(Self { file, modes, lent })

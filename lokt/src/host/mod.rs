@@ -257,7 +257,7 @@ pub trait Host: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// Whatever the file system says; then what stood there stands there still, and the draft is gone.
+    /// Whatever the file system says; then what stood there stands there still, and a draft that was begun is gone.
     /// [`NotFound`](io::ErrorKind::NotFound) if there is no such draft, [`InvalidData`](io::ErrorKind::InvalidData) if
     /// what stands there is not to be written to.
     fn publish(

@@ -176,7 +176,7 @@ impl DirStore {
     ) -> io::Result<Ticket> {
         self.host.make_dir(Dir::Line(name), false)?;
         let lock_id = own.map_or(&claim.lock_id, |own| &own.lock_id).clone();
-        let content = serde_json::to_vec(&Waiter::of(claim, &lock_id, &self.identity, now))?;
+        let content = ticket_content(&Waiter::of(claim, &lock_id, &self.identity, now))?;
         let session = match own {
             Some(own) => Arc::clone(&own.session),
             None => self.sessions.create(name, &lock_id)?,
@@ -229,7 +229,8 @@ impl DirStore {
 
     pub(super) fn read_ticket(&self, name: &Name, number: u64, id: &LockId) -> Option<Waiter> {
         let content = self.host.read(Dir::Line(name), &ticket_file(number, id), 64 * 1024).ok()??;
-        serde_json::from_slice(&content.bytes).ok()
+        let [waiter] = serde_json::from_slice(&content.bytes).ok()?;
+        Some(waiter)
     }
 
     /// Gives the place up. An empty line is taken away by whoever leaves it without the lock, or has had the lock:
@@ -237,6 +238,12 @@ impl DirStore {
     pub(super) fn drop_ticket(&self, name: &Name, ticket: &Ticket) {
         let _ = self.host.remove(Dir::Line(name), &ticket_file(ticket.number, &ticket.lock_id), false);
     }
+}
+
+/// A list of one: a ticket's file becomes that of a record, and if a power cut brings its content back there, it must
+/// not be read as the record of anybody.
+fn ticket_content(waiter: &Waiter) -> serde_json::Result<Vec<u8>> {
+    serde_json::to_vec(&[waiter])
 }
 
 pub(super) fn ticket_file(number: u64, id: &LockId) -> String {
@@ -310,6 +317,26 @@ mod tests {
         assert!(matches!(ask(&store, &turn), Answer::Refused(Refusal::Queued { ahead: 1, free: true }, _)));
         let left: Vec<LockId> = store.tickets(&name).unwrap().into_iter().map(|(_, id)| id).collect();
         assert_eq!(left, [second.lock_id, third.lock_id]);
+    }
+
+    #[test]
+    fn a_ticket_that_comes_back_in_a_records_place_is_nobodys() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("root");
+        let store =
+            DirStore::new(Arc::new(UnixHost::new(root.clone())), Identity::current(), Arc::new(|_| {}));
+        let Answer::Admitted(_holder) = ask(&store, &Turn::Passing) else {
+            panic!("it is free");
+        };
+        let ticket = join(&store);
+        let name: Name = "x".parse().unwrap();
+        assert!(store.read_ticket(&name, ticket.number, &ticket.lock_id).is_some());
+        let file = root.join("lines/x").join(ticket_file(ticket.number, &ticket.lock_id));
+        let mut content = fs::read(file).unwrap();
+        for zeros in [0, 200] {
+            content.resize(content.len() + zeros, 0);
+            assert!(matches!(Record::read(&content, SOON), Slot::Corrupt(_)), "{zeros} zeros");
+        }
     }
 
     #[test]

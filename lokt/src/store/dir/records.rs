@@ -30,10 +30,7 @@ impl DirStore {
         };
         let file = ticket_file(ticket.number, &ticket.lock_id);
         match self.publish_record(name, record, how, Draft::Used(Dir::Line(name), &file)) {
-            // It was put out of line; or what stands there is none of ours.
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) => {
-                self.write_record(name, record, how)
-            }
+            Err(error) if is_no_draft(error.kind()) => self.write_record(name, record, how),
             other => other,
         }
     }
@@ -170,4 +167,10 @@ impl DirStore {
             self.sessions.remove(name, &id);
         }
     }
+}
+
+/// Whether a ticket could not be made a record as it was put out of line, or something else stands in its place.
+fn is_no_draft(error: io::ErrorKind) -> bool {
+    use io::ErrorKind::{InvalidData, NotFound, PermissionDenied, WouldBlock};
+    matches!(error, NotFound | InvalidData | PermissionDenied | WouldBlock)
 }
