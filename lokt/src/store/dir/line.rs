@@ -268,7 +268,7 @@ mod tests {
     use super::*;
     use crate::host::{Identity, UnixHost};
     use crate::protocol::{Authority, Manner, Record, Refusal, Request};
-    use crate::store::{Answer, Asked, Store};
+    use crate::store::{Admission, Answer, Asked, Store};
 
     const SOON: Duration = Duration::from_secs(10);
 
@@ -294,6 +294,13 @@ mod tests {
         store.acquire(&name, &claim, Manner::Plain, turn, Asked::now(SOON)).unwrap()
     }
 
+    fn hold(store: &DirStore) -> Admission {
+        match ask(store, &Turn::Passing) {
+            Answer::Admitted(admission) => admission,
+            Answer::Refused(..) => panic!("it is free"),
+        }
+    }
+
     fn join(store: &DirStore) -> Ticket {
         match ask(store, &Turn::Waiting { ticket: None, silent: None }) {
             Answer::Refused(_, Some(Place { ticket: Some(ticket), .. })) => ticket,
@@ -307,9 +314,7 @@ mod tests {
         let host = Arc::new(UnixHost::new(dir.path().join("root")));
         let store = DirStore::new(host, Identity::current(), Arc::new(|_| {}));
         let name: Name = "x".parse().unwrap();
-        let Answer::Admitted(holder) = ask(&store, &Turn::Passing) else {
-            panic!("it is free");
-        };
+        let holder = hold(&store);
         let (first, second, third) = (join(&store), join(&store), join(&store));
         let release = Request::Release(Authority::Session(holder.record.id().unwrap()));
         store.change(&name, &release, Asked::now(SOON)).unwrap();
@@ -325,9 +330,7 @@ mod tests {
         let root = dir.path().join("root");
         let store =
             DirStore::new(Arc::new(UnixHost::new(root.clone())), Identity::current(), Arc::new(|_| {}));
-        let Answer::Admitted(_holder) = ask(&store, &Turn::Passing) else {
-            panic!("it is free");
-        };
+        let _holder = hold(&store);
         let ticket = join(&store);
         let name: Name = "x".parse().unwrap();
         assert!(store.read_ticket(&name, ticket.number, &ticket.lock_id).is_some());
@@ -348,9 +351,7 @@ mod tests {
         let ticket_path =
             |ticket: &Ticket| root.join("lines/x").join(ticket_file(ticket.number, &ticket.lock_id));
         for is_put_out in [false, true] {
-            let Answer::Admitted(holder) = ask(&store, &Turn::Passing) else {
-                panic!("it is free");
-            };
+            let holder = hold(&store);
             let ticket = join(&store);
             let file = fs::metadata(ticket_path(&ticket)).unwrap().ino();
             if is_put_out {
