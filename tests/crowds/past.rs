@@ -173,7 +173,8 @@ fn crowd_of_other_locks_is_swept_only_after_the_command_has_run() {
     let (before, after) = calls(&sandbox, true);
     let of_others = |call: &String| call.contains("other-") || call.contains("getdents");
     assert_eq!(before.iter().find(|call| of_others(call)), None, "on the way to the command");
-    let swept = after.iter().position(|call| call.contains("other-")).expect("the test sees a sweep");
+    // It lists them in any case; how many it then looks at is a question of its time.
+    let swept = after.iter().position(of_others).expect("the test sees a sweep");
     let released = after.iter().position(|call| call.contains("unlinkat(") && call.contains("\"mine.json\""));
     assert!(released.expect("the test sees the release") < swept, "while the lock was held");
 }
