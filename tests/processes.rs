@@ -10,6 +10,8 @@
 
 #[path = "processes/admissions.rs"]
 mod admissions;
+#[path = "processes/births.rs"]
+mod births;
 #[path = "processes/breakers.rs"]
 mod breakers;
 #[path = "processes/commands.rs"]

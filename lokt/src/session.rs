@@ -149,6 +149,11 @@ impl Session {
         self.shared.state().deadline
     }
 
+    /// When the next renewal is due; `None` without a TTL.
+    pub(crate) fn due(&self) -> Option<Duration> {
+        self.shared.state().due
+    }
+
     /// From when on the lease is too near its lapse for anything to go on under it.
     pub(crate) fn give_up_at(&self) -> Option<Duration> {
         Some(self.deadline()?.saturating_sub(self.beat()?.margin))
@@ -160,8 +165,8 @@ impl Session {
     }
 
     /// The file whose flock is this session's life; the guarded command inherits its descriptor.
-    pub(crate) fn file(&self) -> &dyn SessionFile {
-        self.shared.file.as_ref()
+    pub(crate) fn file(&self) -> &Arc<dyn SessionFile> {
+        &self.shared.file
     }
 
     /// Renews in the background until the session ends or is lost, and notices at once when another removes it.

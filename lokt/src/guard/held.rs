@@ -6,10 +6,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::Error;
+use crate::host::SessionFile;
 use crate::host::clock::monotonic as now;
 use crate::host::signals::Signals;
 use crate::protocol::{Beat, Name, Record};
 use crate::session::{News, Session};
+
+/// A command that ends within this needs no thread for a heartbeat, if no renewal is due before: without a lease it
+/// only listens whether its lock is removed by force.
+const QUIET: Duration = Duration::from_millis(100);
 
 /// What a guard holds. Dropping it releases all of it, the last that was taken first.
 #[must_use = "the locks are released when it is dropped"]
@@ -18,6 +23,8 @@ pub(crate) struct Held {
     sessions: Vec<Session>,
     /// So many of them, from the first, have been given a heartbeat.
     beating: usize,
+    /// When the last was taken.
+    taken: Duration,
     losses: Arc<Mutex<Losses>>,
     badge: Option<Badge>,
 }
@@ -64,7 +71,7 @@ impl Losses {
 impl Held {
     /// Nothing yet. The command is introduced by `badge`, if it is known by now.
     pub(super) fn nothing(badge: Option<Badge>) -> Self {
-        Self { sessions: Vec::new(), beating: 0, losses: Arc::default(), badge }
+        Self { sessions: Vec::new(), beating: 0, taken: Duration::ZERO, losses: Arc::default(), badge }
     }
 
     /// One more; the command is introduced by the first that `leads`.
@@ -73,6 +80,7 @@ impl Held {
             self.badge = Some((&session).into());
         }
         self.sessions.push(session);
+        self.taken = now();
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -97,6 +105,18 @@ impl Held {
     /// What the command inherits, and what rings when one may have been removed.
     pub(super) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         self.sessions.iter().filter_map(|session| session.file().descriptor()).collect()
+    }
+
+    /// The same, for one who borrows nothing.
+    pub(super) fn files(&self) -> Vec<Arc<dyn SessionFile>> {
+        self.sessions.iter().map(|session| Arc::clone(session.file())).collect()
+    }
+
+    /// Until when heartbeats can do without being [started](Self::keep_alive); `None` if all have been.
+    pub(super) fn quiet_until(&self) -> Option<Duration> {
+        let quiet = &self.sessions[self.beating..];
+        let due = quiet.iter().filter_map(Session::due);
+        (!quiet.is_empty()).then(|| due.fold(self.taken + QUIET, Duration::min))
     }
 
     /// Starts the heartbeats that have not been started; what they find is news, and wakes whoever sleeps on the

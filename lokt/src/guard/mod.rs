@@ -29,6 +29,7 @@ use rustix::process::{Signal, WaitOptions, WaitStatus, wait};
 pub(crate) use self::acquire::{Wanted, acquire};
 use self::group::Group;
 pub(crate) use self::held::Held;
+use self::spawn::NotStarted;
 pub(crate) use self::spawn::exec;
 use self::terminal::Setting;
 use crate::host::Program;
@@ -47,10 +48,6 @@ const AFTER_KILL: Duration = Duration::from_secs(2);
 
 /// How long a heartbeat that was asleep has to prove that the lease can still be renewed.
 const LAST_CHANCE: Duration = Duration::from_millis(100);
-
-/// Without a lease a heartbeat only listens whether its lock is removed by force. A command that ends within this
-/// needs no thread for it.
-const QUIET: Duration = Duration::from_millis(100);
 
 /// What to do when the lock is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,26 +89,21 @@ pub(crate) fn run(
     if let Some(signal) = signals.end_asked() {
         return Ok(Ended::Signalled(signal.as_raw()));
     }
-    let listen_at = match held.beat() {
-        // Before the command is there: its start may take long, and so may we have since the admission.
-        Some(_) => {
-            held.keep_alive(signals, tell);
-            None
-        }
-        None => Some(now() + QUIET),
-    };
+    // We may have been stopped since the admission.
     if let Err(error) = held.still_ours() {
         tell(&format!("{error}; the command was not started"));
         return Ok(Ended::Lost);
     }
     let setting = Setting::find();
     let adopts = group::adopt_orphans();
-    let child = match spawn::spawn(&held, program, &setting, signals) {
-        Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+    let child = match spawn::spawn(&mut held, program, &setting, signals, tell) {
+        Ok(child) => child,
+        Err(NotStarted::Late) => {
             tell("the lease was about to lapse; the command was not started");
             return Ok(Ended::Lost);
         }
-        other => other?,
+        Err(NotStarted::Asked(signal)) => return Ok(Ended::Signalled(signal.as_raw())),
+        Err(NotStarted::Failed(error)) => return Err(error),
     };
     meanwhile();
     let guard = Guard {
@@ -121,7 +113,6 @@ pub(crate) fn run(
         policy,
         signals,
         tell,
-        listen_at,
         status: None,
         ending: None,
         told: false,
@@ -145,8 +136,6 @@ struct Guard<'a> {
     policy: Policy,
     signals: &'a Signals,
     tell: &'a (dyn Fn(&str) + Sync),
-    /// When the heartbeats begin, if they have not.
-    listen_at: Option<Duration>,
     /// How the command itself ended; others of its group may still run.
     status: Option<WaitStatus>,
     ending: Option<Ending>,
@@ -182,11 +171,11 @@ impl Guard<'_> {
     /// Sleeps until there is something to attend to.
     fn sleep(&mut self) {
         let deadline = self.next_deadline();
-        let bells = self.listen_at.map(|_| self.held.descriptors()).unwrap_or_default();
+        let quiet_until = self.held.quiet_until();
+        let bells = quiet_until.map(|_| self.held.descriptors()).unwrap_or_default();
         let bells: Vec<PollFd<'_>> = bells.iter().map(|bell| PollFd::new(bell, PollFlags::IN)).collect();
         let rung = self.signals.wait_or(deadline, &bells).iter().any(|came| !came.is_empty());
-        if self.listen_at.is_some_and(|at| rung || now() >= at) {
-            self.listen_at = None;
+        if quiet_until.is_some_and(|until| rung || now() >= until) {
             self.held.keep_alive(self.signals, self.tell);
         }
     }
@@ -330,7 +319,7 @@ impl Guard<'_> {
         };
         let waits = self.status.is_some() || self.ending.is_some_and(|ending| ending.killed);
         let look = waits.then(|| now() + poll);
-        [renewal, kill, look, self.listen_at].into_iter().flatten().min()
+        [renewal, kill, look, self.held.quiet_until()].into_iter().flatten().min()
     }
 
     /// Whether nothing is left that keeps the lock, now that the command itself has ended.

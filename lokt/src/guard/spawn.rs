@@ -11,7 +11,7 @@ use super::held::Held;
 use super::terminal::{Setting, take_foreground};
 use crate::host::clock::monotonic;
 use crate::host::signals::Signals;
-use crate::host::{Program, platform};
+use crate::host::{Program, birth, platform};
 use crate::inside::{self, HELD, TOKENS};
 use crate::session::Session;
 
@@ -23,17 +23,39 @@ pub(crate) fn exec(command: &[OsString]) -> io::Error {
     }
 }
 
-/// Starts a command with the descriptors and variables of what is held.
+/// Why a command was not started.
+pub(super) enum NotStarted {
+    /// A lease was about to lapse.
+    Late,
+    /// This signal asked us to end.
+    Asked(Signal),
+    /// The system did not let us.
+    Failed(io::Error),
+}
+
+impl From<io::Error> for NotStarted {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::TimedOut => Self::Late,
+            _ => Self::Failed(error),
+        }
+    }
+}
+
+/// Starts a command with the descriptors and variables of what is held. If that takes long, what is held is kept alive
+/// meanwhile.
 pub(super) fn spawn(
-    held: &Held,
+    held: &mut Held,
     mut program: Program,
     setting: &Setting,
     signals: &Signals,
-) -> io::Result<Pid> {
+    tell: &(dyn Fn(&str) + Sync),
+) -> Result<Pid, NotStarted> {
     program.set(&introduction(held))?;
     let foreground = setting.to_hand_over();
     let (death, give_up) = (death_signal(held), held.start_before());
-    let liveness = held.descriptors();
+    let files = held.files();
+    let liveness: Vec<_> = files.iter().filter_map(|file| file.descriptor()).collect();
     let guard = getpid();
     let prepare = || -> io::Result<()> {
         if setting.is_apart() {
@@ -55,11 +77,21 @@ pub(super) fn spawn(
         }
         signals.at_birth().restore()
     };
-    // What comes before its exec is for the command too: it must not end in the handlers that it was born with.
-    let _held_back = signals.hold_back()?;
-    platform::start(&mut || match prepare() {
+    let mut live = || match prepare() {
         Ok(()) => program.exec(),
         Err(error) => error.raw_os_error().map_or(Errno::EIO, Errno::from_raw),
+    };
+    // What comes before its exec is for the command too: it must not end in the handlers that it was born with.
+    birth::start(&mut live, signals.hold_back()?, &mut || {
+        if let Some(until) = held.quiet_until().filter(|until| monotonic() < *until) {
+            return Ok(Some(until));
+        }
+        held.keep_alive(signals, tell);
+        match (signals.end_asked(), held.start_before()) {
+            (Some(signal), _) => Err(NotStarted::Asked(signal)),
+            (None, Some(give_up)) if monotonic() >= give_up => Err(NotStarted::Late),
+            (None, give_up) => Ok(give_up),
+        }
     })
 }
 

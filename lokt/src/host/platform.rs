@@ -4,29 +4,31 @@
 //! its descriptor; no adoption, so what a command started is found by its process group only; and no way to be told
 //! of the end of a process that is nobody's child, so that is looked for now and then.
 
-pub(crate) use imp::{adopt_orphans, die_with_parent, end_of_process, make_fifo, pipe, start};
+pub(crate) use imp::{adopt_orphans, bear, die_with_parent, end_of_process, make_fifo, pipe};
 
 #[cfg(target_os = "linux")]
 mod imp {
-    use std::cell::Cell;
+    use std::ffi::{c_int, c_void};
     use std::io;
     use std::os::fd::{AsFd, OwnedFd};
     use std::path::Path;
-    use std::sync::{Mutex, PoisonError};
+    use std::sync::{Mutex, MutexGuard, PoisonError};
 
-    use nix::sched::{CloneFlags, clone};
-    use nix::sys::signal::SIGCHLD;
+    use nix::errno::Errno as Code;
+    use nix::libc::{self, CLONE_VFORK, CLONE_VM, SIGCHLD};
     use rustix::event::{PollFd, PollFlags, poll};
     use rustix::fs::{FileType, Mode, mknodat};
     use rustix::io::Errno;
     use rustix::pipe::{PipeFlags, pipe_with};
     use rustix::process::{
-        Pid, PidfdFlags, Signal, WaitOptions, getpid, pidfd_open, set_child_subreaper,
-        set_parent_process_death_signal, waitpid,
+        Pid, PidfdFlags, Signal, getpid, pidfd_open, set_child_subreaper, set_parent_process_death_signal,
     };
 
     /// What the few calls before an exec have for a stack. Here it costs only the pages that are used.
-    static STACK: Mutex<[u8; 16 * 1024]> = Mutex::new([0; 16 * 1024]);
+    static STACK: Mutex<Stack> = Mutex::new(Stack([0; 16 * 1024]));
+
+    #[repr(align(16))]
+    pub(crate) struct Stack([u8; 16 * 1024]);
 
     /// A pipe that nobody inherits and no end of which blocks.
     pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
@@ -54,40 +56,38 @@ mod imp {
         set_parent_process_death_signal(Some(signal))
     }
 
-    /// Starts a process that runs `child`, which should end in an exec. Returns once it has; if `child` returns
-    /// instead, its error.
+    /// Makes a process that runs `child` and ends with the code that it returns.
     ///
-    /// Until then the child has this process's memory and this thread sleeps (vfork(2)): no page tables are copied
-    /// only to be thrown away. `child` does nothing but async-signal-safe calls, and every signal is held back.
+    /// Until its exec it has this process's memory: no page tables are copied only to be thrown away. Unlike that of
+    /// vfork(2), its parent goes on.
+    ///
+    /// # Safety
+    ///
+    /// `child` does nothing but async-signal-safe calls, and every signal is held back. It and the result are kept until
+    /// the process has its own memory or has ended.
     #[expect(unsafe_code, reason = "only the system makes processes")]
-    pub(crate) fn start(child: &mut dyn FnMut() -> nix::errno::Errno) -> io::Result<Pid> {
-        let failed = Cell::new(None);
-        let mut stack = STACK.lock().unwrap_or_else(PoisonError::into_inner);
-        let body = Box::new(|| {
-            failed.set(Some(child()));
-            127
-        });
-        // SAFETY: the stack is larger than what a dozen system calls need, and is used by nobody else. What the child
-        // has written, this thread reads after it: it sleeps until the child has its own memory or has ended.
-        // Descriptors and signal handlers are copies, and no signal runs a handler in there.
-        let born = unsafe {
-            clone(body, &mut *stack, CloneFlags::CLONE_VM | CloneFlags::CLONE_VFORK, Some(SIGCHLD as i32))
-        };
-        let pid = Pid::from_raw(born?.as_raw()).ok_or(io::ErrorKind::Other)?;
-        match failed.get() {
-            None => Ok(pid),
-            Some(error) => {
-                waitpid(Some(pid), WaitOptions::empty())?;
-                Err(error.into())
-            }
+    pub(crate) unsafe fn bear<F: FnMut() -> c_int>(
+        child: *mut F,
+    ) -> io::Result<(Pid, MutexGuard<'static, Stack>)> {
+        extern "C" fn run<F: FnMut() -> c_int>(child: *mut c_void) -> c_int {
+            // SAFETY: it is the one that was handed over below, and nobody else touches it.
+            unsafe { (*child.cast::<F>())() }
         }
+        let mut stack = STACK.lock().unwrap_or_else(PoisonError::into_inner);
+        let top = stack.0.as_mut_ptr_range().end.cast();
+        // SAFETY: the stack is larger than what a dozen system calls need, and is used by nobody else. Descriptors and
+        // signal handlers are copies, and no signal runs a handler in there.
+        let born = |how| Code::result(unsafe { libc::clone(run::<F>, top, how | SIGCHLD, child.cast()) });
+        // An emulator of another processor may know of threads and of forks only, and takes that for a fork.
+        let pid = born(CLONE_VM).or_else(|_| born(CLONE_VM | CLONE_VFORK))?;
+        Ok((Pid::from_raw(pid).ok_or(io::ErrorKind::Other)?, stack))
     }
 }
 
 #[cfg(not(target_os = "linux"))]
 mod imp {
-    use std::fs::File;
-    use std::io::{self, Read};
+    use std::ffi::c_int;
+    use std::io;
     use std::os::fd::{AsFd, OwnedFd};
     use std::path::Path;
 
@@ -96,7 +96,7 @@ mod imp {
     use nix::unistd::{ForkResult, fork, mkfifo};
     use rustix::fs::{OFlags, fcntl_setfl};
     use rustix::io::{Errno, FdFlags, fcntl_setfd};
-    use rustix::process::{Pid, Signal, WaitOptions, waitpid};
+    use rustix::process::{Pid, Signal};
 
     pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
         let (readable, writable) = rustix::pipe::pipe()?;
@@ -123,30 +123,19 @@ mod imp {
         Ok(())
     }
 
-    /// By fork(2): the child's error comes through a pipe that an exec closes.
+    /// By fork(2): it has its own memory at once.
+    ///
+    /// # Safety
+    ///
+    /// `child` does nothing but async-signal-safe calls.
     #[expect(unsafe_code, reason = "only the system makes processes")]
-    pub(crate) fn start(child: &mut dyn FnMut() -> nix::errno::Errno) -> io::Result<Pid> {
-        let (readable, writable) = pipe()?;
-        fcntl_setfl(&readable, OFlags::empty())?;
+    pub(crate) unsafe fn bear<F: FnMut() -> c_int>(child: *mut F) -> io::Result<(Pid, ())> {
         // SAFETY: the child does nothing but async-signal-safe calls, and ends without any code that is run at exit.
         let pid = match unsafe { fork() }? {
             ForkResult::Parent { child } => child,
-            ForkResult::Child => {
-                let error = child() as i32;
-                let _ = rustix::io::write(&writable, &error.to_ne_bytes());
-                // SAFETY: see above.
-                unsafe { libc::_exit(127) }
-            }
+            // SAFETY: see above.
+            ForkResult::Child => unsafe { libc::_exit((*child)()) },
         };
-        drop(writable);
-        let pid = Pid::from_raw(pid.as_raw()).ok_or(io::ErrorKind::Other)?;
-        let mut error = [0; 4];
-        match File::from(readable).read_exact(&mut error) {
-            Err(_) => Ok(pid),
-            Ok(()) => {
-                waitpid(Some(pid), WaitOptions::empty())?;
-                Err(io::Error::from_raw_os_error(i32::from_ne_bytes(error)))
-            }
-        }
+        Ok((Pid::from_raw(pid.as_raw()).ok_or(io::ErrorKind::Other)?, ()))
     }
 }

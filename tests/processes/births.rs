@@ -1,0 +1,75 @@
+//! A command that takes long to start: its file system hangs, or it is stopped on the way to its exec.
+
+use lokt_tests::sandbox::{Running, Sandbox, eventually, start};
+use rustix::process::Signal;
+
+use crate::helpers::{
+    await_state, calls, record, sandbox, signal, strace_available, traced, with_script, work_file,
+};
+
+/// A guard whose command takes `long` to start, in that state.
+fn slow_to_start(sandbox: &Sandbox, how: &str, args: &[&str]) -> Running {
+    let mut traced = traced(sandbox, &[how], args);
+    // Found where it is looked for first.
+    let guard = start(with_script(traced.env("PATH", "/bin:/usr/bin"), "echo ran >> ran"));
+    eventually("it is admitted", || sandbox.record("x").exists());
+    guard
+}
+
+/// As long as an exec takes that hangs: longer than any lease here.
+const HANGING: &str = "execve:delay_enter=4000000";
+
+/// Only what becomes the command makes a process group.
+const STOPPED: &str = "setpgid:signal=STOP";
+
+fn guard_pid(sandbox: &Sandbox) -> i32 {
+    record(sandbox, "x")["pid"].as_i64().unwrap().try_into().unwrap()
+}
+
+#[test]
+fn a_lease_is_renewed_while_its_command_is_slow_to_start() {
+    if !strace_available("a lease is renewed while its command is slow to start") {
+        return;
+    }
+    let sandbox = sandbox();
+    let mut guard = slow_to_start(&sandbox, HANGING, &["guard", "x", "--ttl", "1s"]);
+    eventually("it is renewed", || record(&sandbox, "x")["renewals"].as_u64() > Some(2));
+    assert_eq!(work_file(&sandbox, "ran"), "", "it has not started");
+    assert_eq!(sandbox.run(["guard", "x", "--break-stale", "--", "true"]).code, 2);
+    assert_eq!(guard.await_end(), 0);
+    assert_eq!(work_file(&sandbox, "ran"), "ran\n");
+}
+
+#[test]
+fn a_command_that_is_slow_to_start_never_does_once_its_lock_is_lost() {
+    if !strace_available("a command that is slow to start never does once its lock is lost") {
+        return;
+    }
+    for how in [HANGING, STOPPED] {
+        let sandbox = sandbox();
+        let guard = slow_to_start(&sandbox, how, &["guard", "x", "--ttl", "1s"]);
+        assert_eq!(sandbox.run(["unlock", "x", "--force"]).code, 0);
+        let output = guard.output();
+        assert_eq!(output.code, 5, "{how}: {output:?}");
+        assert!(output.stderr.contains("the command was not started"), "{how}: {output:?}");
+        assert_eq!(work_file(&sandbox, "ran"), "", "{how}");
+    }
+}
+
+#[test]
+fn a_guard_can_be_ended_while_its_command_is_stopped_before_its_start() {
+    if !strace_available("a guard can be ended while its command is stopped before its start") {
+        return;
+    }
+    for terms in [&["guard", "x"][..], &["guard", "x", "--ttl", "5m"]] {
+        let sandbox = sandbox();
+        let mut guard = slow_to_start(&sandbox, STOPPED, terms);
+        eventually("its command is stopped", || calls(&sandbox).contains("stopped by SIGSTOP"));
+        let pid = guard_pid(&sandbox);
+        await_state(pid, "S");
+        signal(pid, Signal::TERM);
+        assert_eq!(guard.await_end(), 143, "{terms:?}");
+        assert_eq!(work_file(&sandbox, "ran"), "", "{terms:?}");
+        assert_eq!(sandbox.run(["guard", "x", "--", "true"]).code, 0, "{terms:?}: the lock is free");
+    }
+}
