@@ -25,7 +25,7 @@ use crate::paths;
 use crate::section::Section;
 
 /// How many schedules the simulator gets to find a mutant in.
-const SCHEDULES: u64 = 20_000;
+const SCHEDULES: u64 = 100_000;
 
 #[derive(Args)]
 pub struct Mutants {
