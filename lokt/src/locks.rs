@@ -75,11 +75,13 @@ impl Locks {
     ///
     /// # Errors
     ///
-    /// [`Error::is_invalid`] if it is on a cluster and its address is wrong, or this program is built without etcd.
+    /// [`Error::is_invalid`] if `LOKT_AUDIT_MAX_BYTES` is no number; if the root is on a cluster and its address is wrong, or
+    /// this program is built without etcd.
     pub fn at(root: &Root, warn: Arc<dyn Fn(&str) + Send + Sync>) -> Result<Self, Error> {
         match root.address() {
             Some(address) => Self::on_cluster(address, Identity::current(), warn),
             None => {
+                UnixHost::check_environment().map_err(Error::invalid)?;
                 let host = Arc::new(UnixHost::new(root.path.clone()));
                 Ok(Self::with_host(host, Identity::current(), warn))
             }

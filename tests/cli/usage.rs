@@ -267,3 +267,19 @@ fn bytes_that_are_not_unicode_are_refused_or_passed_on_whole() {
         assert!(!output.stderr.contains("panicked"), "{output:?}");
     }
 }
+
+#[test]
+fn a_variable_that_is_no_number_of_bytes_is_refused() {
+    let sandbox = sandbox();
+    check(
+        &sandbox,
+        r#"
+        $ LOKT_AUDIT_MAX_BYTES=64M lokt guard x -- touch ran
+        ! lokt: LOKT_AUDIT_MAX_BYTES is "64M", and has to be a number of bytes, or 0 for a log that only grows
+        = 64
+        $ ls
+        $ LOKT_AUDIT_MAX_BYTES= lokt guard x -- echo ran
+        ran
+        "#,
+    );
+}

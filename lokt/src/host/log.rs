@@ -45,10 +45,19 @@ impl Rotation {
         Self { size, kept: ROTATED }
     }
 
-    /// As `LOKT_AUDIT_MAX_BYTES` says.
-    pub(super) fn from_environment() -> Self {
-        let total = environment("LOKT_AUDIT_MAX_BYTES").and_then(|bytes| bytes.parse().ok());
-        Self::within(total.unwrap_or(LARGEST))
+    /// As `LOKT_AUDIT_MAX_BYTES` says; or what is wrong with that.
+    pub(super) fn from_environment() -> Result<Self, String> {
+        let Some(given) = environment("LOKT_AUDIT_MAX_BYTES") else { return Ok(Self::default()) };
+        let total = given.parse().map_err(|_| {
+            format!("LOKT_AUDIT_MAX_BYTES is {given:?}, and has to be a number of bytes, or 0 for a log that only grows")
+        })?;
+        Ok(Self::within(total))
+    }
+}
+
+impl Default for Rotation {
+    fn default() -> Self {
+        Self::within(LARGEST)
     }
 }
 

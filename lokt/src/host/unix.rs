@@ -51,11 +51,16 @@ impl UnixHost {
     pub fn new(root: PathBuf) -> Self {
         Self {
             files: RootDir::new(root),
-            rotation: Rotation::from_environment(),
+            rotation: Rotation::from_environment().unwrap_or_default(),
             clock: OnceLock::new(),
             local: OnceLock::new(),
             watched: Arc::default(),
         }
+    }
+
+    /// What is wrong with the variables that it goes by, if anything is.
+    pub(crate) fn check_environment() -> Result<(), String> {
+        Rotation::from_environment().map(drop)
     }
 
     /// The same, with an audit log of at most `bytes` or so, whatever `LOKT_AUDIT_MAX_BYTES` says; 0 lets it grow.
