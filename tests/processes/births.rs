@@ -4,7 +4,8 @@ use lokt_tests::sandbox::{Running, Sandbox, eventually, start};
 use rustix::process::Signal;
 
 use crate::helpers::{
-    await_state, calls, record, sandbox, signal, strace_available, traced, with_script, work_file,
+    await_lapse, await_state, calls, holder_pid, record, sandbox, signal, strace_available, traced,
+    with_script, work_file,
 };
 
 /// A guard whose command takes `long` to start, in that state.
@@ -19,12 +20,8 @@ fn slow_to_start(sandbox: &Sandbox, how: &str, args: &[&str]) -> Running {
 /// As long as an exec takes that hangs: longer than any lease here.
 const HANGING: &str = "execve:delay_enter=4000000";
 
-/// Only what becomes the command makes a process group.
-const STOPPED: &str = "setpgid:signal=STOP";
-
-fn guard_pid(sandbox: &Sandbox) -> i32 {
-    record(sandbox, "x")["pid"].as_i64().unwrap().try_into().unwrap()
-}
+/// Only what becomes the command asks who its parent is.
+const STOPPED: &str = "getppid:signal=STOP";
 
 #[test]
 fn a_lease_is_renewed_while_its_command_is_slow_to_start() {
@@ -46,30 +43,56 @@ fn a_command_that_is_slow_to_start_never_does_once_its_lock_is_lost() {
         return;
     }
     for how in [HANGING, STOPPED] {
-        let sandbox = sandbox();
-        let guard = slow_to_start(&sandbox, how, &["guard", "x", "--ttl", "1s"]);
-        assert_eq!(sandbox.run(["unlock", "x", "--force"]).code, 0);
-        let output = guard.output();
-        assert_eq!(output.code, 5, "{how}: {output:?}");
-        assert!(output.stderr.contains("the command was not started"), "{how}: {output:?}");
-        assert_eq!(work_file(&sandbox, "ran"), "", "{how}");
+        for terms in [&["guard", "x"][..], &["guard", "x", "--ttl", "1s"], &["guard", "x", "--ttl", "5m"]] {
+            let sandbox = sandbox();
+            let guard = slow_to_start(&sandbox, how, terms);
+            assert_eq!(sandbox.run(["unlock", "x", "--force"]).code, 0);
+            let next = sandbox.hold(["guard", "x"]);
+            let output = guard.output();
+            assert_eq!(output.code, 5, "{how}, {terms:?}: {output:?}");
+            assert_eq!(work_file(&sandbox, "ran"), "", "{how}, {terms:?}");
+            assert_eq!(next.output().code, 0);
+        }
     }
 }
 
 #[test]
-fn a_guard_can_be_ended_while_its_command_is_stopped_before_its_start() {
-    if !strace_available("a guard can be ended while its command is stopped before its start") {
+fn a_guard_can_be_ended_while_its_command_is_slow_to_start() {
+    if !strace_available("a guard can be ended while its command is slow to start") {
         return;
     }
     for terms in [&["guard", "x"][..], &["guard", "x", "--ttl", "5m"]] {
         let sandbox = sandbox();
-        let mut guard = slow_to_start(&sandbox, STOPPED, terms);
-        eventually("its command is stopped", || calls(&sandbox).contains("stopped by SIGSTOP"));
-        let pid = guard_pid(&sandbox);
-        await_state(pid, "S");
-        signal(pid, Signal::TERM);
+        let mut guard = slow_to_start(&sandbox, HANGING, terms);
+        signal(holder_pid(&sandbox, "x"), Signal::TERM);
         assert_eq!(guard.await_end(), 143, "{terms:?}");
         assert_eq!(work_file(&sandbox, "ran"), "", "{terms:?}");
         assert_eq!(sandbox.run(["guard", "x", "--", "true"]).code, 0, "{terms:?}: the lock is free");
+    }
+}
+
+#[test]
+fn a_command_that_came_to_its_start_while_its_guard_was_paused_goes_on() {
+    if !strace_available("a command that came to its start while its guard was paused goes on") {
+        return;
+    }
+    for terms in [&["guard", "x"][..], &["guard", "x", "--ttl", "1s"]] {
+        let sandbox = sandbox();
+        let mut traced = traced(&sandbox, &["execve:delay_enter=300000"], terms);
+        let script = "trap 'echo told; exit 3' TERM; echo in; while :; do sleep 0.01; done";
+        let mut guard = start(with_script(traced.env("PATH", "/bin:/usr/bin"), script));
+        // The first is the guard's own.
+        eventually("the start begins", || calls(&sandbox).matches("execve(").count() > 1);
+        let pid = holder_pid(&sandbox, "x");
+        signal(pid, Signal::STOP);
+        await_state(pid, "Tt");
+        guard.await_line("in");
+        if terms.contains(&"--ttl") {
+            await_lapse(&sandbox);
+        }
+        signal(pid, Signal::TERM);
+        signal(pid, Signal::CONT);
+        guard.await_line("told");
+        assert_eq!(guard.await_end(), 3, "{terms:?}");
     }
 }

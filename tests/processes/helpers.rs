@@ -129,6 +129,15 @@ pub fn await_state(pid: i32, states: &str) {
     eventually(&format!("process {pid} in state {states}"), || states.contains(state(pid)));
 }
 
+/// Waits until the lease of `x` has lapsed, which a plain try says when it is denied.
+pub fn await_lapse(sandbox: &Sandbox) {
+    eventually("the lease lapses", || {
+        let denied = sandbox.run(["lock", "x"]);
+        assert_eq!(denied.code, 2, "a plain try never takes it over: {denied:?}");
+        denied.stderr.contains("lapsed")
+    });
+}
+
 /// Whether a process has ended, whoever has noticed.
 pub fn is_gone(pid: i32) -> bool {
     "-ZX".contains(state(pid))

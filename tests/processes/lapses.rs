@@ -4,8 +4,8 @@ use lokt_tests::sandbox::{Running, Sandbox, eventually, start};
 use rustix::process::Signal;
 
 use crate::helpers::{
-    await_state, hold_paused, hold_with, holder_pid, is_gone, queue, queue_with, record, sandbox, signal,
-    signal_group, stop, strace_available, traced, with_script, work_file, work_pid,
+    await_lapse, await_state, hold_paused, hold_with, holder_pid, is_gone, queue, queue_with, record,
+    sandbox, signal, signal_group, stop, strace_available, traced, with_script, work_file, work_pid,
 };
 
 const COURTEOUS: &str = "trap 'echo term >> log; exit 0' TERM; echo $$ > pid; echo in; read line; exit 0";
@@ -13,15 +13,6 @@ const COURTEOUS: &str = "trap 'echo term >> log; exit 0' TERM; echo $$ > pid; ec
 /// Starts a guard with a lease of a second, and stops it and its command.
 fn paused(sandbox: &Sandbox, script: &str) -> Running {
     hold_paused(sandbox, &["guard", "x", "--ttl", "1s"], script)
-}
-
-/// Waits until the lease has lapsed, which a plain try says when it is denied.
-fn await_lapse(sandbox: &Sandbox) {
-    eventually("the lease lapses", || {
-        let denied = sandbox.run(["lock", "x"]);
-        assert_eq!(denied.code, 2, "a plain try never takes it over: {denied:?}");
-        denied.stderr.contains("lapsed")
-    });
 }
 
 #[test]

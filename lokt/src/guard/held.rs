@@ -12,8 +12,8 @@ use crate::host::signals::Signals;
 use crate::protocol::{Beat, Name, Record};
 use crate::session::{News, Session};
 
-/// A command that ends within this needs no thread for a heartbeat, if no renewal is due before: without a lease it
-/// only listens whether its lock is removed by force.
+/// A command that ends within this needs no thread for a heartbeat: nothing is to be renewed so soon, and until then the
+/// guard itself hears of a removal by force.
 const QUIET: Duration = Duration::from_millis(100);
 
 /// What a guard holds. Dropping it releases all of it, the last that was taken first.

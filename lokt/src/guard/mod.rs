@@ -29,10 +29,10 @@ use rustix::process::{Signal, WaitOptions, WaitStatus, wait};
 pub(crate) use self::acquire::{Wanted, acquire};
 use self::group::Group;
 pub(crate) use self::held::Held;
-use self::spawn::NotStarted;
 pub(crate) use self::spawn::exec;
 use self::terminal::Setting;
 use crate::host::Program;
+use crate::host::birth::Birth;
 use crate::host::clock::monotonic as now;
 use crate::host::signals::{Came, Signals};
 use crate::protocol::format_duration;
@@ -79,7 +79,7 @@ pub(crate) enum Ended {
 /// Runs `program`, the command, under what is held, and releases that when it has ended. What is short, and for which nobody
 /// should wait, is done `meanwhile`.
 pub(crate) fn run(
-    mut held: Held,
+    held: Held,
     program: Program,
     policy: Policy,
     signals: &Signals,
@@ -96,19 +96,12 @@ pub(crate) fn run(
     }
     let setting = Setting::find();
     let adopts = group::adopt_orphans();
-    let child = match spawn::spawn(&mut held, program, &setting, signals, tell) {
-        Ok(child) => child,
-        Err(NotStarted::Late) => {
-            tell("the lease was about to lapse; the command was not started");
-            return Ok(Ended::Lost);
-        }
-        Err(NotStarted::Asked(signal)) => return Ok(Ended::Signalled(signal.as_raw())),
-        Err(NotStarted::Failed(error)) => return Err(error),
-    };
+    let birth = spawn::spawn(&held, program, &setting, signals)?;
     meanwhile();
     let guard = Guard {
         held,
-        group: Group::new(child, setting.is_apart(), adopts),
+        group: Group::new(birth.pid(), setting.is_apart(), adopts),
+        birth: Some(birth),
         setting,
         policy,
         signals,
@@ -118,7 +111,7 @@ pub(crate) fn run(
         told: false,
         left_behind: false,
     };
-    Ok(guard.attend_to_the_end())
+    guard.attend_to_the_end()
 }
 
 /// The command is being ended.
@@ -132,6 +125,8 @@ struct Ending {
 struct Guard<'a> {
     held: Held,
     group: Group,
+    /// The command, until its exec is done.
+    birth: Option<Birth>,
     setting: Setting,
     policy: Policy,
     signals: &'a Signals,
@@ -146,23 +141,40 @@ struct Guard<'a> {
 }
 
 impl Guard<'_> {
-    fn attend_to_the_end(mut self) -> Ended {
-        let status = self.attend();
-        self.finish(status)
+    fn attend_to_the_end(mut self) -> io::Result<Ended> {
+        match self.attend() {
+            Ok(status) => Ok(self.finish(status)),
+            Err(error) => {
+                self.setting.take_back(self.group.child(), false);
+                if !spawn::was_late(&error) {
+                    return Err(error);
+                }
+                (self.tell)("the lease was about to lapse; the command was not started");
+                Ok(Ended::Lost)
+            }
+        }
     }
 
     /// Attends to the command until it has ended, and with it what has to.
-    fn attend(&mut self) -> WaitStatus {
+    ///
+    /// # Errors
+    ///
+    /// It could not be started.
+    fn attend(&mut self) -> io::Result<WaitStatus> {
         loop {
             // First the signals, then what they tell of: a SIGCHLD between the two must not be lost.
             for came in self.signals.take() {
                 self.received(came);
             }
             self.reap();
+            if let Some(born) = self.birth.as_mut().and_then(Birth::outcome) {
+                self.birth = None;
+                born?;
+            }
             self.look_at_lock();
             self.kill_in_time();
             if let Some(status) = self.status.filter(|status| self.is_over(*status)) {
-                return status;
+                return Ok(status);
             }
             self.sleep();
         }
@@ -173,8 +185,10 @@ impl Guard<'_> {
         let deadline = self.next_deadline();
         let quiet_until = self.held.quiet_until();
         let bells = quiet_until.map(|_| self.held.descriptors()).unwrap_or_default();
-        let bells: Vec<PollFd<'_>> = bells.iter().map(|bell| PollFd::new(bell, PollFlags::IN)).collect();
-        let rung = self.signals.wait_or(deadline, &bells).iter().any(|came| !came.is_empty());
+        let birth = self.birth.as_ref().map(Birth::descriptor);
+        let all: Vec<_> = bells.iter().chain(&birth).map(|bell| PollFd::new(bell, PollFlags::IN)).collect();
+        let came = self.signals.wait_or(deadline, &all);
+        let rung = came.iter().take(bells.len()).any(|came| !came.is_empty());
         if quiet_until.is_some_and(|until| rung || now() >= until) {
             self.held.keep_alive(self.signals, self.tell);
         }

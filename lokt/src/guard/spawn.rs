@@ -5,13 +5,14 @@ use std::io;
 
 use nix::errno::Errno;
 use rustix::io::{FdFlags, fcntl_setfd};
-use rustix::process::{Pid, Signal, getpid, getppid, setpgid};
+use rustix::process::{Signal, getpid, getppid, setpgid};
 
 use super::held::Held;
 use super::terminal::{Setting, take_foreground};
+use crate::host::birth::Birth;
 use crate::host::clock::monotonic;
 use crate::host::signals::Signals;
-use crate::host::{Program, birth, platform};
+use crate::host::{Program, platform};
 use crate::inside::{self, HELD, TOKENS};
 use crate::session::Session;
 
@@ -23,76 +24,59 @@ pub(crate) fn exec(command: &[OsString]) -> io::Error {
     }
 }
 
-/// Why a command was not started.
-pub(super) enum NotStarted {
-    /// A lease was about to lapse.
-    Late,
-    /// This signal asked us to end.
-    Asked(Signal),
-    /// The system did not let us.
-    Failed(io::Error),
+/// How a command's childhood ends whose lease was about to lapse: no exec says that.
+const LATE: Errno = Errno::ECANCELED;
+
+/// Whether a birth came to nothing because the lease was about to lapse.
+pub(super) fn was_late(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(LATE as i32)
 }
 
-impl From<io::Error> for NotStarted {
-    fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::TimedOut => Self::Late,
-            _ => Self::Failed(error),
-        }
-    }
-}
-
-/// Starts a command with the descriptors and variables of what is held. If that takes long, what is held is kept alive
-/// meanwhile.
+/// Begins a command with the descriptors and variables of what is held.
 pub(super) fn spawn(
-    held: &mut Held,
+    held: &Held,
     mut program: Program,
     setting: &Setting,
     signals: &Signals,
-    tell: &(dyn Fn(&str) + Sync),
-) -> Result<Pid, NotStarted> {
+) -> io::Result<Birth> {
     program.set(&introduction(held))?;
-    let foreground = setting.to_hand_over();
+    let (apart, foreground) = (setting.is_apart(), setting.to_hand_over());
     let (death, give_up) = (death_signal(held), held.start_before());
-    let files = held.files();
-    let liveness: Vec<_> = files.iter().filter_map(|file| file.descriptor()).collect();
+    let (files, at_birth) = (held.files(), signals.at_birth());
     let guard = getpid();
-    let prepare = || -> io::Result<()> {
-        if setting.is_apart() {
-            setpgid(None, None)?;
+    let prepare = move || -> Result<(), Errno> {
+        if apart {
+            setpgid(None, None).map_err(code)?;
         }
-        for liveness in &liveness {
-            fcntl_setfd(liveness, FdFlags::empty())?;
+        for liveness in files.iter().filter_map(|file| file.descriptor()) {
+            fcntl_setfd(liveness, FdFlags::empty()).map_err(code)?;
         }
         if let Some(foreground) = &foreground {
             take_foreground(foreground, getpid());
         }
-        platform::die_with_parent(death)?;
+        platform::die_with_parent(death).map_err(code)?;
         // It may have died before it was asked to tell.
         if getppid() != Some(guard) {
-            return Err(Errno::ESRCH.into());
+            return Err(Errno::ESRCH);
         }
         if give_up.is_some_and(|give_up| monotonic() >= give_up) {
-            return Err(Errno::ETIMEDOUT.into());
+            return Err(LATE);
         }
-        signals.at_birth().restore()
-    };
-    let mut live = || match prepare() {
-        Ok(()) => program.exec(),
-        Err(error) => error.raw_os_error().map_or(Errno::EIO, Errno::from_raw),
+        at_birth.restore()
     };
     // What comes before its exec is for the command too: it must not end in the handlers that it was born with.
-    birth::start(&mut live, signals.hold_back()?, &mut || {
-        if let Some(until) = held.quiet_until().filter(|until| monotonic() < *until) {
-            return Ok(Some(until));
-        }
-        held.keep_alive(signals, tell);
-        match (signals.end_asked(), held.start_before()) {
-            (Some(signal), _) => Err(NotStarted::Asked(signal)),
-            (None, Some(give_up)) if monotonic() >= give_up => Err(NotStarted::Late),
-            (None, give_up) => Ok(give_up),
-        }
-    })
+    let held_back = signals.hold_back()?;
+    let childhood = move || prepare().map_or_else(|error| error, |()| program.exec());
+    let birth = Birth::begin(Box::new(childhood), held_back)?;
+    if apart {
+        // Whichever comes first: nobody must find it in our group.
+        let _ = setpgid(Some(birth.pid()), Some(birth.pid()));
+    }
+    Ok(birth)
+}
+
+fn code(error: rustix::io::Errno) -> Errno {
+    Errno::from_raw(error.raw_os_error())
 }
 
 /// Tells the command under which locks it runs.

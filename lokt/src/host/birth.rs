@@ -1,74 +1,86 @@
 //! The birth of a process: from its fork to its exec.
 //!
 //! An exec takes as long as the file system that it reads from, and that may have gone away. So the parent does not sleep
-//! through it, as after vfork(2): it waits for the end of a pipe that the exec closes, and attends to its own.
+//! through it, as after vfork(2): it goes on, and a pipe that the exec closes tells when that is done.
 
+use std::ffi::c_int;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
+use std::mem;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use rustix::process::{Pid, WaitOptions, waitpid};
 
-use super::clock::monotonic;
-use super::platform;
+use super::platform::{self, Cradle};
 use super::signals::HeldBack;
 
-/// Starts a process that runs `child`, which should end in an exec. Returns once it has.
-///
-/// Meanwhile `attend` is called: first, whenever the time has come that it returned, and after a signal. With an error it
-/// calls it off: the process is killed, and never comes to its exec, however long that takes.
-///
-/// `child` does nothing but async-signal-safe calls; it is born with every signal `held_back`.
-///
-/// # Errors
-///
-/// What `attend` said; or the error with which `child` has returned.
-#[expect(unsafe_code, reason = "only the system makes processes")]
-pub(crate) fn start<E: From<io::Error>>(
-    child: &mut dyn FnMut() -> Errno,
-    held_back: HeldBack,
-    attend: &mut dyn FnMut() -> Result<Option<Duration>, E>,
-) -> Result<Pid, E> {
-    let (told, tell) = platform::pipe()?;
-    let number = tell.as_raw_fd();
-    let mut life = || {
-        let error = child() as i32;
-        // SAFETY: it is open in this process, whatever the parent does with its own.
-        let _ = rustix::io::write(unsafe { BorrowedFd::borrow_raw(number) }, &error.to_ne_bytes());
-        127
-    };
-    // SAFETY: the caller promises what `child` does; and this function stays until the pipe has ended, which it does by
-    // an exec, after the memory has been parted from, or the process has.
-    let (pid, _kept) = unsafe { platform::bear(&raw mut life) }?;
-    drop((tell, held_back));
-    let buried = |error| {
-        let _ = waitpid(Some(pid), WaitOptions::empty());
-        Err(error)
-    };
-    loop {
-        match attend() {
-            Ok(until) if !told_by(&told, until) => {}
-            Ok(_) => break,
-            Err(error) => {
-                let _ = kill_process(pid, Signal::KILL);
-                return buried(error);
-            }
-        }
+/// What a process does before its exec; it returns if there is none, and why. Async-signal-safe calls only.
+pub(crate) type Childhood = Box<dyn FnMut() -> Errno>;
+
+/// A process that may not have come to its exec yet.
+pub(crate) struct Birth {
+    pid: Pid,
+    told: OwnedFd,
+    /// The memory that it uses until its exec.
+    kept: Option<(Box<Life>, Cradle)>,
+}
+
+/// All of a process, if it does not come to an exec.
+pub(super) type Life = Box<dyn FnMut() -> c_int>;
+
+impl Birth {
+    /// Starts a process, with every signal `held_back` in it.
+    #[expect(unsafe_code, reason = "only the system makes processes")]
+    pub(crate) fn begin(mut child: Childhood, held_back: HeldBack) -> io::Result<Self> {
+        let (told, tell) = platform::pipe()?;
+        let number = tell.as_raw_fd();
+        let mut life: Box<Life> = Box::new(Box::new(move || {
+            let error = child() as i32;
+            // SAFETY: it is open in this process, whatever the parent does with its own.
+            let _ = rustix::io::write(unsafe { BorrowedFd::borrow_raw(number) }, &error.to_ne_bytes());
+            127
+        }));
+        // SAFETY: all that a childhood does is async-signal-safe; both are kept until it is over, or for ever.
+        let (pid, cradle) = unsafe { platform::bear(&raw mut *life) }?;
+        drop((tell, held_back));
+        Ok(Self { pid, told, kept: Some((life, cradle)) })
     }
-    let mut error = [0; size_of::<i32>()];
-    match rustix::io::read(&told, &mut error) {
-        Ok(read) if read == error.len() => {
-            buried(io::Error::from_raw_os_error(i32::from_ne_bytes(error)).into())
-        }
-        _ => Ok(pid),
+
+    /// The process.
+    pub(crate) fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// Becomes readable when there is an [`outcome`](Self::outcome).
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.told.as_fd()
+    }
+
+    /// Whether it has come to its exec, or to another end; `None` if it has not yet.
+    ///
+    /// # Errors
+    ///
+    /// What the childhood has returned.
+    pub(crate) fn outcome(&mut self) -> Option<io::Result<()>> {
+        let mut error = [0; size_of::<i32>()];
+        let outcome = match rustix::io::read(&self.told, &mut error) {
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return None,
+            Ok(read) if read == error.len() => {
+                // It is ending.
+                let _ = waitpid(Some(self.pid), WaitOptions::empty());
+                Err(io::Error::from_raw_os_error(i32::from_ne_bytes(error)))
+            }
+            // Its descriptors are closed after it has parted from the memory, be it by an exec or an end.
+            _ => Ok(()),
+        };
+        self.kept = None;
+        Some(outcome)
     }
 }
 
-/// Whether there is anything to read by then, be it the end.
-fn told_by(told: &OwnedFd, until: Option<Duration>) -> bool {
-    let left = until.map(|until| until.saturating_sub(monotonic()));
-    let left = left.and_then(|left| Timespec::try_from(left).ok());
-    poll(&mut [PollFd::new(told, PollFlags::IN)], left.as_ref()) == Ok(1)
+impl Drop for Birth {
+    fn drop(&mut self) {
+        // It may still use it.
+        mem::forget(self.kept.take());
+    }
 }

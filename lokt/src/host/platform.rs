@@ -4,7 +4,8 @@
 //! its descriptor; no adoption, so what a command started is found by its process group only; and no way to be told
 //! of the end of a process that is nobody's child, so that is looked for now and then.
 
-pub(crate) use imp::{adopt_orphans, bear, die_with_parent, end_of_process, make_fifo, pipe};
+pub(super) use imp::{Cradle, bear};
+pub(crate) use imp::{adopt_orphans, die_with_parent, end_of_process, make_fifo, pipe};
 
 #[cfg(target_os = "linux")]
 mod imp {
@@ -24,11 +25,16 @@ mod imp {
         Pid, PidfdFlags, Signal, getpid, pidfd_open, set_child_subreaper, set_parent_process_death_signal,
     };
 
+    use crate::host::birth::Life;
+
     /// What the few calls before an exec have for a stack. Here it costs only the pages that are used.
     static STACK: Mutex<Stack> = Mutex::new(Stack([0; 16 * 1024]));
 
     #[repr(align(16))]
     pub(crate) struct Stack([u8; 16 * 1024]);
+
+    /// What a process needs beside its code until it has its own memory.
+    pub(crate) type Cradle = MutexGuard<'static, Stack>;
 
     /// A pipe that nobody inherits and no end of which blocks.
     pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
@@ -56,37 +62,38 @@ mod imp {
         set_parent_process_death_signal(Some(signal))
     }
 
-    /// Makes a process that runs `child` and ends with the code that it returns.
+    /// Makes a process that lives this `life` and ends with the code that it returns.
     ///
     /// Until its exec it has this process's memory: no page tables are copied only to be thrown away. Unlike that of
     /// vfork(2), its parent goes on.
     ///
     /// # Safety
     ///
-    /// `child` does nothing but async-signal-safe calls, and every signal is held back. It and the result are kept until
+    /// The life does nothing but async-signal-safe calls, and every signal is held back. It and the cradle are kept until
     /// the process has its own memory or has ended.
     #[expect(unsafe_code, reason = "only the system makes processes")]
-    pub(crate) unsafe fn bear<F: FnMut() -> c_int>(
-        child: *mut F,
-    ) -> io::Result<(Pid, MutexGuard<'static, Stack>)> {
-        extern "C" fn run<F: FnMut() -> c_int>(child: *mut c_void) -> c_int {
+    pub(crate) unsafe fn bear(life: *mut Life) -> io::Result<(Pid, Cradle)> {
+        extern "C" fn live(life: *mut c_void) -> c_int {
             // SAFETY: it is the one that was handed over below, and nobody else touches it.
-            unsafe { (*child.cast::<F>())() }
+            unsafe { (*life.cast::<Life>())() }
         }
         let mut stack = STACK.lock().unwrap_or_else(PoisonError::into_inner);
         let top = stack.0.as_mut_ptr_range().end.cast();
         // SAFETY: the stack is larger than what a dozen system calls need, and is used by nobody else. Descriptors and
-        // signal handlers are copies, and no signal runs a handler in there.
-        let born = |how| Code::result(unsafe { libc::clone(run::<F>, top, how | SIGCHLD, child.cast()) });
-        // An emulator of another processor may know of threads and of forks only, and takes that for a fork.
-        let pid = born(CLONE_VM).or_else(|_| born(CLONE_VM | CLONE_VFORK))?;
-        Ok((Pid::from_raw(pid).ok_or(io::ErrorKind::Other)?, stack))
+        // signal handlers are copies, and no signal runs a handler in there. What they share beside memory is this
+        // thread's `errno`: neither side's calls fail but those for an exec, and a mix-up would only be the wrong error.
+        let born = |how| Code::result(unsafe { libc::clone(live, top, how | SIGCHLD, life.cast()) });
+        let pid = match born(CLONE_VM) {
+            // Where another processor is emulated (qemu): the emulator makes a fork of that.
+            Err(Code::EINVAL) => born(CLONE_VM | CLONE_VFORK),
+            other => other,
+        };
+        Ok((Pid::from_raw(pid?).ok_or(io::ErrorKind::Other)?, stack))
     }
 }
 
 #[cfg(not(target_os = "linux"))]
 mod imp {
-    use std::ffi::c_int;
     use std::io;
     use std::os::fd::{AsFd, OwnedFd};
     use std::path::Path;
@@ -97,6 +104,8 @@ mod imp {
     use rustix::fs::{OFlags, fcntl_setfl};
     use rustix::io::{Errno, FdFlags, fcntl_setfd};
     use rustix::process::{Pid, Signal};
+
+    use crate::host::birth::Life;
 
     pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
         let (readable, writable) = rustix::pipe::pipe()?;
@@ -123,18 +132,21 @@ mod imp {
         Ok(())
     }
 
-    /// By fork(2): it has its own memory at once.
+    /// Nothing: a fork(2) has its own memory at once.
+    pub(crate) type Cradle = ();
+
+    /// Makes a process that lives this `life` and ends with the code that it returns.
     ///
     /// # Safety
     ///
-    /// `child` does nothing but async-signal-safe calls.
+    /// The life does nothing but async-signal-safe calls.
     #[expect(unsafe_code, reason = "only the system makes processes")]
-    pub(crate) unsafe fn bear<F: FnMut() -> c_int>(child: *mut F) -> io::Result<(Pid, ())> {
+    pub(crate) unsafe fn bear(life: *mut Life) -> io::Result<(Pid, Cradle)> {
         // SAFETY: the child does nothing but async-signal-safe calls, and ends without any code that is run at exit.
         let pid = match unsafe { fork() }? {
             ForkResult::Parent { child } => child,
             // SAFETY: see above.
-            ForkResult::Child => unsafe { libc::_exit((*child)()) },
+            ForkResult::Child => unsafe { libc::_exit((*life)()) },
         };
         Ok((Pid::from_raw(pid.as_raw()).ok_or(io::ErrorKind::Other)?, ()))
     }

@@ -9,10 +9,10 @@
 //! * A child is born with our handlers, and would swallow what comes before its exec: [`HeldBack`], [`AtBirth`].
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -44,7 +44,7 @@ const NEWS: [Signal; 2] = [Signal::CONT, Signal::CHILD];
 /// The signals that came, and a place to sleep until one does.
 pub(crate) struct Signals {
     pipe: &'static Pipe,
-    at_birth: AtBirth,
+    at_birth: Arc<AtBirth>,
 }
 
 /// What a handler writes to, and a sleeper reads from. It stays for good: a handler may run at any time.
@@ -120,7 +120,7 @@ impl Signals {
                 caught.push(signal);
             }
         }
-        let at_birth = AtBirth { caught, mask: held_back.0 };
+        let at_birth = Arc::new(AtBirth { caught, mask: held_back.0 });
         // A word to a terminal (stty tostop), and the care for it, from the background: it must not stop us.
         held_back.0.add(signal::SIGTTOU);
         Ok(Self { pipe, at_birth })
@@ -129,7 +129,8 @@ impl Signals {
     /// The signals that came since the last time.
     pub(crate) fn take(&self) -> Vec<Came> {
         let mut bytes = [0; 64];
-        while (&self.pipe.readable).read(&mut bytes).is_ok_and(|read| read == bytes.len()) {}
+        // Not by the C library, whose error number is also that of a command that is being started.
+        while rustix::io::read(&self.pipe.readable, &mut bytes).is_ok_and(|read| read == bytes.len()) {}
         let mut came: Vec<(usize, Came)> = self.at_birth.caught.iter().copied().filter_map(taken).collect();
         came.sort_unstable_by_key(|(order, _)| *order);
         let mut came: Vec<Came> = came.into_iter().map(|(_, came)| came).collect();
@@ -190,8 +191,8 @@ impl Signals {
     }
 
     /// For a child: what to go back to before its exec.
-    pub(crate) fn at_birth(&self) -> &AtBirth {
-        &self.at_birth
+    pub(crate) fn at_birth(&self) -> Arc<AtBirth> {
+        Arc::clone(&self.at_birth)
     }
 
     /// Holds back what comes, in this thread, until the result is dropped.
@@ -210,7 +211,7 @@ impl Waker {
 impl AtBirth {
     /// Treats signals as they were treated then, between fork and exec. Async-signal-safe.
     #[expect(unsafe_code, reason = "safe functions only ever add handlers")]
-    pub(crate) fn restore(&self) -> io::Result<()> {
+    pub(crate) fn restore(&self) -> Result<(), Errno> {
         for signal in &self.caught {
             let number = signal.as_raw().try_into()?;
             // SAFETY: to ignore a signal, or its default action, runs no code of ours, and nobody asks for the handler
@@ -224,7 +225,7 @@ impl AtBirth {
             }
         }
         // Only now what was held back: it is for the command.
-        Ok(self.mask.thread_set_mask()?)
+        self.mask.thread_set_mask()
     }
 }
 
@@ -288,7 +289,9 @@ extern "C" fn note(signal: c_int, info: *mut siginfo_t, _: *mut c_void) {
     if let Some(pipe) = PIPE.get() {
         let _ = rustix::io::write(&pipe.writable, b"!");
     }
-    Errno::set_raw(errno);
+    if Errno::last_raw() != errno {
+        Errno::set_raw(errno);
+    }
 }
 
 /// The process group and the session of a process; of this one for 0. Those of another namespace are 0, which the
