@@ -64,10 +64,8 @@ pub(super) fn spawn(
         }
         at_birth.restore()
     };
-    // What comes before its exec is for the command too: it must not end in the handlers that it was born with.
-    let held_back = signals.hold_back()?;
     let childhood = move || prepare().map_or_else(|error| error, |()| program.exec());
-    let birth = Birth::begin(Box::new(childhood), held_back)?;
+    let birth = Birth::begin(Box::new(childhood))?;
     if apart {
         // Whichever comes first: nobody must find it in our group.
         let _ = setpgid(Some(birth.pid()), Some(birth.pid()));

@@ -29,9 +29,10 @@ pub(crate) struct Birth {
 pub(super) type Life = Box<dyn FnMut() -> c_int>;
 
 impl Birth {
-    /// Starts a process, with every signal `held_back` in it.
+    /// Starts a process, which is born with every signal held back: none must end in the handlers that it is born with.
     #[expect(unsafe_code, reason = "only the system makes processes")]
-    pub(crate) fn begin(mut child: Childhood, held_back: HeldBack) -> io::Result<Self> {
+    pub(crate) fn begin(mut child: Childhood) -> io::Result<Self> {
+        let held_back = HeldBack::all()?;
         let (told, tell) = platform::pipe()?;
         let number = tell.as_raw_fd();
         let mut life: Box<Life> = Box::new(Box::new(move || {
@@ -82,5 +83,31 @@ impl Drop for Birth {
     fn drop(&mut self) {
         // It may still use it.
         mem::forget(self.kept.take());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::Program;
+
+    #[test]
+    fn why_an_exec_failed_is_told_whatever_the_parent_meets_meanwhile() {
+        let mut program = Program::new(&["/there is/no such program".into()]).unwrap();
+        let childhood = move || {
+            (0..500_000)
+                .map(|_| program.exec())
+                .find(|error| *error != Errno::ENOENT)
+                .unwrap_or(Errno::ENOENT)
+        };
+        let mut birth = Birth::begin(Box::new(childhood)).unwrap();
+        // Of half a million, one or two would be mistaken for this.
+        let outcome = loop {
+            (0..1000).for_each(|_| Errno::EAGAIN.set());
+            if let Some(outcome) = birth.outcome() {
+                break outcome;
+            }
+        };
+        assert_eq!(outcome.unwrap_err().raw_os_error(), Some(Errno::ENOENT as i32));
     }
 }

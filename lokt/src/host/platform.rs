@@ -4,12 +4,12 @@
 //! its descriptor; no adoption, so what a command started is found by its process group only; and no way to be told
 //! of the end of a process that is nobody's child, so that is looked for now and then.
 
-pub(super) use imp::{Cradle, bear};
+pub(super) use imp::{Cradle, bear, execve};
 pub(crate) use imp::{adopt_orphans, die_with_parent, end_of_process, make_fifo, pipe};
 
 #[cfg(target_os = "linux")]
 mod imp {
-    use std::ffi::{c_int, c_void};
+    use std::ffi::{CStr, c_char, c_int, c_void};
     use std::io;
     use std::os::fd::{AsFd, OwnedFd};
     use std::path::Path;
@@ -24,6 +24,8 @@ mod imp {
     use rustix::process::{
         Pid, PidfdFlags, Signal, getpid, pidfd_open, set_child_subreaper, set_parent_process_death_signal,
     };
+
+    use syscalls::{Sysno, syscall};
 
     use crate::host::birth::Life;
 
@@ -62,6 +64,22 @@ mod imp {
         set_parent_process_death_signal(Some(signal))
     }
 
+    /// Replaces the program of this process; returns why not. It does not touch `errno`.
+    ///
+    /// # Safety
+    ///
+    /// Both lists end in a null, and so does each of their strings.
+    #[expect(unsafe_code, reason = "what takes pointers has no safe form")]
+    pub(crate) unsafe fn execve(
+        program: &CStr,
+        arguments: *const *const c_char,
+        environment: *const *const c_char,
+    ) -> Code {
+        // SAFETY: the caller's promise.
+        let outcome = unsafe { syscall!(Sysno::execve, program.as_ptr(), arguments, environment) };
+        outcome.map_or_else(|error| Code::from_raw(error.into_raw()), |_| Code::UnknownErrno)
+    }
+
     /// Makes a process that lives this `life` and ends with the code that it returns.
     ///
     /// Until its exec it has this process's memory: no page tables are copied only to be thrown away. Unlike that of
@@ -80,8 +98,8 @@ mod imp {
         let mut stack = STACK.lock().unwrap_or_else(PoisonError::into_inner);
         let top = stack.0.as_mut_ptr_range().end.cast();
         // SAFETY: the stack is larger than what a dozen system calls need, and is used by nobody else. Descriptors and
-        // signal handlers are copies, and no signal runs a handler in there. What they share beside memory is this
-        // thread's `errno`: neither side's calls fail but those for an exec, and a mix-up would only be the wrong error.
+        // signal handlers are copies, and no signal runs a handler in there. This thread's `errno` is shared, and so
+        // nothing in there asks for it.
         let born = |how| Code::result(unsafe { libc::clone(live, top, how | SIGCHLD, life.cast()) });
         let pid = match born(CLONE_VM) {
             // Where another processor is emulated (qemu): the emulator makes a fork of that.
@@ -94,10 +112,12 @@ mod imp {
 
 #[cfg(not(target_os = "linux"))]
 mod imp {
+    use std::ffi::{CStr, c_char};
     use std::io;
     use std::os::fd::{AsFd, OwnedFd};
     use std::path::Path;
 
+    use nix::errno::Errno as Code;
     use nix::libc;
     use nix::sys::stat::Mode;
     use nix::unistd::{ForkResult, fork, mkfifo};
@@ -130,6 +150,17 @@ mod imp {
 
     pub(crate) fn die_with_parent(_: Signal) -> rustix::io::Result<()> {
         Ok(())
+    }
+
+    #[expect(unsafe_code, reason = "what takes pointers has no safe form")]
+    pub(crate) unsafe fn execve(
+        program: &CStr,
+        arguments: *const *const c_char,
+        environment: *const *const c_char,
+    ) -> Code {
+        // SAFETY: the caller promises that both lists, and their strings, end in a null.
+        unsafe { libc::execve(program.as_ptr(), arguments, environment) };
+        Code::last()
     }
 
     /// Nothing: a fork(2) has its own memory at once.

@@ -1,16 +1,15 @@
 //! A program that is about to take a process over: all that execve(2) needs, made beforehand.
 
-use std::ffi::{CString, OsStr, OsString, c_char};
+use std::ffi::{CStr, CString, OsStr, OsString, c_char};
 use std::io;
 use std::mem;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::ptr;
 
 use nix::errno::Errno;
-use nix::libc;
 use nix::sys::signal::{self, SigHandler};
 
-use super::identity;
+use super::{identity, platform};
 
 /// Where programs are looked for if there is no `PATH`, as by the C libraries.
 const DEFAULT_PATH: &str = "/usr/local/bin:/bin:/usr/bin";
@@ -80,20 +79,19 @@ impl Program {
         let _ = unsafe { signal::signal(signal::SIGPIPE, SigHandler::SigDfl) };
         let mut outcome = Errno::ENOENT;
         for place in &self.places {
-            let execute = |program: *const c_char, arguments: &Vector| {
+            let execute = |program: &CStr, arguments: &Vector| {
                 // SAFETY: all are strings that end in a null, in lists that do; they live in `self`.
                 unsafe {
-                    libc::execve(program, arguments.pointers.as_ptr(), self.environment.pointers.as_ptr())
-                };
-                Errno::last()
+                    platform::execve(program, arguments.pointers.as_ptr(), self.environment.pointers.as_ptr())
+                }
             };
-            match execute(place.as_ptr(), &self.arguments) {
+            match execute(place, &self.arguments) {
                 Errno::ENOENT | Errno::ENOTDIR | Errno::ESTALE | Errno::ENODEV | Errno::ETIMEDOUT => {}
                 // One may be found that does let us.
                 Errno::EACCES => outcome = Errno::EACCES,
                 Errno::ENOEXEC => {
                     self.script.pointers[1] = place.as_ptr();
-                    return execute(self.script.pointers[0], &self.script);
+                    return execute(&self.script.strings[0], &self.script);
                 }
                 other => return other,
             }

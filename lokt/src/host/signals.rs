@@ -9,7 +9,7 @@
 //! * A child is born with our handlers, and would swallow what comes before its exec: [`HeldBack`], [`AtBirth`].
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -129,8 +129,7 @@ impl Signals {
     /// The signals that came since the last time.
     pub(crate) fn take(&self) -> Vec<Came> {
         let mut bytes = [0; 64];
-        // Not by the C library, whose error number is also that of a command that is being started.
-        while rustix::io::read(&self.pipe.readable, &mut bytes).is_ok_and(|read| read == bytes.len()) {}
+        while (&self.pipe.readable).read(&mut bytes).is_ok_and(|read| read == bytes.len()) {}
         let mut came: Vec<(usize, Came)> = self.at_birth.caught.iter().copied().filter_map(taken).collect();
         came.sort_unstable_by_key(|(order, _)| *order);
         let mut came: Vec<Came> = came.into_iter().map(|(_, came)| came).collect();
@@ -194,11 +193,6 @@ impl Signals {
     pub(crate) fn at_birth(&self) -> Arc<AtBirth> {
         Arc::clone(&self.at_birth)
     }
-
-    /// Holds back what comes, in this thread, until the result is dropped.
-    pub(crate) fn hold_back(&self) -> io::Result<HeldBack> {
-        HeldBack::all()
-    }
 }
 
 impl Waker {
@@ -230,7 +224,7 @@ impl AtBirth {
 }
 
 impl HeldBack {
-    fn all() -> io::Result<Self> {
+    pub(super) fn all() -> io::Result<Self> {
         Ok(Self(SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?))
     }
 }
@@ -289,9 +283,7 @@ extern "C" fn note(signal: c_int, info: *mut siginfo_t, _: *mut c_void) {
     if let Some(pipe) = PIPE.get() {
         let _ = rustix::io::write(&pipe.writable, b"!");
     }
-    if Errno::last_raw() != errno {
-        Errno::set_raw(errno);
-    }
+    Errno::set_raw(errno);
 }
 
 /// The process group and the session of a process; of this one for 0. Those of another namespace are 0, which the
