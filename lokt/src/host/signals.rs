@@ -208,15 +208,8 @@ impl AtBirth {
     pub(crate) fn restore(&self) -> Result<(), Errno> {
         for signal in &self.caught {
             let number = signal.as_raw().try_into()?;
-            // SAFETY: to ignore a signal, or its default action, runs no code of ours, and nobody asks for the handler
-            // that was there.
-            unsafe {
-                if *signal == Signal::TSTP {
-                    // One that came by now is forgotten: nobody would continue what has stopped before its exec.
-                    signal::signal(number, SigHandler::SigIgn)?;
-                }
-                signal::signal(number, SigHandler::SigDfl)?;
-            }
+            // SAFETY: the default action runs no code of ours, and nobody asks for the handler that was there.
+            unsafe { signal::signal(number, SigHandler::SigDfl) }?;
         }
         // Only now what was held back: it is for the command.
         self.mask.thread_set_mask()
