@@ -5,11 +5,11 @@ use std::io;
 
 use nix::errno::Errno;
 use rustix::io::{FdFlags, fcntl_setfd};
-use rustix::process::{Signal, getpgrp, getpid, getppid, setpgid};
+use rustix::process::{Signal, getpid, getppid, setpgid};
 use rustix::termios::tcgetpgrp;
 
 use super::held::Held;
-use super::terminal::{Setting, take_foreground};
+use super::terminal::{Setting, our_group, take_foreground};
 use crate::host::birth::Birth;
 use crate::host::clock::monotonic;
 use crate::host::signals::Signals;
@@ -44,7 +44,7 @@ pub(super) fn spawn(
     let (apart, foreground) = (setting.is_apart(), setting.to_hand_over());
     let (death, give_up) = (death_signal(held), held.start_before());
     let (files, at_birth) = (held.files(), signals.at_birth());
-    let (guard, job) = (getpid(), getpgrp());
+    let (guard, job) = (getpid(), our_group());
     let prepare = move || -> Result<(), Errno> {
         if apart {
             setpgid(None, None).map_err(code)?;
@@ -53,7 +53,7 @@ pub(super) fn spawn(
             fcntl_setfd(liveness, FdFlags::empty()).map_err(code)?;
         }
         // The guard may have been stopped by now, and its shell have the terminal.
-        if let Some(foreground) = foreground.as_ref().filter(|terminal| tcgetpgrp(terminal) == Ok(job)) {
+        if let Some(foreground) = foreground.as_ref().filter(|terminal| tcgetpgrp(terminal).ok() == job) {
             take_foreground(foreground, getpid());
         }
         platform::die_with_parent(death).map_err(code)?;

@@ -137,7 +137,7 @@ fn is_foreground(terminal: &File) -> bool {
 }
 
 /// Our process group; `None` if it is one of another process-id namespace.
-fn our_group() -> Option<Pid> {
+pub(super) fn our_group() -> Option<Pid> {
     process::as_pid(job_of(0)?.0.into())
 }
 
