@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use lokt::protocol::{Authority, Liveness, Standing};
-use lokt::{Error, Locks, Nobody, Patience, Session, Terms};
+use lokt::{Error, Locks, Name, Nobody, Patience, Session, Terms};
 use lokt_tests::machine::{Clock, Machine, Point};
 
 use super::{Duel, News, TICK, has_entries, strike};
@@ -182,7 +182,7 @@ fn a_waiter_behind_a_manual_lock_is_rung_when_it_is_released() {
     let clock = Clock::new();
     let owner = Machine::in_time_of(&clock, dir.path()).locks("owner");
     let waiter = Machine::in_time_of(&clock, dir.path()).locks("waiter");
-    let name: lokt::Name = "manual".parse().unwrap();
+    let name: Name = "manual".parse().unwrap();
     owner.lock(&name, &Terms::default(), None, Patience::None, &mut Nobody).unwrap();
     let (entered, has_entered) = mpsc::channel();
     let waits_for = name.clone();
@@ -254,4 +254,32 @@ fn nobody_overtakes_a_waiter_that_is_on_its_way() {
         let second = newcomer.join().unwrap();
         assert_eq!(second.is_ok(), patience != Patience::None, "{second:?}");
     }
+}
+
+/// Looks at a lock whose holder lets go of it as soon as its record has been read.
+fn look_at_one_who_lets_go(look: fn(&Locks, &Name) -> Standing) -> Standing {
+    let dir = tempfile::tempdir().unwrap();
+    let name: Name = "x".parse().unwrap();
+    let holder = Machine::new(dir.path()).locks("holder").try_acquire(&name, &Terms::default()).unwrap();
+    let (holder, sessions) = (Mutex::new(Some(holder)), dir.path().join("sessions"));
+    let viewer = Machine::new(dir.path());
+    viewer.at(Point::BeforeProbe, move || {
+        if let Some(holder) = holder.lock().unwrap().take() {
+            // Whoever has opened the file before that went still has it.
+            let file = sessions.join(format!("x.{}", holder.lock_id()));
+            let open = sessions.join("open");
+            fs::hard_link(&file, &open).unwrap();
+            holder.release().unwrap();
+            fs::rename(&open, &file).unwrap();
+        }
+    });
+    look(&viewer.locks("viewer"), &name)
+}
+
+#[test]
+fn who_lets_go_while_somebody_looks_is_not_taken_for_dead() {
+    let one = look_at_one_who_lets_go(|locks, name| locks.status(name).unwrap().view.standing);
+    assert_eq!(one, Standing::Free);
+    let listed = look_at_one_who_lets_go(|locks, _| locks.list().unwrap().remove(0).view.standing);
+    assert_eq!(listed, Standing::Free);
 }

@@ -28,6 +28,8 @@ pub enum Point {
     BeforeWrite,
     /// After the mutex was released.
     AfterMutex,
+    /// Between the reading of a record and the look whether its session lives.
+    BeforeProbe,
 }
 
 type Hook = Arc<dyn Fn() + Send + Sync>;
@@ -335,6 +337,7 @@ impl Host for Machine {
     }
 
     fn probe_session(&self, file: &str, identity: Option<u64>) -> SessionState {
+        self.hooks.pass(Point::BeforeProbe);
         self.real.probe_session(file, identity)
     }
 

@@ -13,6 +13,7 @@ pub mod etcd;
 mod sessions;
 mod sweeper;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -179,6 +180,29 @@ pub struct View {
     pub now: Now,
 }
 
+/// One who seems to have died and left its record: by its admission, and by its process, as old records tell no more.
+type Dead = (String, i64);
+
+/// How often something is looked at that changes all the time, without any lock.
+const LOOKS: usize = 10;
+
+/// What was `seen` without any lock, or by those who `look` again, as far as they can.
+///
+/// Whoever lets go of a name between the reading of its record and the look at its session seems to have died. The
+/// record of one that has stays: so whoever seems dead is, if it seems so twice.
+fn confirmed<T>(seen: T, dead: impl Fn(&T) -> HashSet<Dead>, mut look: impl FnMut() -> Option<T>) -> T {
+    let (mut seen, mut before) = (seen, HashSet::new());
+    for _ in 1..LOOKS {
+        let now = dead(&seen);
+        if now.is_subset(&before) {
+            break;
+        }
+        let Some(again) = look() else { break };
+        (seen, before) = (again, now);
+    }
+    seen
+}
+
 /// One of those who hold a name together.
 pub struct Holding {
     /// Which admission.
@@ -230,6 +254,15 @@ impl View {
             true => vec![(&self.slot, &self.standing)],
             false => self.holders.iter().map(|one| (&one.slot, &one.standing)).collect(),
         }
+    }
+
+    /// Those who seem to have died and left their records.
+    fn dead(&self) -> impl Iterator<Item = Dead> {
+        let abandoned = |(slot, standing): (&Slot, &Standing)| {
+            let record = slot.record().filter(|_| matches!(standing, Standing::Abandoned(_)))?;
+            Some((record.lock_id.clone(), record.pid))
+        };
+        self.places().into_iter().filter_map(abandoned)
     }
 
     /// How many hold it for certain, or may.

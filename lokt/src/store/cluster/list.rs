@@ -8,7 +8,7 @@ use super::keys::Part;
 use super::snapshot::{InLine, Snapshot, State, found};
 use super::{EtcdStore, Failure};
 use crate::protocol::{LockId, Name, Slot};
-use crate::store::Status;
+use crate::store::{Status, confirmed};
 
 impl EtcdStore {
     /// How every name stood at one revision.
@@ -31,6 +31,11 @@ impl EtcdStore {
     }
 
     pub(super) fn list_all(&self, by: Duration) -> Result<Vec<Status>, etcd::Error> {
+        let dead = |all: &Vec<Status>| all.iter().flat_map(|status| status.view.dead()).collect();
+        Ok(confirmed(self.listed(by)?, dead, || self.listed(by).ok()))
+    }
+
+    fn listed(&self, by: Duration) -> Result<Vec<Status>, etcd::Error> {
         let all = self.snapshots(by)?;
         let left = self.left_of(all.values().map(|seen| &seen.state), by);
         let shown = all.into_iter().filter(|(_, seen)| !seen.state.is_empty());

@@ -33,7 +33,7 @@ use self::snapshot::Line;
 use self::watching::Watching;
 use super::etcd::{self, Access, Address, Client, Range, Span};
 use super::sessions::{Sessions, stripe_of};
-use super::{Answer, Asked, Status, Store, Ticket, Turn, View, Waiter, Warn, Watch, sweeper};
+use super::{Answer, Asked, Status, Store, Ticket, Turn, View, Waiter, Warn, Watch, confirmed, sweeper};
 use crate::Error;
 use crate::audit::{self, Event, Query, Source};
 use crate::error::LOOK_AT;
@@ -218,10 +218,12 @@ impl Store for EtcdStore {
 
     fn look(&self, name: &Name) -> Result<View, Error> {
         let by = self.monotonic() + LOOK;
-        let seen = self
-            .snapshot(name, Line::Unseen, by)
-            .map_err(|failure| self.failed(LOOK_AT, name, failure, by))?;
-        Ok(self.view(name, &seen, &self.left_of([&seen.state], by)))
+        let look = || {
+            let seen = self.snapshot(name, Line::Unseen, by)?;
+            Ok(self.view(name, &seen, &self.left_of([&seen.state], by)))
+        };
+        let seen = look().map_err(|failure| self.failed(LOOK_AT, name, failure, by))?;
+        Ok(confirmed(seen, |view| view.dead().collect(), || look().ok()))
     }
 
     fn look_at_one(&self, name: &Name, lock_id: &LockId, patience: Duration) -> Result<Slot, Error> {

@@ -88,6 +88,7 @@ impl DirStore {
         let decision = match act {
             Act::Remove => self.change(name, &Request::Sweep, Asked::now(PATIENCE))?,
             Act::Look => {
+                let _stripe = self.guarded(name, act)?;
                 let now = self.host.now();
                 decide(name.as_str(), &Request::Sweep, &self.gather(name, &[], &now), &now)
             }

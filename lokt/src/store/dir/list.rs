@@ -7,7 +7,7 @@ use super::{DirStore, LockId, Name};
 use crate::Error;
 use crate::host::Dir;
 use crate::store::sessions::split_session;
-use crate::store::{Status, View};
+use crate::store::{Status, View, confirmed};
 
 /// What the root's directories hold.
 pub(super) struct Listing {
@@ -61,9 +61,11 @@ impl DirStore {
 
     /// A name as it stands, without any lock.
     pub(super) fn view(&self, name: &Name, all: Option<&Listing>) -> View {
-        let now = self.host.now();
-        let evidence = self.gather_from(name, None, &[], &now, all);
-        View::of(evidence, now)
+        let look = || {
+            let now = self.host.now();
+            View::of(self.gather_from(name, None, &[], &now, all), now)
+        };
+        confirmed(look(), |view| view.dead().collect(), || Some(look()))
     }
 
     /// The sessions of a name; `None` if they can't be listed.
