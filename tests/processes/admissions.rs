@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use lokt_tests::sandbox::{Sandbox, eventually, start};
+use lokt_tests::sandbox::{Sandbox, eventually, start, strace_available};
 use rustix::process::Signal;
 
 use crate::helpers::{
-    HOLD, await_state, calls, hold_with, queue, queue_with, record, sandbox, signal, strace_available,
-    traced, waiters, with_script, work_file,
+    HOLD, await_state, calls, hold_with, queue, queue_with, record, sandbox, signal, traced, waiters,
+    with_script, work_file,
 };
 
 /// Kills a waiter at a system call of its admission; the next must get in, and nothing may stay behind.

@@ -1,11 +1,10 @@
 //! A command that takes long to start: its file system hangs, or it is stopped on the way to its exec.
 
-use lokt_tests::sandbox::{Running, Sandbox, eventually, start};
+use lokt_tests::sandbox::{Running, Sandbox, eventually, start, strace_available};
 use rustix::process::Signal;
 
 use crate::helpers::{
-    await_lapse, await_state, calls, holder_pid, record, sandbox, signal, strace_available, traced,
-    with_script, work_file,
+    await_lapse, await_state, calls, holder_pid, record, sandbox, signal, traced, with_script, work_file,
 };
 
 /// A guard whose command takes `long` to start, in that state.

@@ -1,11 +1,9 @@
 //! Whoever breaks, prunes or sweeps a dead lock, however long it takes over it, spares the successor's.
 
-use lokt_tests::sandbox::{Sandbox, eventually, start};
+use lokt_tests::sandbox::{Sandbox, eventually, start, strace_available};
 use rustix::process::Signal;
 
-use crate::helpers::{
-    HOLD, calls, hold_with, run_script, sandbox, signal_group, strace_available, traced, work_pid,
-};
+use crate::helpers::{HOLD, calls, hold_with, run_script, sandbox, signal_group, traced, work_pid};
 
 /// A lock whose guard and command were killed.
 fn dead(sandbox: &Sandbox) {

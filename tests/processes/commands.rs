@@ -4,11 +4,11 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use lokt_tests::sandbox::{Sandbox, eventually, output, start};
+use lokt_tests::sandbox::{Sandbox, eventually, output, start, strace_available};
 use rustix::process::Signal;
 
 use crate::helpers::{
-    hold_with, is_gone, make_gate, open_gate, sandbox, signal, strace_available, traced, work_file, work_pid,
+    hold_with, is_gone, make_gate, open_gate, sandbox, signal, traced, work_file, work_pid,
 };
 
 /// A command whose child notes the signal, and lingers until the gate opens.

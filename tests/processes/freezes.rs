@@ -1,8 +1,8 @@
 //! Freezes on a disk that fails: what was done is told, and what failed leaves nothing behind.
 
-use lokt_tests::sandbox::start;
+use lokt_tests::sandbox::{start, strace_available};
 
-use crate::helpers::{queue, sandbox, strace_available, traced};
+use crate::helpers::{queue, sandbox, traced};
 
 #[test]
 fn a_freeze_that_is_not_sure_to_last_is_not_placed() {

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use lokt_tests::sandbox::{eventually, start};
+use lokt_tests::sandbox::{eventually, start, strace_available};
 use rustix::process::Signal;
 
 use crate::helpers::{
-    SOON, calls, hold_with, holder_pid, lines, queue, queue_with, run_script, sandbox, signal_group,
-    strace_available, traced, with_script, work_pid,
+    SOON, calls, hold_with, holder_pid, lines, queue, queue_with, run_script, sandbox, signal_group, traced,
+    with_script, work_pid,
 };
 
 /// Takes the holder's place in every way that two contenders could interleave: one is delayed inside of `call`.

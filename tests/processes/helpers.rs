@@ -177,20 +177,6 @@ pub fn calls(sandbox: &Sandbox) -> String {
     fs::read_to_string(sandbox.path().join("calls")).unwrap_or_default()
 }
 
-/// Whether these tools are there and allowed; says so loudly if they are not.
-pub fn available(test: &str, tool: &mut Command) -> bool {
-    let works =
-        tool.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success());
-    if !works {
-        eprintln!("SKIPPED {test}: {tool:?} does not work here");
-    }
-    works
-}
-
-pub fn strace_available(test: &str) -> bool {
-    available(test, Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]))
-}
-
 /// The lines of a log that scripts have appended to.
 pub fn lines(path: &Path) -> Vec<String> {
     let text = fs::read_to_string(path).unwrap_or_default();

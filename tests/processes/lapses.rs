@@ -1,11 +1,11 @@
 //! Leases: what lapses, what can't be renewed, and what becomes of the command.
 
-use lokt_tests::sandbox::{Running, Sandbox, eventually, start};
+use lokt_tests::sandbox::{Running, Sandbox, eventually, start, strace_available};
 use rustix::process::Signal;
 
 use crate::helpers::{
     await_lapse, await_state, hold_paused, hold_with, holder_pid, is_gone, queue, queue_with, record,
-    sandbox, signal, signal_group, stop, strace_available, traced, with_script, work_file, work_pid,
+    sandbox, signal, signal_group, stop, traced, with_script, work_file, work_pid,
 };
 
 const COURTEOUS: &str = "trap 'echo term >> log; exit 0' TERM; echo $$ > pid; echo in; read line; exit 0";

@@ -2,12 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use lokt_tests::sandbox::{Running, Sandbox, eventually, start};
+use lokt_tests::sandbox::{Running, Sandbox, eventually, start, strace_available};
 use rustix::process::Signal;
 
-use crate::helpers::{
-    SOON, await_state, calls, holder_pid, sandbox, signal, strace_available, traced, with_script,
-};
+use crate::helpers::{SOON, await_state, calls, holder_pid, sandbox, signal, traced, with_script};
 
 /// Starts a guard that stops right after it has put its record in place, with the mutex. Returns its process.
 fn stopped_inside(sandbox: &Sandbox, script: &str) -> (Running, i32) {

@@ -3,12 +3,10 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use lokt_tests::sandbox::{Running, Sandbox, eventually, output, start};
+use lokt_tests::sandbox::{Running, Sandbox, available, eventually, output, start};
 use rustix::process::Signal;
 
-use crate::helpers::{
-    HOLD, available, holder_pid, queue, queue_with, record, sandbox, signal, stop, with_script,
-};
+use crate::helpers::{HOLD, holder_pid, queue, queue_with, record, sandbox, signal, stop, with_script};
 
 const PIDS: &[&str] = &["--pid", "--fork", "--mount-proc", "--kill-child"];
 const TIME: &[&str] = &["--time", "--monotonic", "100000", "--boottime", "100000", "--fork", "--kill-child"];

@@ -3,12 +3,12 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use lokt_tests::sandbox::{Running, Sandbox, eventually, output, start};
+use lokt_tests::sandbox::{Running, Sandbox, eventually, output, start, strace_available};
 use rustix::process::Signal;
 
 use crate::helpers::{
-    SOON, await_state, hold_with, lines, nothing_is_left, queue, queue_with, record, sandbox,
-    strace_available, traced, waiters, with_script, work_file,
+    SOON, await_state, hold_with, lines, nothing_is_left, queue, queue_with, record, sandbox, traced,
+    waiters, with_script, work_file,
 };
 
 const COURTEOUS: &str = "trap 'echo term >> log; exit 0' TERM; echo in; read line; exit 0";

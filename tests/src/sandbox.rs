@@ -322,3 +322,18 @@ impl fmt::Debug for Output {
         write!(f, "exit {}\n--- stdout\n{}\n--- stderr\n{}", self.code, self.stdout, self.stderr)
     }
 }
+
+/// Whether these tools are there and allowed; says so loudly if they are not.
+pub fn available(test: &str, tool: &mut Command) -> bool {
+    let works =
+        tool.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success());
+    if !works {
+        eprintln!("SKIPPED {test}: {tool:?} does not work here");
+    }
+    works
+}
+
+/// Whether strace(1) is there and allowed.
+pub fn strace_available(test: &str) -> bool {
+    available(test, Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]))
+}

@@ -1,6 +1,6 @@
 //! A guard that is a job of an interactive shell by itself.
 
-use lokt_tests::sandbox::eventually;
+use lokt_tests::sandbox::{eventually, strace_available};
 use rustix::process::{Signal, kill_process};
 
 use crate::pty::{AWAIT, COUNT, CTRL_BACKSLASH, CTRL_C, CTRL_Z, Pty, script};
@@ -83,6 +83,36 @@ fn ctrl_z_stops_the_job_and_fg_continues_it() {
     pty.line("");
     pty.prompt();
     assert_eq!(pty.code(), "0");
+}
+
+/// Stops a job whose command is held up before its exec, uses the terminal, and lets the job go on.
+fn suspend_at_the_start(call: &str) {
+    let mut pty = Pty::shell();
+    pty.guarded_slowly(READER, call);
+    pty.suspend();
+    pty.await_call("stopped by SIGTSTP");
+    assert!(pty.is_the_leaders(), "the shell has its terminal");
+    pty.foreground();
+    pty.expect("ready");
+    pty.line("hello");
+    pty.expect("got-hello.");
+    pty.prompt();
+    assert_eq!(pty.code(), "0");
+}
+
+#[test]
+fn ctrl_z_stops_a_job_whose_command_has_the_terminal_and_has_not_come_to_its_exec() {
+    if strace_available("Ctrl-Z stops a job whose command has not come to its exec") {
+        suspend_at_the_start("execve");
+    }
+}
+
+#[test]
+fn a_command_that_was_about_to_take_the_terminal_leaves_it_to_the_shell_once_its_job_is_stopped() {
+    if strace_available("a command leaves the terminal to the shell once its job is stopped") {
+        // With the first it asks who has the terminal.
+        suspend_at_the_start("ioctl");
+    }
 }
 
 #[test]

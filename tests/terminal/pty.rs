@@ -131,6 +131,30 @@ impl Pty {
         self.line(&format!("$LOKT guard x -- bash cmd {behind}"));
     }
 
+    /// As [`guarded`](Self::guarded), under a strace(1) that is nobody's parent and holds each first `call` up for two
+    /// seconds; until that of the command has begun.
+    pub fn guarded_slowly(&mut self, command: &str, call: &str) {
+        script(&self.sandbox, "cmd", command);
+        let hold_up = format!("inject={call}:delay_enter=2000000:when=1");
+        self.line(&format!("strace -DDD -f -qq -o calls -e {hold_up} $LOKT guard x -- /bin/bash cmd"));
+        self.await_call(call);
+    }
+
+    /// Whether the leader's group is in the foreground.
+    pub fn is_the_leaders(&self) -> bool {
+        let leader = Pid::from_child(&self.leader);
+        stat(leader, 5) == stat(leader, 2)
+    }
+
+    /// Waits for what strace says to have happened to the command.
+    pub fn await_call(&self, what: &str) {
+        eventually(what, || {
+            let calls = fs::read_to_string(self.sandbox.work().join("calls")).unwrap_or_default();
+            let guard = calls.split(' ').next().unwrap_or_default();
+            calls.lines().any(|line| line.contains(what) && !line.starts_with(guard))
+        });
+    }
+
     /// Waits until `text` is shown, and returns what was shown up to its end since the last wait.
     pub fn expect(&mut self, text: &str) -> String {
         let end = Instant::now() + PATIENCE;
@@ -169,7 +193,7 @@ impl Pty {
         self.send(CTRL_Z);
         self.expect("Stopped");
         self.prompt();
-        let running = |pid: &Pid| !matches!(stat(*pid, 0).as_deref(), None | Some("T" | "Z" | "X"));
+        let running = |pid: &Pid| !matches!(stat(*pid, 0).as_deref(), None | Some("T" | "t" | "Z" | "X"));
         eventually("all of the job stops", || !self.session().iter().any(running));
     }
 
@@ -266,7 +290,8 @@ impl Pty {
     }
 }
 
-/// The `n`th field of `/proc/PID/stat` behind the name: 0 is the state, 3 the session.
+/// The `n`th field of `/proc/PID/stat` behind the name: 0 is the state, 2 the group, 3 the session, and 5 the group in the
+/// foreground of its terminal.
 fn stat(pid: Pid, n: usize) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
     stat.rsplit_once(") ")?.1.split(' ').nth(n).map(str::to_owned)

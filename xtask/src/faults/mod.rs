@@ -43,7 +43,8 @@ use operation::Operation;
 use report::Report;
 use trace::{Point, Position};
 
-/// How often a case is tried again, alone, that the machine was too slow for.
+/// How often a case is tried again, alone, that told nothing: the machine was too slow for it, or the victim did not come
+/// to its position, as what a program does beside others varies.
 const AGAIN: usize = 3;
 
 #[derive(Args)]
@@ -147,14 +148,16 @@ impl Faults {
         Ok(report.section(began.elapsed().as_secs_f64()))
     }
 
-    /// Counts the outcomes; what the machine was too slow for is tried again, alone.
+    /// Counts the outcomes; what told nothing is tried again, alone.
     fn settle(&self, bench: &Bench, cases: Vec<Case>, outcomes: Vec<Outcome>, report: &mut Report) {
         for (case, mut outcome) in cases.into_iter().zip(outcomes) {
             for _ in 0..AGAIN {
-                if matches!(outcome, Outcome::Inconclusive(_)) {
-                    report.measured_again();
-                    outcome = case.try_it(bench);
+                match outcome {
+                    Outcome::Inconclusive(_) => report.measured_again(),
+                    Outcome::NotReached => {}
+                    Outcome::Passed | Outcome::Violated(_) => break,
                 }
+                outcome = case.try_it(bench);
             }
             let dir = case.dir(bench);
             if !self.keep && matches!(outcome, Outcome::Passed | Outcome::NotReached) {

@@ -110,7 +110,7 @@ impl Report {
             Figure::count("tried", "faults injected and judged", tried),
             Figure::count("violations", "violations", violations),
             Figure::count("clock_steps", "of them steps of the wall clock", stepped),
-            Figure::count("not_reached", "position not reached in that run", not_reached),
+            Figure::count("not_reached", "position not reached, in four runs", not_reached),
             Figure::count("inconclusive", "inconclusive", inconclusive),
             Figure::count("measured_again", "measured again, the machine being too slow", self.again),
         ];
