@@ -155,8 +155,7 @@ impl Case {
         let Self { operation, fault, point } = self;
         let injection = fault.injection(*operation);
         let pace = operation.pace(Some(injection));
-        let template = (!operation.is_first()).then_some(bench.template.as_path());
-        let scene = Scene::new(self.dir(bench), &bench.programs, template)?;
+        let scene = operation.scene(self.dir(bench), bench)?;
         let mut others = operation.set(&scene, &pace)?;
         let before = scene.record(super::scene::NAME);
         let mut victim = start_victim(*operation, &scene, &pace, Some((injection, point)))?;
@@ -179,9 +178,7 @@ impl Case {
 /// Plays an operation without a fault, and returns its positions.
 pub fn clean_run(operation: Operation, bench: &Bench) -> anyhow::Result<Vec<Position>> {
     let pace = operation.pace(None);
-    let template = (!operation.is_first()).then_some(bench.template.as_path());
-    let dir = bench.cases.join(format!("{}-clean", operation.name()));
-    let scene = Scene::new(dir, &bench.programs, template)?;
+    let scene = operation.scene(bench.cases.join(format!("{}-clean", operation.name())), bench)?;
     let mut others = operation.set(&scene, &pace)?;
     let mut victim = start_victim(operation, &scene, &pace, None)?;
     accompany(operation, &scene, &pace, &mut victim, &others, None)?;

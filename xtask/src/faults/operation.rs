@@ -1,9 +1,11 @@
 //! The operations that faults are tried in: who holds the lock before, what the victim does, who comes meanwhile.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::process::Signal;
 
+use super::bench::Bench;
 use super::scene::{NAME, Running, Scene, runs, wait_until};
 use super::trace::{Injection, Position};
 
@@ -126,9 +128,15 @@ impl Operation {
         matches!(self.alone(), Self::Heartbeat | Self::BreakLapsed | Self::TakeOverLapsed)
     }
 
-    /// Whether it finds a root that does not exist.
-    pub fn is_first(self) -> bool {
-        self == Self::First
+    /// Where it is played.
+    pub fn scene(self, dir: PathBuf, bench: &Bench) -> anyhow::Result<Scene<'_>> {
+        let template = (self != Self::First).then_some(bench.template.as_path());
+        let scene = Scene::new(dir, &bench.programs, template)?;
+        // The first of several to be done would sweep, and which one that is is chance: one that is alone does.
+        if template.is_some() {
+            scene.let_sweep_be_due(self.alone() == Self::Release)?;
+        }
+        Ok(scene)
     }
 
     /// The positions of a clean run that belong to it: an admission ends, and a release begins, where the guarded

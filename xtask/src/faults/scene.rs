@@ -49,6 +49,9 @@ pub struct Running {
     stderr: PathBuf,
 }
 
+/// Says when the next sweep is due: a clock, and nanoseconds on it.
+const SWEEPER: &str = "stripes/40";
+
 impl<'a> Scene<'a> {
     /// Makes the place, with a copy of the root `template`, or with none.
     pub fn new(dir: PathBuf, programs: &'a Programs, template: Option<&Path>) -> anyhow::Result<Self> {
@@ -64,6 +67,20 @@ impl<'a> Scene<'a> {
         }
         fs::write(scene.log(), "")?;
         Ok(scene)
+    }
+
+    /// Whether the root of the template is to be swept by whoever is done first, or by nobody.
+    pub fn let_sweep_be_due(&self, due: bool) -> anyhow::Result<()> {
+        let sweeper = self.root().join(SWEEPER);
+        if due {
+            return fs::remove_file(&sweeper)
+                .with_context(|| format!("failed to remove {}", sweeper.display()));
+        }
+        let text = fs::read_to_string(&sweeper)?;
+        let (clock, _) = text.split_once(' ').context("the template was not swept")?;
+        // In three centuries: as many digits as there were.
+        fs::write(&sweeper, format!("{clock} {:020}\n", u64::MAX / 2))?;
+        Ok(())
     }
 
     /// Sets a variable for all programs to come.
