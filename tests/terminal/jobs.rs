@@ -85,7 +85,7 @@ fn ctrl_z_stops_the_job_and_fg_continues_it() {
     assert_eq!(pty.code(), "0");
 }
 
-/// Stops a job whose command is held up before its exec, uses the terminal, and lets the job go on.
+/// Stops a job whose command is held up before its exec, finds the terminal to be the shell's, and lets the job go on.
 fn suspend_at_the_start(call: &str) {
     let mut pty = Pty::shell();
     pty.guarded_slowly(READER, call);
