@@ -1,4 +1,5 @@
-//! Tells `lokt --version` which commit is built, as the variable `LOKT_VERSION`; the same source says the same.
+//! Tells `lokt --version` which commit is built, as the variable `LOKT_VERSION`; the same source says the same. And
+//! leaves out of the static program what it has no use for.
 //!
 //! Who builds without the repository says it with `LOKT_COMMIT` (empty: say nothing) and `SOURCE_DATE_EPOCH`. With
 //! neither it is the version alone: nothing here fails a build.
@@ -33,6 +34,17 @@ fn main() {
     let date = given.or(found.map(|found| found.seconds)).map(date_of);
     let version = env::var("CARGO_PKG_VERSION").unwrap_or_default();
     println!("cargo:rustc-env=LOKT_VERSION={version}{}", words(commit, date));
+    leave_out_unwinding(&package);
+}
+
+/// A release does not unwind; its tables would only make it larger.
+fn leave_out_unwinding(package: &Path) {
+    let is = |variable, value: &str| env::var(variable).is_ok_and(|is| is == value);
+    if is("CARGO_CFG_TARGET_ENV", "musl") && is("PROFILE", "release") {
+        let script = package.join("static.ld");
+        println!("cargo:rerun-if-changed={}", script.display());
+        println!("cargo:rustc-link-arg-bins=-T{}", script.display());
+    }
 }
 
 fn words(commit: Option<String>, date: Option<String>) -> String {
