@@ -81,6 +81,26 @@ fn a_guard_on_a_disk_that_fills_up_still_ends_and_releases() {
 }
 
 #[test]
+fn a_lease_is_renewed_on_a_full_disk_and_its_command_goes_on() {
+    let attack = Attack::new();
+    // Ten renewals, so that their number comes to have one digit more; then there is room again.
+    let command = "record=$LOKT_ROOT/locks/x.json
+        await() { until [ \"0$(sed -n 's/.*\"renewals\": *//p' $record)\" -ge $1 ]; do sleep 0.1; done; }
+        await 1; dd if=/dev/zero of=$DISK/fill bs=4096 count=100 2>/dev/null
+        file=$(stat -c %i $record)
+        await 11; \"$LOKT\" status x; test $(stat -c %i $record) = $file && echo 'written where it stands'
+        rm $DISK/fill; await 13; test $(stat -c %i $record) = $file || echo 'replaced'";
+    let script = format!("lokt guard x --ttl 1s -- sh -c '{}'; echo $?", command.replace('\'', "'\\''"));
+    let Some(output) = on_small_disk(&attack, &script) else {
+        return;
+    };
+    let lines: Vec<&str> = output.stdout.lines().collect();
+    assert!(output.stdout.contains("(alive)"), "the record is whole: {output:?}");
+    let [.., written, replaced, code] = lines[..] else { panic!("{output:?}") };
+    assert_eq!([written, replaced, code], ["written where it stands", "replaced", "0"], "{output:?}");
+}
+
+#[test]
 fn what_a_full_disk_keeps_from_the_log_is_said_and_the_next_event_is_whole() {
     let attack = Attack::new();
     // A denial writes nothing but its event; after a page of them there is room for a part of one only.

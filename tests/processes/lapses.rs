@@ -131,9 +131,10 @@ fn unrenewable(script: &str, error: &str) {
         return;
     }
     let sandbox = sandbox();
-    // The first two renames are the admission (its session, its record); renewals replace, with another call or
-    // another count.
-    let renewals = [format!("renameat:error={error}"), format!("renameat2:error={error}:when=3+")];
+    // The first two renames are the admission (its session, its record), and so are the first two writes in place (its token);
+    // renewals replace, with another call or another count.
+    let renewals =
+        ["renameat:", "renameat2:when=3+:", "pwrite64:when=3+:"].map(|calls| format!("{calls}error={error}"));
     let renewals: Vec<&str> = renewals.iter().map(String::as_str).collect();
     let mut guard =
         start(with_script(&mut traced(&sandbox, &renewals, &["guard", "x", "--ttl", "4s"]), script));

@@ -290,6 +290,10 @@ impl Host for Machine {
         self.real.publish(dir, file, content, how, sync, draft)
     }
 
+    fn overwrite(&self, dir: Dir<'_>, file: &str, content: &[u8]) -> io::Result<()> {
+        self.real.overwrite(dir, file, content)
+    }
+
     fn sync(&self, dir: Dir<'_>, file: &str) -> io::Result<()> {
         self.real.sync(dir, file)
     }

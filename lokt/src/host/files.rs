@@ -23,6 +23,9 @@ use super::{Content, Dir, Draft, Publish};
 
 pub(super) const FILE: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
 
+/// The smallest page of memory that there is.
+const PAGE: usize = 4096;
+
 /// How far in the future a file's time may lie and still count as now: a clock that was just set back.
 const AHEAD: Duration = Duration::from_secs(2);
 
@@ -164,14 +167,33 @@ impl RootDir {
 
     /// Gives a file of ours another content.
     fn write_anew(&self, dir: Dir<'_>, file: &str, content: &[u8], sync: bool) -> io::Result<()> {
+        let (opened, _) = self.open_own(dir, file)?;
+        opened.write_all_at(content, 0)?;
+        opened.set_len(content.len() as u64)?;
+        if sync { opened.sync_all() } else { Ok(()) }
+    }
+
+    /// See [`super::Host::overwrite`].
+    pub(super) fn overwrite(&self, dir: Dir<'_>, file: &str, content: &[u8]) -> io::Result<()> {
+        let (opened, stat) = self.open_own(dir, file)?;
+        let size = stat.st_size as usize;
+        // It can't be made shorter in the same step.
+        let mut whole = content.to_vec();
+        whole.resize(size.max(content.len()), b'\n');
+        // Only within a page is a write one that nothing interrupts.
+        let room = size.max(stat.st_blocks as usize * 512).min(PAGE);
+        let written = if whole.len() <= room { opened.write_at(&whole, 0)? } else { 0 };
+        if written == whole.len() { Ok(()) } else { Err(io::ErrorKind::StorageFull.into()) }
+    }
+
+    /// Opens a file to write to it.
+    fn open_own(&self, dir: Dir<'_>, file: &str) -> io::Result<(File, Stat)> {
         let (opened, stat) = self.open_regular(dir, file, OFlags::WRONLY)?;
         // It may be a link to a file elsewhere, which somebody has planted.
         if stat.st_nlink != 1 {
             return Err(strange(&self.path_of(dir, file), "in more than one place"));
         }
-        opened.write_all_at(content, 0)?;
-        opened.set_len(content.len() as u64)?;
-        if sync { opened.sync_all() } else { Ok(()) }
+        Ok((opened, stat))
     }
 
     pub(super) fn sync(&self, dir: Dir<'_>, file: &str) -> io::Result<()> {
@@ -277,4 +299,53 @@ pub(super) fn strange(path: &Path, what: &str) -> io::Error {
         io::ErrorKind::InvalidData,
         format!("{} is {what}, not a file of lokt's: it is left alone", path.display()),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn root(content: &[u8]) -> (tempfile::TempDir, RootDir) {
+        let dir = tempfile::tempdir().unwrap();
+        let root = RootDir::new(dir.path().join("root"));
+        root.prepare().unwrap();
+        fs::write(dir.path().join("root/locks/x.json"), content).unwrap();
+        (dir, root)
+    }
+
+    fn read(root: &RootDir) -> Vec<u8> {
+        root.read(Dir::Locks, "x.json", 64 * 1024).unwrap().unwrap().bytes
+    }
+
+    #[test]
+    fn what_is_overwritten_is_all_there_and_nothing_of_the_old() {
+        let (_dir, root) = root(b"0123456789");
+        for (content, stands) in [("abc", "abc\n\n\n\n\n\n\n"), ("abcdefghijkl", "abcdefghijkl")] {
+            root.overwrite(Dir::Locks, "x.json", content.as_bytes()).unwrap();
+            assert_eq!(read(&root), stands.as_bytes());
+        }
+    }
+
+    /// Between two pages a process can be killed.
+    #[test]
+    fn what_is_larger_than_a_page_or_is_so_afterwards_is_not_overwritten() {
+        let small = vec![b'a'; 100];
+        let large = vec![b'b'; PAGE + 1];
+        for (stands, content) in [(&small, &large), (&large, &small)] {
+            let (_dir, root) = root(stands);
+            let refused = root.overwrite(Dir::Locks, "x.json", content).unwrap_err();
+            assert_eq!(refused.kind(), io::ErrorKind::StorageFull);
+            assert_eq!(read(&root), *stands);
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_elsewhere_too_is_not_overwritten() {
+        let (dir, root) = root(b"0123456789");
+        fs::hard_link(dir.path().join("root/locks/x.json"), dir.path().join("elsewhere")).unwrap();
+        assert!(root.overwrite(Dir::Locks, "x.json", b"abc").is_err());
+        assert_eq!(read(&root), b"0123456789");
+    }
 }

@@ -271,6 +271,16 @@ pub trait Host: Send + Sync + 'static {
         draft: Draft<'_>,
     ) -> io::Result<()>;
 
+    /// Gives a small file that stands there another content, with no more room on the disk than it has: all of it in one
+    /// step, as far as processes can die, be killed or stopped. It may end in line breaks, and it is not synced. Whoever
+    /// reads it in this very instant may get some of the old and some of the new.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the file system says, and [`StorageFull`](io::ErrorKind::StorageFull) for more than there is room for;
+    /// then what stood there stands there still.
+    fn overwrite(&self, dir: Dir<'_>, file: &str, content: &[u8]) -> io::Result<()>;
+
     /// Has a file that stands there outlive a power cut.
     ///
     /// # Errors

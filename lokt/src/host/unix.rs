@@ -148,6 +148,10 @@ impl Host for UnixHost {
         self.files.publish(dir, file, content, how, sync, draft)
     }
 
+    fn overwrite(&self, dir: Dir<'_>, file: &str, content: &[u8]) -> io::Result<()> {
+        self.files.overwrite(dir, file, content)
+    }
+
     fn sync(&self, dir: Dir<'_>, file: &str) -> io::Result<()> {
         self.files.sync(dir, file)
     }

@@ -301,6 +301,16 @@ impl Host for SimHost {
         Ok(())
     }
 
+    fn overwrite(&self, dir: Dir<'_>, file: &str, content: &[u8]) -> io::Result<()> {
+        let dir = Place::from(dir);
+        let mut world = self.failing_step(io::ErrorKind::StorageFull)?;
+        if world.disk.read(&dir, file).is_none() {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        self.place(&mut world, &dir, file, content);
+        Ok(())
+    }
+
     fn sync(&self, dir: Dir<'_>, file: &str) -> io::Result<()> {
         self.failing_step(io::ErrorKind::Other)?.disk.sync(&Place::from(dir), file);
         Ok(())

@@ -18,7 +18,7 @@
 //! 2. Under a mutex nothing waits: no other mutex is taken (the log's is tried, once), no blocking flock. So there is
 //!    no lock order.
 //! 3. A session's flock is taken under the mutex and released without it, after its record is gone.
-//! 4. Records are read without it: they are replaced as a whole.
+//! 4. Records are read without it: they are replaced as a whole (but for renewals on a full disk).
 
 mod evidence;
 mod freeze;
@@ -223,8 +223,7 @@ impl Store for DirStore {
         let decision = decide(name.as_str(), request, &evidence, &now);
         match &decision {
             Decision::Renew(record) => {
-                self.write_record(name, record, Publish::Replace)
-                    .map_err(|error| Error::io("renew", name, error))?;
+                self.write_renewed(name, record).map_err(|error| Error::io("renew", name, error))?;
                 self.log(&self.event(audit::RENEW, name, &now).record(record));
             }
             Decision::Remove(gone) => {

@@ -16,6 +16,18 @@ impl DirStore {
         self.publish_record(name, record, how, Draft::New(stripe_of(name.as_str())))
     }
 
+    /// Writes a record that was renewed. On a full disk a guard's is written where it stands: that its lease lapses, and its
+    /// command is ended, would be worse than a look that finds some of the old and some of the new.
+    pub(super) fn write_renewed(&self, name: &Name, record: &Record) -> io::Result<()> {
+        let written = self.write_record(name, record, Publish::Replace);
+        let full = written.as_ref().is_err_and(|error| is_want_of_room(error.kind()));
+        if full && record.kind == Some(Kind::Guard) {
+            let (dir, file) = Self::place_of(name, record);
+            return self.host.overwrite(dir, &file, &content_of(record)?).or(written);
+        }
+        written
+    }
+
     /// Writes the record of one who is admitted. The file of a waiter's ticket becomes that of its record: so it
     /// stands in line until it is admitted, and at no instant both.
     fn write_own_record(
@@ -173,4 +185,8 @@ impl DirStore {
 fn is_no_draft(error: io::ErrorKind) -> bool {
     use io::ErrorKind::{InvalidData, NotFound, PermissionDenied, WouldBlock};
     matches!(error, NotFound | InvalidData | PermissionDenied | WouldBlock)
+}
+
+fn is_want_of_room(error: io::ErrorKind) -> bool {
+    matches!(error, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
