@@ -37,10 +37,10 @@ fn main() {
     leave_out_unwinding(&package);
 }
 
-/// A release does not unwind; its tables would only make it larger.
+/// A release does not unwind; its tables would only make it larger. Who asks for debug information wants backtraces.
 fn leave_out_unwinding(package: &Path) {
     let is = |variable, value: &str| env::var(variable).is_ok_and(|is| is == value);
-    if is("CARGO_CFG_TARGET_ENV", "musl") && is("PROFILE", "release") {
+    if is("CARGO_CFG_TARGET_ENV", "musl") && is("PROFILE", "release") && is("DEBUG", "false") {
         let script = package.join("static.ld");
         println!("cargo:rerun-if-changed={}", script.display());
         println!("cargo:rustc-link-arg-bins=-T{}", script.display());
