@@ -12,8 +12,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, RenameFlags, Stat, fchmod, fstat, fsync, linkat, openat, renameat,
-    renameat_with, unlinkat,
+    AtFlags, FileType, Mode, OFlags, RenameFlags, Stat, fchmod, fstat, fstatvfs, fsync, linkat, openat,
+    renameat, renameat_with, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -95,7 +95,8 @@ impl RootDir {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        // Files are replaced as a whole: what was its size is all of it, and the end need not be looked for.
+        // Files are replaced as a whole: what was its size is all of it, and the end need not be looked for. (Not one that is
+        // overwritten just then, which only who has no mutex can meet.)
         // (One of no size may be of a file system that does not tell.)
         let size = stat.st_size as usize;
         let room = if size == 0 { at_most + 1 } else { size.min(at_most + 1) };
@@ -180,10 +181,13 @@ impl RootDir {
         // It can't be made shorter in the same step.
         let mut whole = content.to_vec();
         whole.resize(size.max(content.len()), b'\n');
-        // Only within a page is a write one that nothing interrupts.
-        let room = size.max(stat.st_blocks as usize * 512).min(PAGE);
-        let written = if whole.len() <= room { opened.write_at(&whole, 0)? } else { 0 };
-        if written == whole.len() { Ok(()) } else { Err(io::ErrorKind::StorageFull.into()) }
+        // As far as its last block goes; and only within a page is a write one that nothing interrupts.
+        let block = (fstatvfs(&opened)?.f_frsize as usize).clamp(1, PAGE);
+        let room = size.next_multiple_of(block);
+        if whole.len() > room.min(PAGE) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        opened.write_all_at(&whole, 0)
     }
 
     /// Opens a file to write to it.
