@@ -1,7 +1,8 @@
 //! Other users: a private root is its user's alone, and a group's root is the group's. For these one must be root.
 
 use super::attack::Attack;
-use lokt_tests::sandbox::{Output, output, skipped, start};
+use lokt_tests::sandbox::{Output, eventually, output, skipped, start, strace_available};
+use rustix::process::Signal;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -182,6 +183,144 @@ fn the_files_of_a_private_root_are_its_users_alone_whatever_the_mask() {
     }
 }
 
+/// A directory of Ada's, and `root` in it as the lock directory that root finds or makes there.
+fn at_adas(attack: &Attack) -> PathBuf {
+    let home = attack.sandbox.path().join("ada");
+    fs::create_dir(&home).unwrap();
+    chown(&home, Some(ADA), Some(ADA)).unwrap();
+    home.join("root")
+}
+
+/// The program as root, whatever the mask.
+fn lokt_as_root(attack: &Attack, root: &Path, umask: &str, command: &str) -> Command {
+    let mut shell = attack.sandbox.command("sh");
+    shell.args(["-c", "umask $1; shift; exec \"$@\"", "sh", umask]).arg(program(attack));
+    shell.args(command.split(' ')).env("LOKT_ROOT", root);
+    shell
+}
+
+#[test]
+fn what_root_makes_in_the_root_of_a_user_is_that_users() {
+    for (umask, private) in [("022", 0o700), ("077", 0o2750), ("000", 0o700)] {
+        let Some(attack) = open_to_all() else { return };
+        let root = at_adas(&attack);
+        fs::create_dir(&root).unwrap();
+        chown(&root, Some(ADA), Some(ADA)).unwrap();
+        mode(&root, private);
+        let as_ada = |command: &str| {
+            let mut ada = lokt_as(&attack, ADA, "022", command);
+            ada.env("LOKT_ROOT", &root);
+            ada
+        };
+        let mut guard = lokt_as_root(&attack, &root, umask, "guard x --slots 2 --ttl 5m -- sh -c");
+        let mut guard = start(guard.arg("echo in; read line").stdin(std::process::Stdio::piped()));
+        guard.await_line("in");
+        for command in ["lock y", "freeze z --ttl 5m"] {
+            assert_eq!(output(&mut lokt_as_root(&attack, &root, umask, command)).code, 0, "{command}");
+        }
+        let mut second = start(&mut as_ada("guard x --slots 2 -- sleep 60"));
+        let both = || fs::read_dir(root.join("holders/x")).is_ok_and(|all| all.count() == 2);
+        eventually("she has the second", both);
+        // Whoever is first in line is rung by whoever releases.
+        let mut next = start(&mut as_ada("guard x --slots 2 --wait -- echo turn"));
+        next.await_stderr("place 1 in line");
+        expect_adas(&root);
+        guard.let_go();
+        guard.await_end();
+        next.await_line("turn");
+        assert_eq!(next.await_end(), 0);
+        second.signal(Signal::TERM);
+        second.await_end();
+        for command in ["unlock y --force", "unfreeze z --force", "guard x -- true", "guard y -- true"] {
+            assert_eq!(output(&mut as_ada(command)).code, 0, "{umask}: {command}");
+        }
+    }
+}
+
+#[test]
+fn root_goes_on_where_it_once_left_directories_of_its_own() {
+    let Some(attack) = open_to_all() else { return };
+    let root = at_adas(&attack);
+    let run = |command: &str| {
+        assert_eq!(output(&mut lokt_as_root(&attack, &root, "022", command)).code, 0, "{command}")
+    };
+    run("lock x");
+    for dir in ["stripes", "holders", "lines"] {
+        let _ = fs::create_dir(root.join(dir));
+        chown(root.join(dir), Some(0), Some(0)).unwrap();
+        mode(&root.join(dir), 0o700);
+    }
+    ["guard y -- true", "guard z --slots 2 -- true", "freeze f --ttl 1m"].into_iter().for_each(run);
+}
+
+#[test]
+fn a_root_that_root_makes_in_a_users_directory_is_that_users() {
+    let Some(attack) = open_to_all() else { return };
+    let root = at_adas(&attack).join("and/below");
+    assert_eq!(output(&mut lokt_as_root(&attack, &root, "022", "lock x")).code, 0);
+    expect_adas(&attack.sandbox.path().join("ada"));
+    let denied = output(lokt_as(&attack, ADA, "022", "lock x").env("LOKT_ROOT", &root));
+    assert_eq!(denied.code, 2, "{denied:?}");
+}
+
+#[test]
+fn a_user_is_given_nothing_of_roots_that_he_puts_where_root_makes_a_file() {
+    if !strace_available("a user gets nothing of root's by a swap") {
+        return;
+    }
+    let Some(attack) = open_to_all() else { return };
+    let root = at_adas(&attack);
+    assert_eq!(output(&mut lokt_as_root(&attack, &root, "022", "lock y")).code, 0);
+    let key = attack.sandbox.path().join("ada/key");
+    fs::write(&key, "secret").unwrap();
+    mode(&key, 0o600);
+    // The file of root's session is made, and only then opened: meanwhile there is another file of root's in its place.
+    let swap = "while :; do for made in $LOKT_ROOT/stripes/*.new; do
+            [ -p $made ] && mv -f $LOKT_ROOT/../key $made && exit 0
+        done; done";
+    let mut ada = lokt_as(&attack, ADA, "022", "status");
+    let mut swapper = attack.sandbox.command("setpriv");
+    let ids: Vec<_> = ada.get_args().take(3).map(ToOwned::to_owned).collect();
+    swapper.args(ids).args(["timeout", "20", "sh", "-c", swap]).env("LOKT_ROOT", &root);
+    let mut swapper = start(&mut swapper);
+    let mut slow = attack.sandbox.command("strace");
+    slow.args(["-f", "-qq", "-o", "/dev/null", "-e", "inject=mknodat,mknod:delay_exit=500000"]);
+    slow.arg(program(&attack)).args(["guard", "x", "--", "true"]).env("LOKT_ROOT", &root);
+    let guarded = output(&mut slow);
+    assert_eq!(swapper.await_end(), 0, "it was swapped: {guarded:?}");
+    assert_ne!(guarded.code, 0, "what stands there is not the guard's: {guarded:?}");
+    let given = output(attack.sandbox.command("find").arg(&root).args(["-size", "6c", "-user", "64001"]));
+    assert_eq!(given.stdout, "", "{given:?}");
+    ada.env("LOKT_ROOT", &root);
+    assert_eq!(output(&mut ada).code, 0);
+}
+
+/// With another user the kernel forgets who is to be ended with whom.
+#[test]
+fn a_guard_that_makes_files_as_a_user_still_ends_with_the_guard_around_it() {
+    let Some(attack) = open_to_all() else { return };
+    let root = at_adas(&attack);
+    let inner = format!("{} guard b -- sh -c", program(&attack).display());
+    let mut outer = lokt_as_root(&attack, &root, "022", &format!("guard a --ttl 1m -- {inner}"));
+    let mut outer = start(outer.arg("echo $PPID in; read line").stdin(std::process::Stdio::piped()));
+    let said = outer.await_stdout("in");
+    let inner = said.trim_end_matches("in").trim();
+    outer.signal(Signal::KILL);
+    let state = || fs::read_to_string(format!("/proc/{inner}/stat")).unwrap_or_default();
+    eventually("the inner one is gone", || !state().contains(") ") || state().contains(") Z "));
+}
+
+fn expect_adas(dir: &Path) {
+    for entry in fs::read_dir(dir).unwrap().flatten() {
+        let (path, meta) = (entry.path(), entry.metadata().unwrap());
+        let mode = if meta.is_dir() { 0o700 } else { 0o600 };
+        assert_eq!((meta.uid(), meta.gid(), meta.mode() & 0o777), (ADA, ADA, mode), "{path:?}");
+        if meta.is_dir() {
+            expect_adas(&path);
+        }
+    }
+}
+
 #[test]
 fn the_doctor_tells_who_may_use_a_root_and_what_they_cannot_use() {
     let Some(attack) = open_to_all() else { return };
@@ -203,16 +342,17 @@ fn the_doctor_tells_who_may_use_a_root_and_what_they_cannot_use() {
     says(&other, "[FAIL] access");
     says(&other, "belongs to another user (uid 64001)");
     mode(&root, 0o700);
-    // Root can do everything there, but what it makes is of no use to Ada.
     fs::write(root.join("stripes/3f.tmp"), "").unwrap();
     let by_root = attack.run("doctor --fix");
     assert_eq!(by_root.code, 0, "{by_root:?}");
     says(
         &by_root,
-        "[WARN] access           it is for the user 64001 alone, who can't use what you (root) make",
+        "[OK]   access           for the user 64001 alone (mode 0700); what you (root) make in it is made for that user",
     );
-    assert!(root.join("stripes/3f.tmp").exists(), "it clears nothing away: {by_root:?}");
+    assert!(!root.join("stripes/3f.tmp").exists(), "{by_root:?}");
+    // As lokt once left it.
     assert_eq!(attack.code("lock y"), 0);
+    chown(attack.sandbox.record("y"), Some(0), Some(0)).unwrap();
     let own = run_as(&attack, ADA, "doctor");
     assert_eq!(own.code, 1, "{own:?}");
     says(&own, "locks/y.json: its user is root, and the root's is 64001");

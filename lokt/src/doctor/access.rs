@@ -17,7 +17,7 @@ pub(super) fn access(patient: &Patient) -> Check {
         State::Unusable(ACCESS, why) => Check::fail(why.clone()).advise(CHOOSE),
         State::Unusable(..) => Check::skipped(),
         State::ToBeMade { .. } => {
-            Check::ok("it will be your own, mode 0700; make it yourself to share it with a group")
+            Check::ok("it will be private, mode 0700; make it yourself to share it with a group")
         }
         State::There => match (patient.host.place_of(Dir::Root), patient.host.place_of_parent()) {
             (Ok(Some(root)), Ok(parent)) => judge(patient, root, parent),
@@ -46,7 +46,11 @@ fn judge(patient: &Patient, root: Place, parent: Place) -> Check {
     let mut wrong = wrong.into_iter();
     match wrong.next() {
         None if shared => Check::ok(format!("shared by the group {group} (owner {user}, mode {mode:04o})")),
-        None => Check::ok(format!("for the user {user} alone (mode {mode:04o})")),
+        None if me_called() == user => Check::ok(format!("for the user {user} alone (mode {mode:04o})")),
+        None => Check::ok(format!(
+            "for the user {user} alone (mode {mode:04o}); what you ({}) make in it is made for that user",
+            me_called()
+        )),
         Some((message, advice)) => {
             let check = Check::warn(message).advise(advice);
             wrong.fold(check, |check, (message, advice)| check.naming([message]).advise(advice))

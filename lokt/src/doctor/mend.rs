@@ -52,7 +52,7 @@ pub(crate) fn mend(identity: &Identity) -> Diagnosis {
 /// Some of what is left over comes to light when something else is gone.
 fn clear_up(identity: Identity, sender: &Sender<News>) {
     let patient = Patient::new(identity);
-    // What another user makes on the way, mutexes say, would shut the root's own users out.
+    // What root makes on the way as root, mutexes say, would shut the root's own users out.
     let usable = matches!(patient.state, State::There) && patient.host.is_ours();
     let until = patient.host.now().monotonic + BUDGET;
     for _ in 0..ROUNDS {

@@ -16,10 +16,14 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::files::{hidden, named, strange};
+use super::platform::FilesAs;
 use super::{Dir, filesystem};
 use crate::protocol::Name;
 
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// What stands for a user whom a user namespace does not know: nobody can act as that one.
+const UNKNOWN: u32 = 65_534;
 
 /// The root, once it is open.
 struct Opened {
@@ -79,7 +83,8 @@ impl RootDir {
     /// Creates what is missing of the root and its directories.
     pub(super) fn prepare(&self) -> io::Result<()> {
         if self.root().is_err() && !self.path.is_dir() {
-            let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.path);
+            let made = make_in_users_directory(&self.path)
+                .unwrap_or_else(|| DirBuilder::new().recursive(true).mode(0o700).create(&self.path));
             match made {
                 // Another may have made it at the same moment; that is as good.
                 Err(_) if self.path.is_dir() => {}
@@ -159,6 +164,7 @@ impl RootDir {
             Dir::HoldersOf(name) => (self.open_or_make(Dir::Holders)?, name.as_str()),
             other => (self.open_dir(Dir::Root)?, basename(other)),
         };
+        let _owner = self.as_owner_of(&parent)?;
         let made = if self.is_shared()? {
             self.make_shared(&parent, name)
         } else {
@@ -223,6 +229,18 @@ impl RootDir {
         }
     }
 
+    /// As long as it lives, what this thread makes in a directory of the root is that directory's owner's, if this process
+    /// is the superuser's and the root a user's (`sudo lokt`): that user could not use what is root's.
+    ///
+    /// It is made so, not given to him afterwards: by then he could have put another file of root's in its place.
+    pub(super) fn as_owner_of(&self, dir: &Handle<'_>) -> io::Result<Option<FilesAs>> {
+        let root = self.root()?;
+        if root.me != 0 || root.owner == 0 || root.group.is_some() {
+            return Ok(None);
+        }
+        Ok(as_owner_by(&fstat(dir)?))
+    }
+
     pub(super) fn is_shared(&self) -> io::Result<bool> {
         Ok(self.root()?.group.is_some())
     }
@@ -263,6 +281,35 @@ pub(crate) fn basename(dir: Dir<'_>) -> &'static str {
         Dir::Lines => "lines",
         Dir::Holders => "holders",
     }
+}
+
+/// Of the superuser only: as the user of a directory, if it is one who can make something there.
+fn as_owner_by(stat: &Stat) -> Option<FilesAs> {
+    let can = stat.st_mode & 0o300 == 0o300;
+    (can && ![0, UNKNOWN].contains(&stat.st_uid)).then(|| FilesAs::of(stat.st_uid, stat.st_gid))
+}
+
+/// A root that the superuser makes in a user's directory is that user's; `None` if that is not the case. No symlink is followed
+/// to where it is made.
+fn make_in_users_directory(path: &Path) -> Option<io::Result<()>> {
+    if !rustix::process::geteuid().is_root() {
+        return None;
+    }
+    let path = std::path::absolute(path).ok()?;
+    let open =
+        |above: &Path| rustix::fs::open(above, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).ok();
+    let (above, mut parent) = path.ancestors().skip(1).find_map(|above| Some((above, open(above)?)))?;
+    let _owner = as_owner_by(&fstat(&parent).ok()?)?;
+    let mut make = |name| {
+        match mkdirat(&parent, name, Mode::from_raw_mode(0o700)) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(io::Error::from(error)),
+        }
+        parent = openat(&parent, name, DIRECTORY, Mode::empty())?;
+        Ok(())
+    };
+    let missing = path.strip_prefix(above).ok()?;
+    Some(missing.components().try_for_each(|component| make(component.as_os_str())))
 }
 
 /// Accepts a root that is this user's own, or that an administrator made for one of this user's groups.

@@ -33,7 +33,7 @@ impl RootDir {
     /// Creates an empty file that stays, if it is missing; in a shared root like [`Self::make_shared`].
     fn make_file(&self, dir: Dir<'_>, file: &str) -> io::Result<()> {
         let handle = self.open_or_make(dir)?;
-        let shared = self.is_shared()?;
+        let (shared, _owner) = (self.is_shared()?, self.as_owner_of(&handle)?);
         let made_as = if shared { hidden(file) } else { file.to_owned() };
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | FILE;
         let made = openat(&handle, made_as.as_str(), flags, self.file_mode()?);
@@ -95,8 +95,8 @@ impl RootDir {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        // Files are replaced as a whole: what was its size is all of it, and the end need not be looked for. (Not one that is
-        // overwritten just then, which only who has no mutex can meet.)
+        // Files are replaced as a whole: what was its size is all of it, and the end need not be looked for. (One that is
+        // overwritten in this instant may have become longer. Under the mutex that can't be.)
         // (One of no size may be of a file system that does not tell.)
         let size = stat.st_size as usize;
         let room = if size == 0 { at_most + 1 } else { size.min(at_most + 1) };
@@ -152,6 +152,7 @@ impl RootDir {
         sync: bool,
     ) -> io::Result<()> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | FILE;
+        let _owner = self.as_owner_of(stripes)?;
         let fd = match openat(stripes, name, flags, self.file_mode()?) {
             // Left by a process that died between writing and placing it; we hold its mutex.
             Err(Errno::EXIST) => {

@@ -5,7 +5,7 @@
 //! of the end of a process that is nobody's child, so that is looked for now and then.
 
 pub(super) use imp::{Cradle, bear, execve};
-pub(crate) use imp::{adopt_orphans, die_with_parent, end_of_process, make_fifo, pipe};
+pub(crate) use imp::{FilesAs, adopt_orphans, die_with_parent, end_of_process, make_fifo, pipe};
 
 #[cfg(target_os = "linux")]
 mod imp {
@@ -17,12 +17,14 @@ mod imp {
 
     use nix::errno::Errno as Code;
     use nix::libc::{self, CLONE_VFORK, CLONE_VM, SIGCHLD};
+    use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
     use rustix::event::{PollFd, PollFlags, poll};
     use rustix::fs::{FileType, Mode, mknodat};
     use rustix::io::Errno;
     use rustix::pipe::{PipeFlags, pipe_with};
     use rustix::process::{
-        Pid, PidfdFlags, Signal, getpid, pidfd_open, set_child_subreaper, set_parent_process_death_signal,
+        Pid, PidfdFlags, Signal, getpid, getppid, kill_process, parent_process_death_signal, pidfd_open,
+        set_child_subreaper, set_parent_process_death_signal,
     };
 
     use syscalls::{Sysno, syscall};
@@ -46,6 +48,42 @@ mod imp {
     /// Makes a FIFO, `name` in `dir`, which is also at `path`.
     pub(crate) fn make_fifo(dir: impl AsFd, name: &str, _: &Path) -> rustix::io::Result<()> {
         mknodat(dir, name, FileType::Fifo, Mode::from_raw_mode(0o600), 0)
+    }
+
+    /// While it lives, this thread makes files as another user would: setfsuid(2). The superuser only can, and has the rights
+    /// of its own groups meanwhile.
+    pub(crate) struct FilesAs {
+        before: (Uid, Gid),
+        user: Uid,
+        /// What the kernel forgets with a change of users, and whose child we were then.
+        death: (Option<Signal>, Option<Pid>),
+    }
+
+    impl FilesAs {
+        pub(crate) fn of(user: u32, group: u32) -> Self {
+            let user = Uid::from_raw(user);
+            let death = (parent_process_death_signal().unwrap_or(None), getppid());
+            let group = setfsgid(Gid::from_raw(group));
+            Self { before: (setfsuid(user), group), user, death }
+        }
+
+        /// Whether it could be.
+        pub(crate) fn is_in_force(&self) -> bool {
+            setfsuid(self.user) == self.user
+        }
+    }
+
+    impl Drop for FilesAs {
+        fn drop(&mut self) {
+            setfsuid(self.before.0);
+            setfsgid(self.before.1);
+            if let (Some(signal), parent) = self.death {
+                let _ = die_with_parent(signal);
+                if getppid() != parent {
+                    let _ = kill_process(getpid(), signal);
+                }
+            }
+        }
     }
 
     /// Something that returns when the process has ended; `None` if that can't be told.
@@ -138,6 +176,19 @@ mod imp {
 
     pub(crate) fn make_fifo(_: impl AsFd, _: &str, path: &Path) -> rustix::io::Result<()> {
         mkfifo(path, Mode::S_IRUSR | Mode::S_IWUSR).map_err(|error| Errno::from_raw_os_error(error as i32))
+    }
+
+    /// Here each file is its maker's.
+    pub(crate) struct FilesAs;
+
+    impl FilesAs {
+        pub(crate) fn of(_: u32, _: u32) -> Self {
+            Self
+        }
+
+        pub(crate) fn is_in_force(&self) -> bool {
+            false
+        }
     }
 
     pub(crate) fn end_of_process(_: Pid) -> Option<fn()> {

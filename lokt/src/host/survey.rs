@@ -88,7 +88,12 @@ impl UnixHost {
     /// Whether what this user makes in the root is of use to its users.
     pub(crate) fn is_ours(&self) -> bool {
         let me = rustix::process::geteuid().as_raw();
-        self.users().is_ok_and(|(owner, group)| owner == me || group.is_some())
+        let is_made_for_them = || {
+            let stripes = self.files.open_dir(Dir::Stripes).or_else(|_| self.files.open_dir(Dir::Root));
+            let owner = stripes.and_then(|stripes| self.files.as_owner_of(&stripes));
+            owner.is_ok_and(|owner| owner.is_some_and(|owner| owner.is_in_force()))
+        };
+        self.users().is_ok_and(|(owner, group)| owner == me || group.is_some() || is_made_for_them())
     }
 
     /// At most `most` of what stands in a directory; nothing if there is none.

@@ -75,6 +75,7 @@ impl UnixHost {
 
     fn make_fifo(&self, dir: &Handle<'_>, name: &str) -> io::Result<Fifo> {
         let path = self.files.path_of(Dir::Stripes, name);
+        let _owner = self.files.as_owner_of(dir)?;
         match platform::make_fifo(dir, name, &path) {
             // Left by a process that died in here; we hold its mutex.
             Err(Errno::EXIST) => {
@@ -84,6 +85,11 @@ impl UnixHost {
             other => other?,
         }
         let fd = openat(dir, name, OFlags::RDWR | SESSION, Mode::empty())?;
+        // Whoever may write there may have put another file in its place, which is not to be shared.
+        let stat = fstat(&fd)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Fifo || stat.st_nlink != 1 {
+            return Err(io::Error::other("a file that was just made is another"));
+        }
         self.files.share(&fd)?;
         let fifo = Fifo(File::from(fd));
         match flock::try_exclusive(&fifo.0)? {
