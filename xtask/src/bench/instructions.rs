@@ -1,7 +1,8 @@
 //! What can be counted instead of timed: user-space instructions by valgrind's callgrind, and system calls by strace.
 //!
 //! Both of the process itself, without the command that it runs. Counted again, they are the same, but for what
-//! depends on process ids, times and the randomness of hash tables.
+//! depends on process ids, times and the randomness of hash tables. Valgrind can't run a guard, as it knows no child that
+//! shares the memory while its parent goes on: what a guard does before and after its command, `lokt lock` does as well.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,17 +25,22 @@ pub fn measure(ground: &Ground) -> anyhow::Result<Found> {
     let valgrind = find(&Peer("valgrind", "valgrind"), &mut found.warnings);
     let strace = find(&Peer("strace", "strace"), &mut found.warnings);
     let mut table = Table::new("Of one process", &["command", "user-space instructions", "system calls"]);
-    for (name, label, arguments) in commands(ground) {
+    for Counted { name, label, arguments, starts_another } in commands(ground) {
         // What others hold is swept through now and then, and would be counted with a guard's own.
         let root = if name == "status" { ground.root_with(10)? } else { ground.path("counted") };
+        let given_back = |count: f64| {
+            let _ = ground.lokt(&root, &["unlock", "x"]).output();
+            count
+        };
         let mut both = [None, None];
-        if let (Some(strace), Some(valgrind)) = (&strace, &valgrind) {
-            let count = || instructions(ground.lokt(&root, &[]), strace, valgrind, &arguments);
+        if let (false, Some(strace), Some(valgrind)) = (starts_another, &strace, &valgrind) {
+            let count =
+                || instructions(ground.lokt(&root, &[]), strace, valgrind, &arguments).map(given_back);
             both[0] = Some(median(ground, count).with_context(|| format!("failed to count in {label}"))?);
         }
         if let Some(strace) = &strace {
             let dir = ground.path("strace");
-            let count = || system_calls(ground.lokt(&root, &[]), strace, &dir, &arguments);
+            let count = || system_calls(ground.lokt(&root, &[]), strace, &dir, &arguments).map(given_back);
             both[1] = Some(median(ground, count).with_context(|| format!("failed to trace {label}"))?);
         }
         let shown = both.map(|count| count.map_or("-".to_owned(), |count| thousands(count as u64)));
@@ -47,18 +53,32 @@ pub fn measure(ground: &Ground) -> anyhow::Result<Found> {
     Ok(found)
 }
 
-type Counted = (&'static str, &'static str, Vec<String>);
+/// A command whose process is counted.
+struct Counted {
+    name: &'static str,
+    label: &'static str,
+    arguments: Vec<String>,
+    starts_another: bool,
+}
 
-fn commands(ground: &Ground) -> [Counted; 4] {
+fn commands(ground: &Ground) -> [Counted; 5] {
     let nothing = ground.nothing.display();
-    let words = |line: String| {
-        std::iter::once(ground.lokt.display().to_string()).chain(line.split(' ').map(str::to_owned)).collect()
+    let counted = |name, label, line: String, starts_another| {
+        let words = line.split(' ').map(str::to_owned);
+        let arguments = std::iter::once(ground.lokt.display().to_string()).chain(words).collect();
+        Counted { name, label, arguments, starts_another }
     };
     [
-        ("a guard", "lokt guard x -- true", words(format!("guard x -- {nothing}"))),
-        ("a guard --ttl", "lokt guard x --ttl 5m -- true", words(format!("guard x --ttl 5m -- {nothing}"))),
-        ("status", "lokt status, 10 records", words("status".to_owned())),
-        ("--version", "lokt --version", words("--version".to_owned())),
+        counted("a guard", "lokt guard x -- true", format!("guard x -- {nothing}"), true),
+        counted(
+            "a guard --ttl",
+            "lokt guard x --ttl 5m -- true",
+            format!("guard x --ttl 5m -- {nothing}"),
+            true,
+        ),
+        counted("a lock", "lokt lock x", "lock x".to_owned(), false),
+        counted("status", "lokt status, 10 records", "status".to_owned(), false),
+        counted("--version", "lokt --version", "--version".to_owned(), false),
     ]
 }
 
