@@ -185,10 +185,8 @@ impl Guard<'_> {
         let deadline = self.next_deadline();
         let quiet_until = self.held.quiet_until();
         let bells = quiet_until.map(|_| self.held.descriptors()).unwrap_or_default();
-        let birth = self.birth.as_ref().map(Birth::descriptor);
-        let all: Vec<_> = bells.iter().chain(&birth).map(|bell| PollFd::new(bell, PollFlags::IN)).collect();
-        let came = self.signals.wait_or(deadline, &all);
-        let rung = came.iter().take(bells.len()).any(|came| !came.is_empty());
+        let all: Vec<_> = bells.iter().map(|bell| PollFd::new(bell, PollFlags::IN)).collect();
+        let rung = self.signals.wait_or(deadline, &all).iter().any(|came| !came.is_empty());
         if quiet_until.is_some_and(|until| rung || now() >= until) {
             self.held.keep_alive(self.signals, self.tell);
         }

@@ -6,7 +6,7 @@
 use std::ffi::c_int;
 use std::io;
 use std::mem;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use rustix::process::{Pid, WaitOptions, waitpid};
@@ -52,12 +52,8 @@ impl Birth {
         self.pid
     }
 
-    /// Becomes readable when there is an [`outcome`](Self::outcome).
-    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
-        self.told.as_fd()
-    }
-
-    /// Whether it has come to its exec, or to another end; `None` if it has not yet.
+    /// Whether it has come to its exec, or to another end; `None` if it has not yet. Nobody needs to wait for that: of an end
+    /// the parent is told by SIGCHLD, and an exec that is done is no news.
     ///
     /// # Errors
     ///
