@@ -180,14 +180,14 @@ impl RootDir {
         let (opened, stat) = self.open_own(dir, file)?;
         let size = stat.st_size as usize;
         // It can't be made shorter in the same step.
-        let mut whole = content.to_vec();
-        whole.resize(size.max(content.len()), b'\n');
+        let length = size.max(content.len());
         // As far as its last block goes; and only within a page is a write one that nothing interrupts.
         let block = (fstatvfs(&opened)?.f_frsize as usize).clamp(1, PAGE);
-        let room = size.next_multiple_of(block);
-        if whole.len() > room.min(PAGE) {
+        if length > size.next_multiple_of(block).min(PAGE) {
             return Err(io::ErrorKind::StorageFull.into());
         }
+        let mut whole = content.to_vec();
+        whole.resize(length, b'\n');
         opened.write_all_at(&whole, 0)
     }
 
