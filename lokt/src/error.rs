@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use crate::host::MutexBusy;
+use crate::host::{MutexBusy, is_full};
 use crate::protocol::{BadDuration, BadName, Name, Now, Refusal, format_duration};
 use crate::words;
 
@@ -233,7 +233,7 @@ fn io_hints(error: &io::Error) -> Vec<String> {
     let look = "see what is wrong with the lock directory: lokt doctor";
     let hint = match error.kind() {
         _ if error.to_string().contains("LOKT_ROOT") => return Vec::new(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+        kind if is_full(kind) => {
             return vec!["make room there; what is held stays held, and can be released".to_owned()];
         }
         io::ErrorKind::ReadOnlyFilesystem => {

@@ -32,7 +32,7 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 pub(crate) use dirs::basename;
-pub(crate) use filesystem::{FileSystem, Reach};
+pub(crate) use filesystem::{FileSystem, Reach, is_full};
 pub use identity::Identity;
 #[cfg(feature = "etcd")]
 pub(crate) use identity::environment_path;

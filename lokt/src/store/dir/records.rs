@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::line::ticket_file;
 use super::{Admission, DirStore, Error, Name, Ticket, holders, stripe_of};
 use crate::audit;
-use crate::host::{Dir, Draft, Publish};
+use crate::host::{Dir, Draft, Publish, is_full};
 use crate::protocol::{Displaced, Evidence, Kind, Mode, Now, Record, Slot};
 use crate::store::content::content_of;
 
@@ -20,7 +20,7 @@ impl DirStore {
     /// command is ended, would be worse than a look that finds some of the old and some of the new.
     pub(super) fn write_renewed(&self, name: &Name, record: &Record) -> io::Result<()> {
         let written = self.write_record(name, record, Publish::Replace);
-        let full = written.as_ref().is_err_and(|error| is_want_of_room(error.kind()));
+        let full = written.as_ref().is_err_and(|error| is_full(error.kind()));
         if full && record.kind == Some(Kind::Guard) {
             let (dir, file) = Self::place_of(name, record);
             return self.host.overwrite(dir, &file, &content_of(record)?).or(written);
@@ -185,8 +185,4 @@ impl DirStore {
 fn is_no_draft(error: io::ErrorKind) -> bool {
     use io::ErrorKind::{InvalidData, NotFound, PermissionDenied, WouldBlock};
     matches!(error, NotFound | InvalidData | PermissionDenied | WouldBlock)
-}
-
-fn is_want_of_room(error: io::ErrorKind) -> bool {
-    matches!(error, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
