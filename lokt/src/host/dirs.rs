@@ -20,7 +20,7 @@ use super::platform::FilesAs;
 use super::{Dir, filesystem};
 use crate::protocol::Name;
 
-const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+pub(super) const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// What stands for a user whom a user namespace does not know: nobody can act as that one.
 const UNKNOWN: u32 = 65_534;

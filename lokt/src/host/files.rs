@@ -18,7 +18,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::clock::monotonic;
-use super::dirs::{Handle, RootDir};
+use super::dirs::{DIRECTORY, Handle, RootDir};
 use super::{Content, Dir, Draft, Publish};
 
 pub(super) const FILE: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
@@ -225,11 +225,12 @@ impl RootDir {
             other => other?,
         };
         let mut names = Vec::new();
-        let entries = match handle {
-            Handle::Own(fd) => rustix::fs::Dir::new(fd)?,
-            Handle::Kept(fd) => rustix::fs::Dir::read_from(fd)?,
+        let anew = match handle {
+            Handle::Own(fd) => fd,
+            // One that others read as well has one position for all of them.
+            Handle::Kept(fd) => openat(fd, ".", DIRECTORY, Mode::empty())?,
         };
-        for entry in entries {
+        for entry in rustix::fs::Dir::new(anew)? {
             let entry = entry?;
             // Ours are ASCII; what is not Unicode is not ours.
             if let Ok(name) = entry.file_name().to_str()

@@ -3,9 +3,9 @@
 //! Process ids are reused, and mean something only in their own namespace; every answer here that could be
 //! wrong for one of these reasons is "unknown".
 
-use std::fs::{self, File};
-use std::io::Read;
+use std::fs;
 
+use rustix::fs::{Mode, OFlags, open};
 use rustix::process::{Pid, test_kill_process};
 
 use super::ProcessState;
@@ -42,7 +42,8 @@ fn stat(pid: i64) -> Option<Stat> {
 /// A file of `/proc`, which tells no size, but gives all of a short text to one read.
 pub(super) fn short_file(path: &str) -> Option<String> {
     let mut bytes = [0; 1024];
-    let read = File::open(path).ok()?.read(&mut bytes).ok()?;
+    let file = open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let read = rustix::io::read(file, &mut bytes).ok()?;
     Some(String::from_utf8_lossy(&bytes[..read]).into_owned())
 }
 

@@ -67,9 +67,13 @@ impl DirStore {
 
     /// All of `items`, beginning anywhere: a sweep that ran out of time goes on elsewhere the next time.
     fn somewhere_in<'a, T>(&self, items: &'a [T]) -> impl Iterator<Item = &'a T> {
-        let random = self.host.random();
-        let start = usize::from(u16::from_le_bytes([random[0], random[1]])) % items.len().max(1);
+        let start = if items.len() < 2 { 0 } else { self.anywhere() % items.len() };
         items.iter().cycle().skip(start).take(items.len())
+    }
+
+    fn anywhere(&self) -> usize {
+        let random = self.host.random();
+        usize::from(u16::from_le_bytes([random[0], random[1]]))
     }
 
     fn sweep_record(&self, name: &Name) -> bool {
