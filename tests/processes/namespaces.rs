@@ -1,5 +1,6 @@
 //! Containers: other process ids, another clock, another host name, the same kernel.
 
+use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,10 @@ use crate::helpers::{HOLD, holder_pid, queue, queue_with, record, sandbox, signa
 
 const PIDS: &[&str] = &["--pid", "--fork", "--mount-proc", "--kill-child"];
 const TIME: &[&str] = &["--time", "--monotonic", "100000", "--boottime", "100000", "--fork", "--kill-child"];
-const NAMED: &str = "--uts";
+const NAMED: &[&str] = &["--uts"];
+/// As LXC and systemd-nspawn do.
+const BOOTED: &[&str] = &["--mount", "--fork", "--kill-child"];
+const NAMED_AND_BOOTED: &[&str] = &["--uts", "--mount", "--fork", "--kill-child"];
 
 fn allowed(namespace: &[&str]) -> bool {
     available("containers that share a root", Command::new("unshare").args(namespace).arg("true"))
@@ -20,12 +24,16 @@ fn allowed(namespace: &[&str]) -> bool {
 fn inside(sandbox: &Sandbox, namespace: &[&str], args: &[&str]) -> Command {
     let mut command = sandbox.command("unshare");
     command.args(namespace);
-    if namespace == [NAMED] {
-        command.args(["sh", "-c", "hostname elsewhere && exec \"$LOKT\" \"$@\"", "sh"]);
-    } else {
-        command.arg(env!("CARGO_BIN_EXE_lokt-under-test"));
+    let mut preparation = String::new();
+    if namespace.contains(&"--uts") {
+        preparation += "hostname elsewhere && ";
     }
-    command.args(args);
+    if namespace.contains(&"--mount") {
+        let boot = sandbox.path().join("boot");
+        fs::write(&boot, "0b007b00-7b00-47b0-8b00-7b007b007b00\n").unwrap();
+        preparation += &format!("mount --bind {} /proc/sys/kernel/random/boot_id && ", boot.display());
+    }
+    command.args(["sh", "-c", &format!("{preparation}exec \"$LOKT\" \"$@\""), "sh"]).args(args);
     command
 }
 
@@ -105,20 +113,39 @@ fn a_guard_with_another_clock_keeps_those_outside_out() {
 
 #[test]
 fn a_guard_outside_keeps_those_with_another_host_name_out() {
-    excluded_inside(&[NAMED], &[]);
-    excluded_inside(&[NAMED], &["--ttl", "1s"]);
+    excluded_inside(NAMED, &[]);
+    excluded_inside(NAMED, &["--ttl", "1s"]);
 }
 
 #[test]
 fn a_guard_with_another_host_name_keeps_those_outside_out() {
-    excluded_outside(&[NAMED], &[]);
-    excluded_outside(&[NAMED], &["--ttl", "1s"]);
+    excluded_outside(NAMED, &[]);
+    excluded_outside(NAMED, &["--ttl", "1s"]);
+}
+
+#[test]
+fn a_guard_outside_keeps_those_with_another_boot_out() {
+    excluded_inside(BOOTED, &[]);
+    excluded_inside(BOOTED, &["--ttl", "1s"]);
+    excluded_inside(NAMED_AND_BOOTED, &["--slots", "1", "--ttl", "1s"]);
+}
+
+#[test]
+fn a_guard_with_another_boot_keeps_those_outside_out() {
+    excluded_outside(BOOTED, &[]);
+    excluded_outside(BOOTED, &["--ttl", "1s"]);
+    excluded_outside(NAMED_AND_BOOTED, &["--slots", "1", "--ttl", "1s"]);
 }
 
 /// A container that is killed frees its locks at once, with a TTL or without.
 #[test]
 fn a_killed_container_hands_over_at_once() {
-    for (namespace, terms) in [(PIDS, &["guard", "x"][..]), (PIDS, &["guard", "x", "--ttl", "10m"])] {
+    for (namespace, terms) in [
+        (PIDS, &["guard", "x"][..]),
+        (PIDS, &["guard", "x", "--ttl", "10m"]),
+        (BOOTED, &["guard", "x"]),
+        (NAMED_AND_BOOTED, &["guard", "x", "--ttl", "10m"]),
+    ] {
         if !allowed(namespace) {
             return;
         }
@@ -159,7 +186,7 @@ fn child_of(pid: i32) -> i32 {
     let children = format!("/proc/{pid}/task/{pid}/children");
     let mut child = String::new();
     eventually("it has a child", || {
-        child = std::fs::read_to_string(&children).unwrap_or_default();
+        child = fs::read_to_string(&children).unwrap_or_default();
         !child.trim().is_empty()
     });
     child.trim().parse().unwrap()

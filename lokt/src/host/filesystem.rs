@@ -13,6 +13,7 @@ pub(crate) enum Reach {
     /// Other machines too.
     Network,
     /// It can't be told; treated as a network's.
+    #[cfg_attr(target_vendor = "apple", allow(dead_code, reason = "there it can always be told"))]
     Unknown,
 }
 
@@ -48,11 +49,11 @@ pub(super) fn room(fd: impl AsFd) -> io::Result<Room> {
 
 /// Whether only this machine's kernel can have the files open; doubt falls on "no".
 pub(super) fn is_local(fd: impl AsFd) -> bool {
-    of(fd).is_ok_and(|found| found.reach == Reach::Local)
+    reach_of(fd).is_ok_and(|reach| reach == Reach::Local)
 }
 
 #[cfg(target_os = "linux")]
-pub(super) use linux::of;
+pub(super) use linux::{of, reach_of};
 
 #[cfg(target_os = "linux")]
 mod linux {
@@ -109,15 +110,23 @@ mod linux {
     /// What kind of file system an open file is on.
     pub(in crate::host) fn of(fd: impl AsFd) -> io::Result<FileSystem> {
         let number = fstatfs(&fd)?.f_type as u32;
-        let known = KNOWN.iter().find(|(known, ..)| *known == number);
-        let (kind, reach) = match known {
-            Some((_, kind, reach)) => ((*kind).to_owned(), *reach),
+        let (kind, reach) = match known(number) {
+            Some((kind, reach)) => (kind.to_owned(), reach),
             None => (format!("of an unknown kind (0x{number:x})"), Reach::Unknown),
         };
         // Many are behind one number: the table of mounts has the name of each.
         let shared = [FUSE, EXT].contains(&number);
         let kind = if shared { mounted_as(&fd).unwrap_or(kind) } else { kind };
         Ok(FileSystem { kind, reach })
+    }
+
+    /// Who can have the files of the file system open on which this one is.
+    pub(in crate::host) fn reach_of(fd: impl AsFd) -> io::Result<Reach> {
+        Ok(known(fstatfs(&fd)?.f_type as u32).map_or(Reach::Unknown, |(_, reach)| reach))
+    }
+
+    fn known(number: u32) -> Option<(&'static str, Reach)> {
+        KNOWN.iter().find(|(known, ..)| *known == number).map(|(_, kind, reach)| (*kind, *reach))
     }
 
     /// The kind of the mount with this file's device, as `/proc/self/mountinfo` has it (proc(5)).
@@ -158,8 +167,47 @@ mod linux {
     }
 }
 
-/// Elsewhere the kinds have no numbers that could be counted on.
-#[cfg(not(target_os = "linux"))]
+#[cfg(target_vendor = "apple")]
+pub(super) use apple::{of, reach_of};
+
+#[cfg(target_vendor = "apple")]
+mod apple {
+    use std::io;
+    use std::os::fd::AsFd;
+
+    use rustix::fs::{StatFs, fstatfs};
+
+    use super::{FileSystem, Reach};
+
+    /// `MNT_LOCAL` of `<sys/mount.h>`.
+    const LOCAL: u32 = 0x1000;
+
+    /// What kind of file system an open file is on.
+    pub(in crate::host) fn of(fd: impl AsFd) -> io::Result<FileSystem> {
+        let stat = fstatfs(fd)?;
+        let kind: Vec<u8> =
+            stat.f_fstypename.iter().map(|byte| *byte as u8).take_while(|byte| *byte != 0).collect();
+        Ok(FileSystem { kind: String::from_utf8_lossy(&kind).into_owned(), reach: reach(&stat) })
+    }
+
+    /// Who can have the files of the file system open on which this one is.
+    pub(in crate::host) fn reach_of(fd: impl AsFd) -> io::Result<Reach> {
+        Ok(reach(&fstatfs(fd)?))
+    }
+
+    fn reach(stat: &StatFs) -> Reach {
+        if stat.f_flags & LOCAL == 0 { Reach::Network } else { Reach::Local }
+    }
+}
+
+/// Elsewhere nothing is known of them.
+#[cfg(not(any(target_os = "linux", target_vendor = "apple")))]
 pub(super) fn of(_: impl AsFd) -> io::Result<FileSystem> {
     Ok(FileSystem { kind: "of a kind that can't be told here".to_owned(), reach: Reach::Unknown })
+}
+
+/// See [`of`].
+#[cfg(not(any(target_os = "linux", target_vendor = "apple")))]
+pub(super) fn reach_of(_: impl AsFd) -> io::Result<Reach> {
+    Ok(Reach::Unknown)
 }

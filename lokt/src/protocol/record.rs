@@ -138,6 +138,10 @@ pub struct Record {
     /// The inode of the session's file: another file in its place says nothing of the session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_ino: Option<u64>,
+    /// The session's file is on a file system of this machine's own: whoever finds the same sees its flock, in whichever
+    /// container, and whatever that one says of its boot and its name.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub session_local: bool,
     /// How often the lease has been renewed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renewals: Option<u64>,

@@ -44,10 +44,12 @@ impl DirStore {
     /// What is known of a holder, by its record.
     pub(super) fn witness(&self, name: &Name, record: Box<Record>, seen: &[Seen<'_>], now: &Now) -> Evidence {
         let earlier_boot = self.is_of_earlier_boot(&record, now);
+        let liveness = self.liveness(name, &record, earlier_boot, now);
         Evidence {
             unchanged_for: unchanged_for(&record, seen, now),
-            liveness: self.liveness(name, &record, earlier_boot, now),
-            earlier_boot,
+            liveness,
+            // What lives is of this boot: containers (LXC, systemd-nspawn) are told boots of their own.
+            earlier_boot: earlier_boot && liveness != Liveness::Alive,
             slot: Slot::Record(record),
             ..nothing()
         }
@@ -77,8 +79,8 @@ impl DirStore {
 
     fn liveness(&self, name: &Name, record: &Record, earlier_boot: bool, now: &Now) -> Liveness {
         match record.kind {
+            Some(Kind::Guard) => self.guard_liveness(name, record, earlier_boot, now),
             _ if earlier_boot && record.pid != 0 => Liveness::Dead,
-            Some(Kind::Guard) => self.guard_liveness(name, record, now),
             Some(Kind::Manual) if record.pid != 0 => self.process_liveness(record, now),
             None if record.host == self.identity.host => {
                 match self.host.process(record.pid, record.pid_start_ns) {
@@ -90,15 +92,16 @@ impl DirStore {
         }
     }
 
-    fn guard_liveness(&self, name: &Name, record: &Record, now: &Now) -> Liveness {
-        let Some(id) = LockId::parse(&record.lock_id) else {
-            return Liveness::Unknown;
+    fn guard_liveness(&self, name: &Name, record: &Record, earlier_boot: bool, now: &Now) -> Liveness {
+        let session = match record.id() {
+            Some(id) => self.sessions.probe(name, &id, record.session_ino),
+            None => SessionState::Missing,
         };
-        match self.sessions.probe(name, &id, record.session_ino) {
+        match session {
             SessionState::Locked => Liveness::Alive,
+            _ if earlier_boot => Liveness::Dead,
+            SessionState::Unlocked if record.session_local && self.host.is_local() => Liveness::Dead,
             // Another kernel's flock need not be visible here; nor one through another mount of a network's.
-            SessionState::Unlocked if !self.is_of_this_boot(record, now) => Liveness::Unknown,
-            SessionState::Unlocked if self.host.is_local() => Liveness::Dead,
             SessionState::Unlocked => self.process_liveness(record, now),
             SessionState::Missing => Liveness::Unknown,
         }

@@ -114,6 +114,7 @@ impl DirStore {
             _ => None,
         };
         record.session_ino = session.as_ref().map(|session| session.identity());
+        record.session_local = session.is_some() && self.host.is_local();
         match self.write_admission(name, &record, joint, evidence, displaced, ticket) {
             Ok(()) => Ok(Admission { record, session }),
             Err(error) => {
