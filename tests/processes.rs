@@ -42,5 +42,7 @@ mod several;
 mod shared;
 #[path = "processes/slots.rs"]
 mod slots;
+#[path = "processes/starved.rs"]
+mod starved;
 #[path = "processes/waiters.rs"]
 mod waiters;

@@ -158,7 +158,16 @@ impl Error {
 
     /// The store was not to be had just now: its mutex is busy, or its cluster has no leader.
     pub(crate) fn is_passing(&self) -> bool {
-        self.is_busy() || matches!(*self.0, Kind::Cluster { passes: true, .. })
+        self.delay().is_some()
+    }
+
+    /// For what the store was not to be had just now, if that was all.
+    pub(crate) fn delay(&self) -> Option<String> {
+        match &*self.0 {
+            Kind::Busy { busy, .. } => Some(busy.to_string()),
+            Kind::Cluster { why, passes: true, .. } => Some(why.clone()),
+            _ => None,
+        }
     }
 
     /// There is no such lock, or freeze.

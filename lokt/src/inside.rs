@@ -62,7 +62,8 @@ fn is_of_guard(locks: &Locks, name: &Name, record: &Record) -> bool {
     let me = locks.identity();
     if record.pid_ns == me.pid_ns && record.host == me.host {
         // Its guard can be seen from here, and must run.
-        let runs = process::state_of(record.pid, record.pid_start_ns) == ProcessState::Running;
+        let start = record.pid_start_on(&locks.now().clock);
+        let runs = process::state_of(record.pid, start) == ProcessState::Running;
         return runs && (process::ancestors().contains(&record.pid) || holds_descriptor(locks, name, record));
     }
     holds_descriptor(locks, name, record)

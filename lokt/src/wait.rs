@@ -82,6 +82,9 @@ pub trait Onlooker {
     /// Is told each time that the waiter has looked.
     fn progress(&mut self, _: &Progress<'_>) {}
 
+    /// Is told each time that the waiter could not look, and why: a process is stopped in the middle of a change, say.
+    fn delayed(&mut self, _name: &Name, _why: &str, _waited: Duration) {}
+
     /// A descriptor whose readability interrupts the sleep.
     fn interrupt(&self) -> Option<BorrowedFd<'_>> {
         None
@@ -195,6 +198,8 @@ impl<'a> Waiting<'a> {
                 Err(error) if error.is_passing() && self.store.now().monotonic < self.latest() => {
                     // Nobody could take its turn meanwhile.
                     self.silent = None;
+                    let waited = self.store.now().monotonic.saturating_sub(self.began);
+                    onlooker.delayed(self.name, &error.delay().unwrap_or_default(), waited);
                     self.obey(onlooker.nod(), onlooker)?;
                     continue;
                 }

@@ -247,3 +247,29 @@ fn a_hostile_freeze_neither_hangs_nor_leads_out() {
         }
     }
 }
+
+#[test]
+fn what_is_also_elsewhere_is_not_written_to() {
+    let attack = Attack::new();
+    attack.fresh_root();
+    assert_eq!(attack.code("guard x -- true"), 0);
+    let root = attack.sandbox.root();
+    let victim = attack.sandbox.path().join("victim");
+    for number in 0..64 {
+        let stripe = root.join(format!("stripes/{number:02x}"));
+        fs::write(&victim, "precious").unwrap();
+        let _ = fs::remove_file(&stripe);
+        fs::hard_link(&victim, &stripe).unwrap();
+    }
+    let refused = attack.run("guard x -- true");
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.stderr.contains("in more than one place"), "{refused:?}");
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+    fs::remove_dir_all(root.join("stripes")).unwrap();
+    fs::remove_file(root.join("audit.log")).unwrap();
+    fs::hard_link(&victim, root.join("audit.log")).unwrap();
+    let warned = attack.run("guard x -- true");
+    assert_eq!(warned.code, 0, "{warned:?}");
+    assert!(warned.stderr.contains("in more than one place"), "{warned:?}");
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+}

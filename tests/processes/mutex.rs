@@ -1,8 +1,10 @@
 //! A process that stands still inside a transition, with the mutex.
 
+use std::fs;
 use std::time::{Duration, Instant};
 
 use lokt_tests::sandbox::{Running, Sandbox, eventually, start, strace_available};
+use rustix::fs::{FlockOperation, flock};
 use rustix::process::Signal;
 
 use crate::helpers::{SOON, await_state, calls, holder_pid, sandbox, signal, traced, with_script};
@@ -37,7 +39,7 @@ fn others_wait_for_a_stopped_transition_only_as_long_as_they_would_wait() {
         assert!(timed_out.stderr.contains(&named), "{args:?}: {timed_out:?}");
         assert!(timed_out.stderr.contains("stopped"), "{args:?}: {timed_out:?}");
     }
-    let log = std::fs::read_to_string(sandbox.root().join("audit.log")).unwrap_or_default();
+    let log = fs::read_to_string(sandbox.root().join("audit.log")).unwrap_or_default();
     let denied: Vec<&str> = log.lines().filter(|line| line.contains(r#""event":"deny""#)).collect();
     assert_eq!(denied.len(), 2, "each denial is in the log: {log}");
     assert!(denied.iter().all(|line| line.contains(r#""reason":"mutex busy""#)), "{denied:?}");
@@ -46,6 +48,28 @@ fn others_wait_for_a_stopped_transition_only_as_long_as_they_would_wait() {
     signal(pid, Signal::CONT);
     assert_eq!(guard.output().code, 0);
     assert_eq!(patient.await_end(), 0);
+}
+
+#[test]
+fn a_waiter_for_the_mutex_says_who_has_it_and_keeps_one_place_in_its_queue() {
+    let sandbox = sandbox();
+    assert_eq!(sandbox.run(["guard", "x", "--", "true"]).code, 0);
+    let held: Vec<fs::File> = (0..64)
+        .filter_map(|number| fs::File::open(sandbox.root().join(format!("stripes/{number:02x}"))).ok())
+        .inspect(|file| flock(file, FlockOperation::LockExclusive).unwrap())
+        .collect();
+    let mut waiter = sandbox.start(["guard", "x", "--wait", "--", "echo", "in"]);
+    let said = waiter.await_stderr("waiting for");
+    let named = format!("the lock directory's mutex is busy: process {}", std::process::id());
+    assert!(said.contains(&named), "{said}");
+    let of_waiter = |what: &str| fs::read_dir(format!("/proc/{}/{what}", waiter.pid())).unwrap().count();
+    let (threads, descriptors) = (of_waiter("task"), of_waiter("fd"));
+    let began = Instant::now();
+    eventually("it has tried again, several times", || began.elapsed() > Duration::from_millis(3500));
+    assert_eq!((of_waiter("task"), of_waiter("fd")), (threads, descriptors));
+    drop(held);
+    waiter.await_line("in");
+    assert_eq!(waiter.await_end(), 0);
 }
 
 #[test]

@@ -254,3 +254,96 @@ fn a_lapsed_lease_with_another_clock_goes_to_a_waiter_who_has_watched_all_of_it(
     signal(guard, Signal::CONT);
     assert_eq!(holder.await_end(), 5);
 }
+
+/// The kernel numbers time namespaces anew: only how far they shift tells two of them apart.
+#[test]
+fn a_manual_lock_and_a_freeze_outlive_the_time_namespace_that_they_were_made_in() {
+    let shifted =
+        |by: &'static str| ["--time", "--monotonic", by, "--boottime", by, "--fork", "--kill-child"];
+    if !allowed(&shifted("1000")) {
+        return;
+    }
+    let sandbox = sandbox();
+    for command in [&["lock", "x", "--ttl", "1h"][..], &["freeze", "y", "--ttl", "1h"]] {
+        let made = output(&mut inside(&sandbox, &shifted("1000"), command));
+        assert_eq!(made.code, 0, "{made:?}");
+    }
+    for name in ["x", "y"] {
+        for by in ["2000000", "1000"] {
+            let denied = output(&mut inside(&sandbox, &shifted(by), &["guard", name, "--", "true"]));
+            assert_eq!(denied.code, 2, "{name}, {by}: {denied:?}");
+        }
+    }
+}
+
+/// What a container is told of its boot says nothing of a time that has passed.
+#[test]
+fn manual_locks_and_freezes_bind_those_with_another_boot() {
+    if !allowed(BOOTED) {
+        return;
+    }
+    let sandbox = sandbox();
+    let me = std::process::id().to_string();
+    let made =
+        [&["lock", "a", "--ttl", "1s"][..], &["lock", "b", "--pid", &me], &["freeze", "c", "--ttl", "1s"]];
+    for outside in [true, false] {
+        let run = |is_outside: bool, args: &[&str]| match is_outside {
+            true => sandbox.run(args),
+            false => output(&mut inside(&sandbox, BOOTED, args)),
+        };
+        for command in made {
+            assert_eq!(run(outside, command).code, 0, "{command:?}");
+        }
+        for name in ["a", "b", "c"] {
+            let denied = run(!outside, &["guard", name, "--", "true"]);
+            assert_eq!(denied.code, 2, "{name}: {denied:?}");
+        }
+        for command in
+            [&["unlock", "a", "--force"][..], &["unlock", "b", "--force"], &["unfreeze", "c", "--force"]]
+        {
+            assert_eq!(run(outside, command).code, 0, "{command:?}");
+        }
+    }
+}
+
+/// As systemd's `ProcSubset=pid` has it: nothing tells the boot.
+#[test]
+fn a_guard_that_can_not_read_its_boot_excludes_and_frees_its_lock_at_once() {
+    let script = "mount -t proc -o subset=pid proc /proc && exec \"$LOKT\" \"$@\"";
+    let namespace = ["--mount", "--fork", "--kill-child", "sh", "-c"];
+    let tried = ["mount -t proc -o subset=pid proc /proc && ! cat /proc/sys/kernel/random/boot_id"];
+    let mut tool = Command::new("unshare");
+    if !available("a /proc without boots", tool.args(namespace).args(tried)) {
+        return;
+    }
+    let sandbox = sandbox();
+    let blind = |args: &[&str]| {
+        let mut command = sandbox.command("unshare");
+        command.args(namespace).args([script, "sh"]).args(args);
+        command
+    };
+    for terms in [&["guard", "x"][..], &["guard", "x", "--ttl", "1s"]] {
+        let mut holder = start(with_script(&mut blind(terms), HOLD));
+        holder.await_line("in");
+        for contender in CONTENDERS {
+            let denied = sandbox.run(contender);
+            assert_eq!(denied.code, 2, "{contender:?}: {denied:?}");
+        }
+        let mut waiter = queue_with(&sandbox, &["guard", "x", "--wait"], "echo in");
+        holder.signal(Signal::KILL);
+        waiter.await_line("in");
+        assert_eq!(waiter.await_end(), 0);
+        holder.await_end();
+    }
+}
+
+#[test]
+fn a_guard_inside_a_guard_runs_straight_through_with_another_clock() {
+    if !allowed(TIME) {
+        return;
+    }
+    let sandbox = sandbox();
+    let inner = format!("unshare {} $LOKT guard x -- echo inner", TIME.join(" "));
+    let outer = sandbox.run(["guard", "x", "--", "sh", "-c", &inner]);
+    assert_eq!((outer.code, outer.stdout.as_str()), (0, "inner\n"), "{outer:?}");
+}

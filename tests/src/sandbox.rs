@@ -176,8 +176,7 @@ pub fn output(command: &mut Command) -> Output {
 
 /// Starts a command with its stdout and stderr captured.
 pub fn start(command: &mut Command) -> Running {
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-    Running { child: child.expect("the program starts") }
+    Running::of(command.stdout(Stdio::piped()).stderr(Stdio::piped()))
 }
 
 /// Waits until `met`, looking often; fails with `what` if it takes too long.
@@ -203,6 +202,11 @@ pub fn throughout(time: Duration, what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 impl Running {
+    /// Starts a command, whose streams are where it has them.
+    pub fn of(command: &mut Command) -> Self {
+        Self { child: command.spawn().expect("the program starts") }
+    }
+
     /// Its process id.
     pub fn pid(&self) -> i32 {
         i32::try_from(self.child.id()).unwrap()

@@ -125,3 +125,17 @@ fn a_daemon_that_a_command_leaves_behind_keeps_nothing_and_lives() {
     assert_eq!(pty.beside(&["exists", "x"]).code, 3);
     assert!(runs(pty.pid("daemon.pid")));
 }
+
+/// A command that is no group's leader goes to a session of its own with setsid, and no child of it does.
+#[test]
+fn a_command_in_a_session_of_its_own_is_ended_with_the_loss_of_its_lock() {
+    let mut pty = Pty::shell();
+    script(&pty.sandbox, "cmd", "echo $$ > cmd.pid; echo ready; exec sleep 60");
+    script(&pty.sandbox, "all", "$LOKT guard x -- setsid bash cmd; echo code-$?.");
+    pty.line("bash all");
+    pty.expect("ready");
+    assert_eq!(pty.beside(&["unlock", "x", "--force"]).code, 0);
+    pty.expect("code-5.");
+    assert!(!runs(pty.pid("cmd.pid")));
+    pty.prompt();
+}

@@ -3,16 +3,16 @@
 #![expect(clippy::disallowed_methods, reason = "this is the door")]
 
 use std::io::{BufWriter, StdoutLock, Write};
-use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use anstyle::Style;
 use clap::builder::StyledStr;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::Value;
 
 use super::exit::Exit;
 use super::screen::{BAD, DIM, FROZEN, HELD, STRONG, Screen};
+use crate::host::signals::end_by_signals;
+use crate::host::write_soon;
 use crate::protocol::{Name, Refusal};
 use crate::{Error, words};
 
@@ -64,6 +64,9 @@ fn messages(error: &Error) -> Vec<String> {
 /// Prints a report.
 pub(super) fn print(report: &Report) -> Exit {
     let tone = if report.exit == Exit::Ok { STRONG } else { BAD.bold() };
+    if report.result.is_some() || !report.messages.is_empty() {
+        end_by_signals();
+    }
     report.messages.iter().for_each(|message| write_line(message, tone));
     match report.result.as_ref().map_or(Ok(()), show) {
         Err(Exit::Failed) => Exit::Failed,
@@ -182,8 +185,12 @@ pub(super) fn say(message: &str) {
     write_line(message, BAD.bold());
 }
 
+fn line_of(message: &str, tone: Style) -> String {
+    format!("{}\n", painted(&words::printable(message), tone, Screen::stderr()))
+}
+
 fn write_line(message: &str, tone: Style) {
-    let line = format!("{}\n", painted(&words::printable(message), tone, Screen::stderr()));
+    let line = line_of(message, tone);
     // In one write: others may share the terminal, or the log. With stderr gone there is nowhere to complain.
     let _ = std::io::stderr().write_all(line.as_bytes());
 }
@@ -201,14 +208,7 @@ fn painted(message: &str, tone: Style, screen: Screen) -> String {
 /// Says it, if that can be done soon: whoever has something to attend to must not wait for a full pipe, or for a
 /// terminal that was told to hold (Ctrl-S).
 pub(super) fn say_soon(message: &str) {
-    if has_room(rustix::stdio::stderr(), PATIENCE) {
-        write_line(message, STRONG);
-    }
-}
-
-fn has_room(stream: BorrowedFd<'_>, patience: Duration) -> bool {
-    let patience = Timespec::try_from(patience).ok();
-    poll(&mut [PollFd::new(&stream, PollFlags::OUT)], patience.as_ref()) != Ok(0)
+    let _ = write_soon(rustix::stdio::stderr(), line_of(message, STRONG).as_bytes(), PATIENCE);
 }
 
 /// What came of drawing.
@@ -224,19 +224,17 @@ pub(super) enum Drawn {
 
 /// As [`draw`], if that can be done soon.
 pub(super) fn draw_soon(text: &str, patience: Duration) -> Drawn {
-    if !has_room(rustix::stdio::stdout(), patience) {
-        return Drawn::NotNow;
+    match write_soon(rustix::stdio::stdout(), text.as_bytes(), patience) {
+        Ok(true) => Drawn::Yes,
+        Ok(false) => Drawn::NotNow,
+        Err(error) => ended(Err(error)).map_or(Drawn::Gone, |()| Drawn::Yes),
     }
-    draw(text).map_or(Drawn::Gone, |()| Drawn::Yes)
 }
 
 /// Rewrites the one line that a person watches.
 pub(super) fn rewrite(line: &str) {
-    if !has_room(rustix::stdio::stderr(), Duration::ZERO) {
-        return;
-    }
-    let _ = write!(std::io::stderr(), "\r\x1b[2K{line}");
-    let _ = std::io::stderr().flush();
+    let line = format!("\r\x1b[2K{line}");
+    let _ = write_soon(rustix::stdio::stderr(), line.as_bytes(), Duration::ZERO);
 }
 
 /// What is to be said to one who asked for a lock by its id, if another one is there now.

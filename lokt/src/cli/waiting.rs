@@ -16,24 +16,19 @@ use crate::words;
 /// Tells a person, and listens to signals, while a claim waits.
 pub(super) struct Watcher<'a> {
     signals: &'a Signals,
-    on_terminal: bool,
     /// A line is shown, and is to be taken away.
     shown: bool,
     /// For what the wait was said for good, so that its end is worth a word.
     said: Option<Name>,
+    /// What was last said to be in the way of a look.
+    delayed_by: Option<String>,
     /// The signal that ended the wait.
     pub(super) ended_by: Option<Signal>,
 }
 
 impl<'a> Watcher<'a> {
     pub(super) fn new(signals: &'a Signals) -> Self {
-        Self {
-            signals,
-            on_terminal: isatty(rustix::stdio::stderr()),
-            shown: false,
-            said: None,
-            ended_by: None,
-        }
+        Self { signals, shown: false, said: None, delayed_by: None, ended_by: None }
     }
 
     /// All that was waited for was got.
@@ -57,9 +52,17 @@ impl<'a> Watcher<'a> {
         }
     }
 
+    /// Shows a line in the place of the one before.
+    fn draw(&mut self, line: &str) {
+        // One that reached the last column would wrap, and could not be rewritten.
+        let room = columns(rustix::stdio::stderr()).saturating_sub(1);
+        rewrite(&cut(&words::printable(line), room));
+        self.shown = true;
+    }
+
     /// Whether there is a line of the screen that is ours: not in the background, where it is somebody else's.
     fn may_draw(&self) -> bool {
-        in_foreground(rustix::stdio::stderr()).unwrap_or(self.on_terminal)
+        in_foreground(rustix::stdio::stderr()).unwrap_or_else(|| isatty(rustix::stdio::stderr()))
     }
 }
 
@@ -77,14 +80,19 @@ impl Onlooker for Watcher<'_> {
         let place = progress.ahead + 1;
         if self.may_draw() {
             let waited = words::elapsed(progress.waited);
-            let line = format!("lokt: waiting {waited}, place {place} in line: {why}");
-            // One that reached the last column would wrap, and could not be rewritten.
-            let room = columns(rustix::stdio::stderr()).saturating_sub(1);
-            rewrite(&cut(&words::printable(&line), room));
-            self.shown = true;
+            self.draw(&format!("lokt: waiting {waited}, place {place} in line: {why}"));
         } else if self.said.is_none() {
             say_soon(&format!("waiting, place {place} in line: {why}"));
             self.said = Some(progress.name.clone());
+        }
+    }
+
+    fn delayed(&mut self, name: &Name, why: &str, waited: Duration) {
+        if self.may_draw() {
+            self.draw(&format!("lokt: waiting {} for \"{name}\": {why}", words::elapsed(waited)));
+        } else if self.delayed_by.as_deref() != Some(why) {
+            say_soon(&format!("waiting for \"{name}\": {why}"));
+            self.delayed_by = Some(why.to_owned());
         }
     }
 

@@ -135,6 +135,10 @@ impl Onlooker for Meanwhile<'_> {
         self.onlooker.progress(progress);
     }
 
+    fn delayed(&mut self, name: &Name, why: &str, waited: Duration) {
+        self.onlooker.delayed(name, why, waited);
+    }
+
     /// Heartbeats wake whoever sleeps on the signals.
     fn interrupt(&self) -> Option<BorrowedFd<'_>> {
         Some(self.signals.descriptor())

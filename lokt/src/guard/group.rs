@@ -3,10 +3,11 @@
 //! # Gotchas
 //!
 //! * `timeout`, `make` under a shell with job control, a whole interactive shell: what a command starts need not
-//!   stay in its group. What has left the *session* (setsid) is a daemon, and none of ours.
+//!   stay in its group. What has left the *session* (setsid) is a daemon, and none of ours; but for the command itself.
 //! * A process whose parent has ended is adopted: by this guard, where the kernel knows such a thing (Linux), so that
 //!   it is still found as a descendant, and its end is told by SIGCHLD. If the guard has older children (it was
 //!   exec'd by a shell that had some), they could not be told apart, and it adopts nobody.
+//! * Where `/proc` is missing, or another namespace's, only the command and its group are found.
 //! * A zombie is still in its group, for ever if its parent does not care; it counts as gone.
 
 use std::cell::Cell;
@@ -27,19 +28,26 @@ pub(super) struct Group {
     apart: bool,
     adopts: bool,
     told_to_end: Cell<bool>,
+    /// The command itself has ended, and its process id is anybody's.
+    child_ended: Cell<bool>,
     /// We have stopped its job, which a shell does not know of.
     paused: Cell<bool>,
 }
 
 impl Group {
     pub(super) fn new(child: Pid, apart: bool, adopts: bool) -> Self {
-        let (told_to_end, paused) = <(Cell<bool>, Cell<bool>)>::default();
-        Self { child, apart, adopts, told_to_end, paused }
+        let (told_to_end, child_ended, paused) = <(Cell<bool>, Cell<bool>, Cell<bool>)>::default();
+        Self { child, apart, adopts, told_to_end, child_ended, paused }
     }
 
     /// The command's own process id, which is that of its group if it has one.
     pub(super) fn child(&self) -> Pid {
         self.child
+    }
+
+    /// Takes note that the command itself has ended.
+    pub(super) fn child_has_ended(&self) {
+        self.child_ended.set(true);
     }
 
     /// Whether SIGCHLD tells of the end of each of them.
@@ -73,8 +81,18 @@ impl Group {
             signal_group(self.child, signal);
         }
         let told = |group: i32| self.apart && group == self.child.as_raw_nonzero().get();
-        for (pid, _) in self.members().into_iter().filter(|(_, group)| !told(*group)) {
+        self.send_to_child(signal, told);
+        for (pid, _) in self.others().filter(|(_, group)| !told(*group)) {
             let _ = kill_process(pid, signal);
+        }
+    }
+
+    /// The command itself is found wherever it has gone (another session, a `/proc` that does not show it), unless it is
+    /// `told` with its group.
+    fn send_to_child(&self, signal: Signal, told: impl Fn(i32) -> bool) {
+        let group = || job_of(raw(self.child)).map(|(group, _)| group);
+        if !self.child_ended.get() && !group().is_some_and(told) {
+            let _ = kill_process(self.child, signal);
         }
     }
 
@@ -84,8 +102,9 @@ impl Group {
             return signal_group(self.child, signal);
         }
         self.paused.set(self.paused.get() || signal == Signal::TSTP);
+        self.send_to_child(signal, |_| false);
         let ours = job_of(0).map(|(group, _)| group);
-        for (pid, _) in self.members().into_iter().filter(|(_, group)| Some(*group) == ours) {
+        for (pid, _) in self.others().filter(|(_, group)| Some(*group) == ours) {
             let _ = kill_process(pid, signal);
         }
     }
@@ -102,6 +121,11 @@ impl Group {
     pub(super) fn lives(&self) -> bool {
         let unseen = self.apart && !self.adopts && group_lives(self.child);
         unseen || !self.members().is_empty()
+    }
+
+    /// Each of them but the command itself, and its process group.
+    fn others(&self) -> impl Iterator<Item = (Pid, i32)> {
+        self.members().into_iter().filter(|(pid, _)| *pid != self.child)
     }
 
     /// Each of them that can be seen, and its process group.

@@ -6,15 +6,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::Error;
-use crate::host::SessionFile;
 use crate::host::clock::monotonic as now;
 use crate::host::signals::Signals;
+use crate::host::{SessionFile, Wake};
 use crate::protocol::{Beat, Name, Record};
 use crate::session::{News, Session};
 
 /// A command that ends within this needs no thread for a heartbeat: nothing is to be renewed so soon, and until then the
 /// guard itself hears of a removal by force.
 const QUIET: Duration = Duration::from_millis(100);
+
+/// How often the guard itself looks after what no thread could be started for, and tries to start one.
+const BY_HAND: Duration = Duration::from_millis(500);
 
 /// What a guard holds. Dropping it releases all of it, the last that was taken first.
 #[must_use = "the locks are released when it is dropped"]
@@ -25,6 +28,8 @@ pub(crate) struct Held {
     beating: usize,
     /// When the last was taken.
     taken: Duration,
+    /// No thread could be started for the others: when the guard itself looks after them next.
+    by_hand: Option<Duration>,
     losses: Arc<Mutex<Losses>>,
     badge: Option<Badge>,
 }
@@ -71,7 +76,8 @@ impl Losses {
 impl Held {
     /// Nothing yet. The command is introduced by `badge`, if it is known by now.
     pub(super) fn nothing(badge: Option<Badge>) -> Self {
-        Self { sessions: Vec::new(), beating: 0, taken: Duration::ZERO, losses: Arc::default(), badge }
+        let losses = Arc::default();
+        Self { sessions: Vec::new(), beating: 0, taken: Duration::ZERO, by_hand: None, losses, badge }
     }
 
     /// One more; the command is introduced by the first that `leads`.
@@ -112,19 +118,20 @@ impl Held {
         self.sessions.iter().map(|session| Arc::clone(session.file())).collect()
     }
 
-    /// Until when heartbeats can do without being [started](Self::keep_alive); `None` if all have been.
+    /// Until when those that have no heartbeat can do without being [looked after](Self::keep_alive), if nothing rings for
+    /// them; `None` if all have one.
     pub(super) fn quiet_until(&self) -> Option<Duration> {
         let quiet = &self.sessions[self.beating..];
         let due = quiet.iter().filter_map(Session::due);
-        (!quiet.is_empty()).then(|| due.fold(self.taken + QUIET, Duration::min))
+        let until = self.by_hand.unwrap_or_else(|| due.fold(self.taken + QUIET, Duration::min));
+        (!quiet.is_empty()).then_some(until)
     }
 
     /// Starts the heartbeats that have not been started; what they find is news, and wakes whoever sleeps on the
-    /// signals.
-    ///
-    /// Without a heartbeat a lease is given up in time; a strict lock only misses a removal by force.
+    /// signals. What no thread can be started for (a limit, ulimit -u) is looked after here and now.
     pub(super) fn keep_alive(&mut self, signals: &Signals, tell: &(dyn Fn(&str) + Sync)) {
-        for session in self.sessions.iter_mut().skip(self.beating) {
+        let is_early = self.by_hand.is_some_and(|at| now() < at);
+        while !is_early && let Some(session) = self.sessions.get_mut(self.beating) {
             let (losses, name) = (Arc::clone(&self.losses), session.name().clone());
             let started = signals.waker().map_err(Error::root).and_then(|waker| {
                 session.keep_alive(move |news| {
@@ -135,10 +142,19 @@ impl Held {
                 })
             });
             if let Err(error) = started {
-                tell(&format!("warning: {error}"));
+                if self.by_hand.replace(now() + BY_HAND).is_none() {
+                    tell(&format!("warning: {error}; it is kept without a thread of its own"));
+                }
+                break;
+            }
+            self.beating += 1;
+        }
+        for session in &self.sessions[self.beating..] {
+            let rung = session.file().wait(Some(Duration::ZERO), None) == Wake::Rung;
+            if rung || !is_early {
+                self.renew_one(session);
             }
         }
-        self.beating = self.sessions.len();
     }
 
     /// What was found to be lost since the last time.

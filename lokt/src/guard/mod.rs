@@ -198,7 +198,10 @@ impl Guard<'_> {
             match status.stopping_signal() {
                 _ if pid != self.group.child() => {}
                 Some(signal) => self.command_stopped(signal),
-                None => self.status = Some(status),
+                None => {
+                    self.status = Some(status);
+                    self.group.child_has_ended();
+                }
             }
         }
     }

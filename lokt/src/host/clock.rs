@@ -32,13 +32,32 @@ fn read(clock: Clock) -> Duration {
     Duration::new(time.tv_sec.max(0) as u64, time.tv_nsec.max(0) as u32)
 }
 
-/// The id of the clock that this process reads: the boot, and the time namespace, which shifts it.
+/// The id of the clock that this process reads: the boot, and how far the time namespace shifts it, if it is not the first.
 pub(super) fn clock_id() -> ClockId {
-    let Some(boot) = process::short_file("/proc/sys/kernel/random/boot_id") else {
-        return ClockId::unknown(monotonic().as_nanos() ^ (u128::from(std::process::id()) << 96));
+    let Some((boot, is_kernels)) = process::kernels_file("/proc/sys/kernel/random/boot_id") else {
+        return unknown();
     };
-    ClockId::new(match process::time_namespace() {
-        Some(namespace) => format!("{}/{namespace}", boot.trim()),
-        None => boot.trim().to_owned(),
-    })
+    let boot = boot.trim();
+    let boot = if is_kernels { ClockId::new(boot) } else { ClockId::told(boot) };
+    match process::time_namespace() {
+        None => boot,
+        Some(FIRST) => ClockId::new(format!("{boot}/{FIRST}")),
+        // The number of another one is used again when it has ended.
+        Some(_) => match process::kernels_file("/proc/self/timens_offsets") {
+            Some((offsets, true)) => ClockId::new(format!("{boot}/{}", in_short(&offsets))),
+            _ => unknown(),
+        },
+    }
+}
+
+/// The number of the first time namespace (`PROC_TIME_INIT_INO` of Linux).
+const FIRST: u64 = 0xefff_fffa;
+
+fn unknown() -> ClockId {
+    ClockId::unknown(monotonic().as_nanos() ^ (u128::from(std::process::id()) << 96))
+}
+
+/// `monotonic 1000 0` and `boottime 1000 0`, by lines (time_namespaces(7)): `monotonic,1000,0,boottime,1000,0`.
+fn in_short(offsets: &str) -> String {
+    offsets.split_ascii_whitespace().collect::<Vec<_>>().join(",")
 }

@@ -190,14 +190,21 @@ impl RootDir {
 
     fn make_hidden(&self, parent: &Handle<'_>, name: &str) -> rustix::io::Result<()> {
         let hidden = hidden(name);
-        mkdirat(parent, hidden.as_str(), Mode::from_raw_mode(0o700))?;
-        let moved = openat(parent, hidden.as_str(), DIRECTORY, Mode::empty())
-            .and_then(|made| fchmod(&made, Mode::from_raw_mode(0o2770)))
+        let make = |name: &str| {
+            mkdirat(parent, name, Mode::from_raw_mode(0o700))?;
+            let made = openat(parent, name, DIRECTORY, Mode::empty())?;
+            fchmod(&made, Mode::from_raw_mode(0o2770))
+        };
+        let moved = make(&hidden)
             .and_then(|()| renameat_with(parent, hidden.as_str(), parent, name, RenameFlags::NOREPLACE));
         if moved.is_err() {
             let _ = unlinkat(parent, hidden.as_str(), AtFlags::REMOVEDIR);
         }
-        moved
+        match moved {
+            // A file system without that flag. For a moment it is there, and not for all.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => make(name),
+            other => other,
+        }
     }
 
     /// Returns once a directory of a name would survive a power cut.

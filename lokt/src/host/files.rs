@@ -193,12 +193,7 @@ impl RootDir {
 
     /// Opens a file to write to it.
     fn open_own(&self, dir: Dir<'_>, file: &str) -> io::Result<(File, Stat)> {
-        let (opened, stat) = self.open_regular(dir, file, OFlags::WRONLY)?;
-        // It may be a link to a file elsewhere, which somebody has planted.
-        if stat.st_nlink != 1 {
-            return Err(strange(&self.path_of(dir, file), "in more than one place"));
-        }
-        Ok((opened, stat))
+        self.only_here(dir, file, self.open_regular(dir, file, OFlags::WRONLY)?)
     }
 
     pub(super) fn sync(&self, dir: Dir<'_>, file: &str) -> io::Result<()> {
@@ -253,11 +248,20 @@ impl RootDir {
         for _ in 0..16 {
             match opened {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => self.make_file(dir, file)?,
-                other => return other,
+                other => return self.only_here(dir, file, other?),
             }
             opened = self.open_regular(dir, file, flags);
         }
-        opened
+        self.only_here(dir, file, opened?)
+    }
+
+    /// Refuses to write to what is elsewhere, too: somebody may have planted a link to it. One that was just removed is
+    /// nowhere.
+    fn only_here(&self, dir: Dir<'_>, file: &str, (opened, stat): (File, Stat)) -> io::Result<(File, Stat)> {
+        match stat.st_nlink {
+            0 | 1 => Ok((opened, stat)),
+            _ => Err(strange(&self.path_of(dir, file), "in more than one place")),
+        }
     }
 }
 

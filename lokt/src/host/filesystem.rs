@@ -53,7 +53,12 @@ pub(super) fn is_local(fd: impl AsFd) -> bool {
 }
 
 #[cfg(target_os = "linux")]
-pub(super) use linux::{of, reach_of};
+pub(super) use linux::{is_proc, of, reach_of};
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn is_proc(_: impl AsFd) -> bool {
+    false
+}
 
 #[cfg(target_os = "linux")]
 mod linux {
@@ -69,6 +74,8 @@ mod linux {
     const EXT: u32 = 0xef53;
 
     /// By the number of their kind (statfs(2), `f_type`).
+    const PROC: u32 = 0x9fa0;
+
     const KNOWN: [(u32, &str, Reach); 35] = [
         (EXT, "ext4", Reach::Local),
         (0x5846_5342, "xfs", Reach::Local),
@@ -118,6 +125,11 @@ mod linux {
         let shared = [FUSE, EXT].contains(&number);
         let kind = if shared { mounted_as(&fd).unwrap_or(kind) } else { kind };
         Ok(FileSystem { kind, reach })
+    }
+
+    /// Whether a file is the kernel's own, of `/proc`.
+    pub(in crate::host) fn is_proc(fd: impl AsFd) -> bool {
+        fstatfs(fd).is_ok_and(|stat| stat.f_type as u32 == PROC)
     }
 
     /// Who can have the files of the file system open on which this one is.

@@ -5,12 +5,11 @@
 //! unlocks. So every lock here is taken on an open of its own, and is ended by an explicit unlock, which a
 //! child that was forked meanwhile can't delay.
 
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::hint;
-use std::io;
-use std::sync::mpsc;
-use std::thread;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use std::{hint, io, mem, thread};
 
 use fs2::FileExt;
 
@@ -46,37 +45,126 @@ pub(super) fn unlock(file: &File) {
     let _ = FileExt::unlock(file);
 }
 
-/// Takes an exclusive lock within `patience`; `None` if that was not enough.
-///
-/// Most often it is free after the few system calls of somebody else's transition.
-pub(super) fn exclusive_within(file: File, patience: Duration) -> io::Result<Option<File>> {
-    let soon = monotonic() + TRANSITION.min(patience);
-    while !try_exclusive(&file)? {
-        if patience.is_zero() {
-            return Ok(None);
+/// The places that this process has in the kernel's queues, by the names of the files, and that nobody waits for just now.
+#[derive(Default)]
+pub(super) struct Queues(Mutex<BTreeMap<String, Vec<Arc<Place>>>>);
+
+impl Queues {
+    /// Takes an exclusive lock within `patience`; `None` if that was not enough. Whoever comes again then has its place in
+    /// the queue still.
+    ///
+    /// Most often it is free after the few system calls of somebody else's transition.
+    pub(super) fn exclusive_within(
+        &self,
+        name: &str,
+        file: File,
+        patience: Duration,
+    ) -> io::Result<Option<File>> {
+        let began = monotonic();
+        while !try_exclusive(&file)? {
+            if patience.is_zero() {
+                return Ok(None);
+            }
+            if monotonic() - began >= TRANSITION.min(patience) {
+                return self.queued(name, file, patience);
+            }
+            // To yield would be to hand the processor over for some milliseconds, to whoever else wants it.
+            hint::spin_loop();
         }
-        if monotonic() >= soon {
-            return queued(file, patience);
-        }
-        // To yield would be to hand the processor over for some milliseconds, to whoever else wants it.
-        hint::spin_loop();
+        Ok(Some(file))
     }
-    Ok(Some(file))
+
+    fn queued(&self, name: &str, file: File, patience: Duration) -> io::Result<Option<File>> {
+        let place = match self.left_before(name) {
+            Some(place) => {
+                drop(file);
+                place
+            }
+            None => Place::join(file)?,
+        };
+        let taken = place.wait(patience);
+        if taken.is_none() {
+            self.all().entry(name.to_owned()).or_default().push(place);
+        }
+        taken.transpose()
+    }
+
+    fn left_before(&self, name: &str) -> Option<Arc<Place>> {
+        let mut all = self.all();
+        let places = all.get_mut(name)?;
+        std::iter::from_fn(|| places.pop()).find(|place| place.is_wanted_again())
+    }
+
+    fn all(&self) -> MutexGuard<'_, BTreeMap<String, Vec<Arc<Place>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-/// The kernel has no flock with a time limit. A thread of its own sleeps in it, in the kernel's queue; if it is
-/// served too late, nobody is there to take the file from it, and it lets go at once.
-fn queued(file: File, patience: Duration) -> io::Result<Option<File>> {
-    let (served, service) = mpsc::sync_channel(0);
-    thread::Builder::new().name("mutex".into()).stack_size(64 * 1024).spawn(move || {
-        let taken = uninterrupted(|| FileExt::lock_exclusive(&file)).map(|()| file);
-        if let Err(mpsc::SendError(Ok(late))) = served.send(taken) {
-            unlock(&late);
+/// A place in the kernel's queue for a file. The kernel has no flock with a time limit, and who leaves its queue comes
+/// last in it: a thread of its own sleeps there.
+struct Place {
+    service: Mutex<Service>,
+    told: Condvar,
+}
+
+enum Service {
+    Awaited,
+    /// Whoever waited has given up, for now.
+    Unwanted,
+    Ready(io::Result<File>),
+    /// It was given to somebody, or let go as nobody was there to take it.
+    Over,
+}
+
+impl Place {
+    fn join(file: File) -> io::Result<Arc<Self>> {
+        let place = Arc::new(Self { service: Mutex::new(Service::Awaited), told: Condvar::new() });
+        let own = Arc::clone(&place);
+        thread::Builder::new().name("mutex".into()).stack_size(64 * 1024).spawn(move || {
+            let taken = uninterrupted(|| FileExt::lock_exclusive(&file)).map(|()| file);
+            own.serve(taken);
+        })?;
+        Ok(place)
+    }
+
+    fn serve(&self, taken: io::Result<File>) {
+        let mut service = self.service();
+        *service = match (&*service, taken) {
+            (Service::Awaited, taken) => Service::Ready(taken),
+            (_, Ok(late)) => {
+                unlock(&late);
+                Service::Over
+            }
+            (_, Err(_)) => Service::Over,
+        };
+        self.told.notify_one();
+    }
+
+    /// Whether there is still something to wait for.
+    fn is_wanted_again(&self) -> bool {
+        let mut service = self.service();
+        let is_left = matches!(*service, Service::Unwanted);
+        if is_left {
+            *service = Service::Awaited;
         }
-    })?;
-    match service.recv_timeout(patience) {
-        Ok(taken) => taken.map(Some),
-        Err(_) => Ok(None),
+        is_left
+    }
+
+    fn wait(&self, patience: Duration) -> Option<io::Result<File>> {
+        let unserved = |service: &mut Service| matches!(service, Service::Awaited);
+        let waited = self.told.wait_timeout_while(self.service(), patience, unserved);
+        let (mut service, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        match mem::replace(&mut *service, Service::Over) {
+            Service::Ready(taken) => Some(taken),
+            _ => {
+                *service = Service::Unwanted;
+                None
+            }
+        }
+    }
+
+    fn service(&self) -> MutexGuard<'_, Service> {
+        self.service.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

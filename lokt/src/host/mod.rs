@@ -23,6 +23,7 @@ mod root;
 mod runtime;
 mod session_file;
 pub(crate) mod signals;
+mod stream;
 mod survey;
 mod unix;
 
@@ -45,6 +46,7 @@ pub(crate) use rival::Fault;
 pub use root::{Root, RootSource};
 #[cfg(feature = "etcd")]
 pub(crate) use runtime::runtime_dir;
+pub(crate) use stream::write_soon;
 pub(crate) use survey::{Entry, Place, Survey, What};
 pub use unix::UnixHost;
 

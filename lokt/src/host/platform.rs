@@ -94,7 +94,8 @@ mod imp {
 
     /// Makes this process the parent of whatever its descendants leave behind.
     pub(crate) fn adopt_orphans() -> bool {
-        set_child_subreaper(Some(getpid())).is_ok()
+        // Any id will do for "yes".
+        set_child_subreaper(Some(Pid::INIT)).is_ok()
     }
 
     /// Sends `signal` to this process when the thread that started it ends. Async-signal-safe.

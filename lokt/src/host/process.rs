@@ -4,11 +4,13 @@
 //! wrong for one of these reasons is "unknown".
 
 use std::fs;
+use std::os::fd::OwnedFd;
+use std::sync::OnceLock;
 
-use rustix::fs::{Mode, OFlags, open};
+use rustix::fs::{Mode, OFlags, Stat as FileStat, major, minor, open};
 use rustix::process::{Pid, test_kill_process};
 
-use super::ProcessState;
+use super::{ProcessState, filesystem};
 
 /// A process as `/proc/PID/stat` shows it.
 struct Stat {
@@ -25,10 +27,20 @@ impl Stat {
     }
 }
 
+/// Whether `/proc` shows the process ids of our own namespace. It may be mounted for another one.
+fn is_ours() -> bool {
+    static IS_OURS: OnceLock<bool> = OnceLock::new();
+    let me = || fs::read_link("/proc/self").ok()?.to_str()?.parse().ok();
+    *IS_OURS.get_or_init(|| me() == Some(std::process::id()))
+}
+
 /// Reads `/proc/PID/stat`. The command's name comes second, in parentheses, and may itself contain any of
 /// `)`, spaces and newlines: what counts begins after the *last* parenthesis.
 fn stat(pid: i64) -> Option<Stat> {
-    let text = short_file(&format!("/proc/{pid}/stat"))?;
+    if !is_ours() {
+        return None;
+    }
+    let (text, _) = short_file(&format!("/proc/{pid}/stat"))?;
     let (_, fields) = text.rsplit_once(") ")?;
     let mut fields = fields.split_ascii_whitespace();
     let state = fields.next()?.chars().next()?;
@@ -39,12 +51,18 @@ fn stat(pid: i64) -> Option<Stat> {
     Some(Stat { state, parent, threads, start })
 }
 
+/// A short file of `/proc`; and whether it is the kernel's own, and no other that is mounted there.
+pub(super) fn kernels_file(path: &str) -> Option<(String, bool)> {
+    let (text, file) = short_file(path)?;
+    Some((text, filesystem::is_proc(file)))
+}
+
 /// A file of `/proc`, which tells no size, but gives all of a short text to one read.
-pub(super) fn short_file(path: &str) -> Option<String> {
+fn short_file(path: &str) -> Option<(String, OwnedFd)> {
     let mut bytes = [0; 1024];
     let file = open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
-    let read = rustix::io::read(file, &mut bytes).ok()?;
-    Some(String::from_utf8_lossy(&bytes[..read]).into_owned())
+    let read = rustix::io::read(&file, &mut bytes).ok()?;
+    Some((String::from_utf8_lossy(&bytes[..read]).into_owned(), file))
 }
 
 /// When a process started, in clock ticks since boot; `None` where the machine does not tell.
@@ -116,8 +134,9 @@ pub(crate) fn ancestors() -> Vec<i64> {
 
 /// Every process that descends from `pid`, nearest first.
 pub(crate) fn descendants(pid: i64) -> Vec<i64> {
-    let Ok(entries) = fs::read_dir("/proc") else {
-        return Vec::new();
+    let entries = match fs::read_dir("/proc") {
+        Ok(entries) if is_ours() => entries,
+        _ => return Vec::new(),
     };
     let parents: Vec<(i64, i64)> = entries
         .flatten()
@@ -133,14 +152,10 @@ pub(crate) fn descendants(pid: i64) -> Vec<i64> {
     found.split_off(1)
 }
 
-/// Who holds an exclusive flock on the file with this inode, as far as `/proc/locks` tells.
-pub(crate) fn flock_holder(inode: u64) -> Option<String> {
+/// Who holds a flock on this file, as far as `/proc/locks` tells.
+pub(crate) fn flock_holder(file: &FileStat) -> Option<String> {
     let locks = fs::read_to_string("/proc/locks").ok()?;
-    let pid: i64 = locks.lines().find_map(|line| {
-        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-        let of_file = fields.get(5)?.rsplit(':').next()?.parse() == Ok(inode);
-        (fields.get(1) == Some(&"FLOCK") && of_file).then(|| fields.get(4)?.parse().ok())?
-    })?;
+    let pid = holder_among(&locks, &of_file(file))?;
     let command = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
     let stopped = if is_stopped(pid) { ", which is stopped" } else { "" };
     match command.trim_end() {
@@ -149,9 +164,34 @@ pub(crate) fn flock_holder(inode: u64) -> Option<String> {
     }
 }
 
+/// How `/proc/locks` calls a file: by its file system's device, as the kernel has it, and its inode.
+fn of_file(file: &FileStat) -> String {
+    format!("{:02x}:{:02x}:{}", major(file.st_dev), minor(file.st_dev), file.st_ino)
+}
+
+/// The process behind `1: FLOCK  ADVISORY  WRITE 4711 00:1a:6 0 EOF`. One that waits has an arrow before the word.
+fn holder_among(locks: &str, file: &str) -> Option<i64> {
+    locks.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+        let holds = fields.get(1) == Some(&"FLOCK") && fields.get(5) == Some(&file);
+        holds.then(|| fields.get(4)?.parse().ok())?
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_holder_of_a_flock_is_found_by_device_and_inode() {
+        let locks = "1: POSIX  ADVISORY  WRITE 1 00:1a:6 0 EOF\n\
+                     2: FLOCK  ADVISORY  WRITE 2 00:1b:6 0 EOF\n\
+                     3: FLOCK  ADVISORY  WRITE 3 00:1a:6 0 EOF\n\
+                     3: -> FLOCK  ADVISORY  WRITE 4 00:1a:6 0 EOF\n\
+                     4: -> FLOCK  ADVISORY  WRITE 5 00:1c:6 0 EOF\n";
+        assert_eq!(holder_among(locks, "00:1a:6"), Some(3));
+        assert_eq!(holder_among(locks, "00:1c:6"), None);
+    }
 
     #[test]
     fn knows_itself_and_its_parent() {

@@ -56,7 +56,7 @@ pub(super) fn contend(mine: &File, other: File, path: &Path) -> Result<(), Fault
     let seen = flock::is_locked(&other).map_err(broken)?;
     expect(seen, "that another process holds it can't be seen")?;
     rival.kill()?;
-    let freed = flock::exclusive_within(other, FREED_WITHIN).map_err(broken)?;
+    let freed = flock::Queues::default().exclusive_within("", other, FREED_WITHIN).map_err(broken)?;
     expect(freed.is_some(), "what a killed process held stays locked")
 }
 

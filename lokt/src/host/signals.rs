@@ -3,7 +3,8 @@
 //! # Gotchas
 //!
 //! * A handler only sets flags and writes a byte into a pipe.
-//! * A signal that was ignored when the program started (nohup; a background job of a plain shell) stays ignored.
+//! * A signal that was ignored when the program started (nohup; a background job of a plain shell) stays ignored; all
+//!   but SIGPIPE, which Rust ignores itself before `main`, and lets end the command by default.
 //! * What is typed on a terminal (Ctrl-C) goes to everybody in the foreground; what a process sends, to us. Only
 //!   the latter is ours to pass on, so it is remembered which it was.
 //! * A child is born with our handlers, and would swallow what comes before its exec: [`HeldBack`], [`AtBirth`].
@@ -123,6 +124,10 @@ impl Signals {
         let at_birth = Arc::new(AtBirth { caught, mask: held_back.0 });
         // A word to a terminal (stty tostop), and the care for it, from the background: it must not stop us.
         held_back.0.add(signal::SIGTTOU);
+        // Whoever started us may have held back what we live by.
+        for signal in NEWS {
+            held_back.0.remove(signal.as_raw().try_into()?);
+        }
         Ok(Self { pipe, at_birth })
     }
 
@@ -226,6 +231,25 @@ impl Drop for HeldBack {
     fn drop(&mut self) {
         // It can't fail: the mask is one that was in force.
         let _ = self.0.thread_set_mask();
+    }
+}
+
+/// Lets those signals end this process again that ask for it: all that is left to do is to print, and that may wait for
+/// ever. Whatever was ignored stays ignored.
+#[expect(unsafe_code, reason = "safe functions only ever add handlers")]
+pub(crate) fn end_by_signals() {
+    if PIPE.get().is_none() {
+        return;
+    }
+    let _held_back = HeldBack::all();
+    for signal in CAUGHT.into_iter().filter(|signal| asks_to_end(*signal)) {
+        let Ok(number) = signal.as_raw().try_into() else { continue };
+        // SAFETY: neither the default action nor to ignore a signal runs code of ours.
+        let before = unsafe { signal::signal(number, SigHandler::SigDfl) };
+        if before == Ok(SigHandler::SigIgn) {
+            // SAFETY: as above.
+            let _ = unsafe { signal::signal(number, SigHandler::SigIgn) };
+        }
     }
 }
 

@@ -10,12 +10,12 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, fstat, openat, renameat_with, unlinkat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, openat, unlinkat};
 use rustix::io::Errno;
 
 use super::clock::{boottime, clock_id, monotonic};
 use super::dirs::{Handle, RootDir};
-use super::files::named;
+use super::files::{named, place};
 use super::log::{ROTATOR, Rotation};
 use super::session_file::Fifo;
 use super::{
@@ -34,6 +34,7 @@ pub struct UnixHost {
     clock: OnceLock<ClockId>,
     local: OnceLock<bool>,
     watched: Arc<Watched>,
+    mutexes: flock::Queues,
 }
 
 /// What is being watched, and whose bells its end rings: a thread each, however many watch it.
@@ -55,6 +56,7 @@ impl UnixHost {
             clock: OnceLock::new(),
             local: OnceLock::new(),
             watched: Arc::default(),
+            mutexes: flock::Queues::default(),
         }
     }
 
@@ -103,8 +105,9 @@ impl UnixHost {
     fn lock_mutex(&self, name: &str, patience: Duration) -> Result<UnixStripe, StripeError> {
         loop {
             let (file, stat) = self.files.open_stripe(name).map_err(StripeError::Io)?;
-            let Some(file) = flock::exclusive_within(file, patience).map_err(StripeError::Io)? else {
-                let holder = process::flock_holder(stat.st_ino);
+            let taken = self.mutexes.exclusive_within(name, file, patience).map_err(StripeError::Io)?;
+            let Some(file) = taken else {
+                let holder = process::flock_holder(&stat);
                 return Err(StripeError::Busy(MutexBusy { holder }));
             };
             // Nobody removes it but a user who clears the root away; then this lock excludes nobody.
@@ -202,7 +205,7 @@ impl Host for UnixHost {
         let (stripes, sessions) = (self.files.open_dir(Dir::Stripes)?, self.files.open_dir(Dir::Sessions)?);
         let hidden = format!("{stripe:02x}.new");
         let made = self.make_fifo(&stripes, &hidden).and_then(|fifo| {
-            renameat_with(&stripes, hidden.as_str(), &sessions, file, RenameFlags::NOREPLACE)?;
+            place(&stripes, &hidden, &sessions, file, Publish::New)?;
             Ok(fifo)
         });
         match made {

@@ -9,9 +9,10 @@ use super::refusal::Refusal;
 use super::seats::{Seat, first_in_the_way, is_joint, of_nobody, seats};
 use super::standing::Standing;
 
-/// From here on no counter has handed a token out: one that a record claims nevertheless would lift the name's next
+/// From here on no counter has handed a token out, nor will it in a thousand years, and all JSON readers still count
+/// exactly. One that a record claims nevertheless would lift the name's next
 /// one beyond what the counter takes for its own, and the one after that would be smaller again.
-const NO_TOKEN: u64 = 1 << 52;
+pub(crate) const NO_TOKEN: u64 = 1 << 52;
 
 pub(super) fn acquire(
     name: &str,

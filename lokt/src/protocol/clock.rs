@@ -7,6 +7,9 @@ use jiff::Timestamp;
 
 const UNKNOWN: &str = "unknown-";
 
+/// Before the id of a boot that a container is told, and not its kernel.
+const TOLD: &str = "container-";
+
 /// Which clock a deadline was read from: the boot's id, and the time namespace where it is not the first.
 ///
 /// Two processes whose ids are equal read the same monotonic clock.
@@ -23,6 +26,18 @@ impl ClockId {
     /// by watching it.
     pub fn unknown(unique: u128) -> Self {
         Self(format!("{UNKNOWN}{unique}"))
+    }
+
+    /// The id of a boot that a container is told instead of its kernel's (LXC, systemd-nspawn): others of the same kernel
+    /// are told others.
+    pub fn told(id: &str) -> Self {
+        Self(format!("{TOLD}{id}"))
+    }
+
+    /// Whether there is a kernel behind each boot: then what was written in another one was so before this one, or
+    /// elsewhere.
+    pub fn tells_kernels(&self) -> bool {
+        self.is_known() && !self.0.starts_with(TOLD)
     }
 
     /// Whether the machine tells its boots apart.
@@ -70,6 +85,13 @@ mod tests {
         assert_eq!((id.as_str(), id.boot()), ("b00t/4026531834", "b00t"));
         assert_eq!(id.to_string(), id.as_str(), "as it stands in a record");
         assert_eq!(ClockId::new("b00t").boot(), "b00t");
+    }
+
+    #[test]
+    fn what_a_container_is_told_tells_no_kernels() {
+        let told = ClockId::told("b00t");
+        assert!(told.is_known() && !told.tells_kernels());
+        assert!(ClockId::new("b00t").tells_kernels() && !ClockId::unknown(7).tells_kernels());
     }
 
     #[test]

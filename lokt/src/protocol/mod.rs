@@ -47,6 +47,7 @@ mod table;
 #[cfg(test)]
 mod together;
 
+pub(crate) use admit::NO_TOKEN;
 pub use clock::{ClockId, Now};
 pub use decide::{Authority, Claim, Decision, Displaced, Manner, Request, Whom, decide};
 pub use duration::{BadDuration, format_duration, parse_duration};

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::clock::Now;
+use super::clock::{ClockId, Now};
 use super::mode::Mode;
 use super::slot::Slot;
 
@@ -249,6 +249,16 @@ impl Record {
         self.deadline_ns.map(Duration::from_nanos)
     }
 
+    /// Whose clock the deadline is on.
+    pub fn clock(&self) -> Option<ClockId> {
+        self.clock_id.as_deref().map(ClockId::new)
+    }
+
+    /// When its process started, as it is told to those who read this clock: another time namespace shifts it.
+    pub fn pid_start_on(&self, clock: &ClockId) -> Option<i64> {
+        self.pid_start_ns.filter(|_| self.clock_id.as_deref() == Some(clock.as_str()))
+    }
+
     /// When it was acquired, by the wall clock of then.
     pub fn acquired(&self) -> Option<Timestamp> {
         self.acquired_ts.parse().ok()
@@ -303,7 +313,6 @@ fn newer_version(version: &Value) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ClockId;
     use super::*;
 
     const OLD: Duration = Duration::from_secs(3600);

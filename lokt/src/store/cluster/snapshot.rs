@@ -16,9 +16,7 @@ use super::super::{View, Waiter};
 use super::keys::Part;
 use super::{EtcdStore, Failure};
 use crate::host::SessionState;
-use crate::protocol::{
-    ClockId, Evidence, FreezeEvidence, Holder, Kind, Liveness, LockId, Name, Now, Record, Slot,
-};
+use crate::protocol::{Evidence, FreezeEvidence, Holder, Kind, Liveness, LockId, Name, Now, Record, Slot};
 
 /// No record in etcd is half written: it counts as old.
 const OLD: Duration = Duration::from_secs(3600);
@@ -231,8 +229,8 @@ impl EtcdStore {
 
     /// Whether it was acquired on this machine, on this boot.
     fn is_here(&self, record: &Record, now: &Now) -> bool {
-        let boot = record.clock_id.as_deref().map(|id| ClockId::new(id).boot().to_owned());
-        now.clock.is_known() && boot.as_deref() == Some(now.clock.boot()) && record.host == self.identity.host
+        let boot = record.clock().is_some_and(|then| then.boot() == now.clock.boot());
+        now.clock.is_known() && boot && record.host == self.identity.host
     }
 
     /// A name as it can be shown.

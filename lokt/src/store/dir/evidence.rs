@@ -4,7 +4,7 @@ use super::freeze::unchanged_for;
 use super::list::Listing;
 use super::{DirStore, Seen};
 use crate::host::{Dir, ProcessState, SessionState};
-use crate::protocol::{ClockId, Evidence, Kind, Liveness, LockId, Name, Now, Record, Request, Slot, Whom};
+use crate::protocol::{Evidence, Kind, Liveness, LockId, Name, Now, Record, Request, Slot, Whom};
 use crate::store::content::LARGEST;
 
 /// What is known of a name in a root that does not exist.
@@ -48,7 +48,7 @@ impl DirStore {
         Evidence {
             unchanged_for: unchanged_for(&record, seen, now),
             liveness,
-            // What lives is of this boot: containers (LXC, systemd-nspawn) are told boots of their own.
+            // What lives is of this boot.
             earlier_boot: earlier_boot && liveness != Liveness::Alive,
             slot: Slot::Record(record),
             ..nothing()
@@ -69,10 +69,10 @@ impl DirStore {
     }
 
     /// Whether the record was written before this machine last booted. Only certain if no other machine can
-    /// have written it: a local file system, and this machine's name.
+    /// have written it (a local file system, and this machine's name), and no container that is told another boot.
     pub(super) fn is_of_earlier_boot(&self, record: &Record, now: &Now) -> bool {
-        boot_of(record).is_some_and(|then| then != now.clock.boot())
-            && now.clock.is_known()
+        record.clock().is_some_and(|then| then.tells_kernels() && then.boot() != now.clock.boot())
+            && now.clock.tells_kernels()
             && record.host == self.identity.host
             && self.host.is_local()
     }
@@ -108,7 +108,7 @@ impl DirStore {
     }
 
     fn is_of_this_boot(&self, record: &Record, now: &Now) -> bool {
-        boot_of(record).as_deref() == Some(now.clock.boot())
+        record.clock().is_some_and(|then| then.boot() == now.clock.boot())
     }
 
     /// By process id: only in its own namespace, and by start time only on its own clock.
@@ -116,9 +116,7 @@ impl DirStore {
         if record.pid_ns != self.identity.pid_ns || !self.is_of_this_boot(record, now) {
             return Liveness::Unknown;
         }
-        let same_clock = record.clock_id.as_deref() == Some(now.clock.as_str());
-        let start = record.pid_start_ns.filter(|_| same_clock);
-        self.host.process(record.pid, start).into()
+        self.host.process(record.pid, record.pid_start_on(&now.clock)).into()
     }
 
     /// Whether a session of this name lives that is not merely waiting.
@@ -129,10 +127,4 @@ impl DirStore {
         let waits = |id: &LockId| waiting.iter().any(|(_, other)| other == id);
         sessions.iter().any(|id| !waits(id) && self.lives(name, id))
     }
-}
-
-/// The boot in which a record's deadline was read.
-fn boot_of(record: &Record) -> Option<String> {
-    let clock = ClockId::new(record.clock_id.as_deref()?);
-    Some(clock.boot().to_owned())
 }

@@ -7,13 +7,14 @@
 use std::io;
 
 use crate::host::Stripe;
-use crate::protocol::Now;
+use crate::protocol::{NO_TOKEN, Now};
 
 /// How many tokens one fsync reserves.
 const BLOCK: u64 = 1000;
 
-/// Beyond this no counter gets in a thousand years, and JSON readers still count exactly.
-const HIGHEST: u64 = 1 << 53;
+/// A counter that was damaged goes on from the wall clock's second, times 2^20, but from no earlier one than this: no
+/// clock that is wrong leads back to a number that another has come to.
+const EARLIEST: u64 = 1_735_689_600;
 
 /// Says of a block that it may not be synced.
 const UNSYNCED: &str = "unsynced";
@@ -42,8 +43,12 @@ impl Counter {
         }
         let text = String::from_utf8_lossy(content);
         let mut fields = text.split_ascii_whitespace();
-        let read = (fields.next(), number(fields.next()), number(fields.next()));
-        let synced = fields.next() != Some(UNSYNCED);
+        let (then, mut second) = (fields.next(), fields.next());
+        let synced = second != Some(UNSYNCED);
+        if !synced {
+            second = fields.next();
+        }
+        let read = (then, number(second), number(fields.next()));
         match read {
             (Some(then), Some(next), Some(reserved)) if then == boot && synced => {
                 Self { boot, next, reserved }
@@ -53,7 +58,8 @@ impl Counter {
             (Some(_), Some(_), Some(reserved)) => Self { boot, next: reserved, reserved },
             // Damaged: begin where no counter that began at 1 can have come to.
             _ => {
-                let next = (now.wall.as_second().max(0) as u64) << 20;
+                let second = u64::try_from(now.wall.as_second()).unwrap_or_default();
+                let next = second.clamp(EARLIEST, (NO_TOKEN >> 20) - 1) << 20;
                 Self { boot, next, reserved: next }
             }
         }
@@ -76,7 +82,10 @@ impl Counter {
     }
 
     fn content(&self, state: &str) -> Vec<u8> {
-        let mut line = format!("{} {} {} {state}", self.boot, self.next, self.reserved).into_bytes();
+        // Of one width, and the larger digits first: what a short write leaves, some of the new before the rest of the old,
+        // is no smaller than the old.
+        let (width, boot, next, reserved) = (UNSYNCED.len(), &self.boot, self.next, self.reserved);
+        let mut line = format!("{boot} {state:width$} {next:020} {reserved:020}").into_bytes();
         line.resize(LENGTH - 1, b' ');
         line.push(b'\n');
         line
@@ -85,7 +94,7 @@ impl Counter {
 
 /// A number that a counter can have come to; what is beyond was not written by one.
 fn number(text: Option<&str>) -> Option<u64> {
-    text?.parse().ok().filter(|number| *number < HIGHEST)
+    text?.parse().ok().filter(|number| *number < NO_TOKEN)
 }
 
 #[cfg(test)]
@@ -166,10 +175,31 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_counter_begins_beyond_any_other() {
-        let mut stripe = Memory { content: b"\0\0\0".to_vec(), ..Memory::default() };
-        let first = take(&mut stripe, &boot("a"));
-        assert!(first > 1 << 50, "{first}");
-        assert_eq!(take(&mut stripe, &boot("a")), first + 1);
+    fn a_damaged_counter_begins_beyond_any_other_whatever_the_wall_clock_says() {
+        for second in [0, 1_800_000_000, 200_000_000_000] {
+            let mut stripe = Memory { content: b"\0\0\0".to_vec(), ..Memory::default() };
+            let now = Now { wall: jiff::Timestamp::from_second(second).unwrap(), ..boot("a") };
+            let first = take(&mut stripe, &now);
+            assert!((1 << 50..NO_TOKEN).contains(&first), "{first}");
+            assert_eq!(take(&mut stripe, &now), first + 1);
+        }
+    }
+
+    #[test]
+    fn a_write_that_is_cut_off_leaves_no_smaller_token() {
+        for before in [9, 99, 998, 999, 1000] {
+            let mut stripe = Memory::default();
+            (0..before).for_each(|_| _ = take(&mut stripe, &boot("a")));
+            let old = stripe.content.clone();
+            let last = take(&mut stripe, &boot("a"));
+            for length in 0..LENGTH {
+                let content = [&stripe.content[..length], &old[length..]].concat();
+                let cut = Memory { content, ..Memory::default() };
+                let next = Counter::read(&cut, &boot("a")).unwrap().next();
+                assert!(next >= last, "{next} after {last} was handed out, or was about to be");
+                let later = Counter::read(&cut, &boot("b")).unwrap().next();
+                assert!(later >= last, "{later} after {last}, in another boot");
+            }
+        }
     }
 }
