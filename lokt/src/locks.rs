@@ -266,8 +266,11 @@ impl Locks {
     ///
     /// # Errors
     ///
-    /// [`Error::is_not_found`], [`Error::is_not_owner`]; or the lock has no TTL.
+    /// [`Error::is_not_found`], [`Error::is_not_owner`]; or the lock has no TTL, or would have none.
     pub fn renew(&self, name: &Name, by: Authority, ttl: Option<Duration>) -> Result<Record, Error> {
+        if ttl == Some(Duration::ZERO) {
+            return Err(Error::invalid("a lease of no length can't be renewed: give --ttl a length"));
+        }
         match self.store.change(name, &Request::Renew(by, ttl), asked())? {
             Decision::Renew(record) => Ok(*record),
             other => Err(self.refusal_in(name, other)),

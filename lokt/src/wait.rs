@@ -1,7 +1,7 @@
 //! Waiting for a name: one loop, for whoever stands in line.
 //!
 //! A waiter sleeps until the one before it has ended, and only the first in line also watches the clock for the
-//! holder's lease. Everybody else looks up rarely, the later the rarer (the n-th every n seconds), so that
+//! holder's lease. Everybody else looks up rarely, the later the rarer (the n-th every √n seconds), so that
 //! somebody who runs notices when those before it are stopped or hung while the lock lies free.
 
 use std::os::fd::BorrowedFd;
@@ -364,7 +364,7 @@ impl<'a> Waiting<'a> {
         }
         if place.ahead > 0 {
             let turn = u32::try_from(place.ahead).unwrap_or(u32::MAX);
-            let rare = LOOK.saturating_mul(turn).min(LONGEST_SLEEP);
+            let rare = LOOK.saturating_mul(turn.isqrt()).min(LONGEST_SLEEP);
             return if told { rare } else { POLL.saturating_mul(turn).min(rare) };
         }
         let left = match refusal {

@@ -302,11 +302,11 @@ fn check_breaking(evidence: &Evidence, now: &Now) {
 
 /// By name and by id only manual locks are to be had; a session has its own; nobody renews or releases another's.
 fn is_entitled(authority: &Authority, record: &Record) -> bool {
-    let guarded = record.kind == Some(Kind::Guard);
+    let manual = matches!(record.kind, None | Some(Kind::Manual));
     match authority {
         Authority::Session(id) => record.lock_id == id.as_str(),
-        Authority::Owner(owner) => !guarded && record.owner == *owner,
-        Authority::Id(id) => !guarded && record.lock_id == *id,
+        Authority::Owner(owner) => manual && record.owner == *owner,
+        Authority::Id(id) => manual && record.lock_id == *id,
         Authority::Stale | Authority::Force | Authority::ForceId(_) => false,
     }
 }

@@ -35,9 +35,6 @@ pub(super) fn run(locks: &Locks, args: &Args) -> Result<Report, Error> {
         Some(id) => Authority::Id(id.clone()),
         None => Authority::Owner(locks.identity().owner.clone()),
     };
-    if args.ttl.is_some_and(|ttl| ttl.is_zero()) {
-        return Err(Error::invalid("a lease of no length can't be renewed: give --ttl a length"));
-    }
     let record = match (locks.renew(&args.name, by, args.ttl), &args.lock_id) {
         (Err(error), Some(id)) => return Ok(another(&args.name, id, &error)),
         (renewed, _) => renewed?,

@@ -12,6 +12,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::thread;
+use std::time::Duration;
 
 use rustix::fs::{AtFlags, OFlags, fstat, renameat, statat};
 use rustix::io::Errno;
@@ -148,16 +149,21 @@ fn write_line(mut file: &File, size: u64, line: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
+/// How often to look before half a line is one that will stay so, and how far apart.
+const LOOKS: u32 = 20;
+const BETWEEN_LOOKS: Duration = Duration::from_micros(500);
+
 /// Whether the file ends in half a line, as a full disk leaves it: ours must begin on a line of its own.
 ///
-/// A line that is just being written can be seen in part, so what looks torn is looked at again.
+/// A line that is just being written can be seen in part where it goes over a page's end, so what looks torn is looked at
+/// again: its writer may have been put to sleep in the middle of it.
 fn ends_torn(file: &File, mut size: u64) -> bool {
     let mut last = [0];
-    for _ in 0..3 {
+    for _ in 0..LOOKS {
         if size == 0 || file.read_at(&mut last, size - 1).ok() != Some(1) || last == *b"\n" {
             return false;
         }
-        thread::yield_now();
+        thread::park_timeout(BETWEEN_LOOKS);
         size = fstat(file).map_or(0, |stat| stat.st_size.max(0) as u64);
     }
     true

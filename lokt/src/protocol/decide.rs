@@ -296,12 +296,14 @@ fn entitled<'a>(authority: &Authority, evidence: &'a Evidence, now: &Now) -> Res
 
 /// Why `authority` may not touch `record`, if so.
 fn refuse_authority(authority: &Authority, record: &Record) -> Option<Refusal> {
+    // A guard's lock is its own: the name of its owner, or its id, is not enough. What a later version has is nobody's to
+    // whom it is not known.
+    let is_manual = matches!(record.kind, Some(Kind::Manual) | None);
     let may = match authority {
         Authority::Session(id) if record.lock_id == id.as_str() => true,
         Authority::Session(_) => return Some(Refusal::Lost(Some(Box::new(record.clone())))),
-        // A guard's lock is its own: the name of its owner, or its id, is not enough.
-        Authority::Owner(owner) => record.kind != Some(Kind::Guard) && record.owner == *owner,
-        Authority::Id(id) => record.kind != Some(Kind::Guard) && record.lock_id == *id,
+        Authority::Owner(owner) => is_manual && record.owner == *owner,
+        Authority::Id(id) => is_manual && record.lock_id == *id,
         Authority::ForceId(id) => record.lock_id == *id,
         Authority::Stale | Authority::Force => true,
     };

@@ -7,6 +7,8 @@ use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use jiff::fmt::temporal::Pieces;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -163,15 +165,34 @@ pub struct Record {
     pub unknown: Map<String, Value>,
 }
 
-/// The version alone, of a record whose rest this code can't take in: a later one may nest deeper, say.
-#[derive(Deserialize)]
-struct Head {
-    version: Value,
+/// Looks for the version alone, in what this code can't take in or has not read to its end: a later one may nest deeper,
+/// or be longer.
+struct Head<'a>(&'a mut Option<Value>);
+
+impl Head<'_> {
+    fn newer(content: &[u8]) -> Option<String> {
+        let mut version = None;
+        // Whatever comes after it is of no interest.
+        let _ = serde_json::Deserializer::from_slice(content).deserialize_map(Head(&mut version));
+        version.as_ref().and_then(newer_version)
+    }
 }
 
-impl Head {
-    fn newer(&self) -> Option<String> {
-        newer_version(&self.version)
+impl<'de> Visitor<'de> for Head<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a record")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key::<String>()? {
+            match key.as_str() {
+                "version" => *self.0 = Some(map.next_value()?),
+                _ => _ = map.next_value::<IgnoredAny>()?,
+            }
+        }
+        Ok(())
     }
 }
 
@@ -185,8 +206,7 @@ impl Record {
             Ok(value) => value,
             Err(error) if error.is_eof() => return torn_or_corrupt(age, error.to_string()),
             Err(error) => {
-                let version = serde_json::from_slice::<Head>(content).ok().and_then(|head| head.newer());
-                return version.map_or_else(|| Slot::Corrupt(error.to_string()), Slot::Newer);
+                return Head::newer(content).map_or_else(|| Slot::Corrupt(error.to_string()), Slot::Newer);
             }
         };
         if let Some(version) = value.get("version").and_then(newer_version) {
@@ -197,6 +217,12 @@ impl Record {
             Ok(_) => Slot::Corrupt("it has a time that is not RFC 3339".to_owned()),
             Err(error) => Slot::Corrupt(error.to_string()),
         }
+    }
+
+    /// Reads the beginning of a record file that is larger than any of this version's.
+    pub fn read_beginning(content: &[u8]) -> Slot {
+        let too_large = || Slot::Corrupt("it is larger than 64 KiB".to_owned());
+        Head::newer(content).map_or_else(too_large, Slot::Newer)
     }
 
     /// The record as a file's content.
@@ -261,12 +287,12 @@ impl Record {
 
     /// When it was acquired, by the wall clock of then.
     pub fn acquired(&self) -> Option<Timestamp> {
-        self.acquired_ts.parse().ok()
+        time_of(&self.acquired_ts)
     }
 
     /// When it lapses, by the wall clock.
     pub fn expires(&self) -> Option<Timestamp> {
-        self.expires_at.as_deref()?.parse().ok()
+        time_of(self.expires_at.as_deref()?)
     }
 
     /// How long ago it was acquired, as far as the wall clock can tell.
@@ -301,12 +327,23 @@ fn torn_or_corrupt(age: Duration, why: String) -> Slot {
     if age < TORN_FOR { Slot::Torn } else { Slot::Corrupt(why) }
 }
 
-/// The version in words, if it is a number beyond [`VERSION`].
+/// A time of RFC 3339. What comes within a day of the year 10000 ("never", as people write it) is the last one that there
+/// is here.
+fn time_of(text: &str) -> Option<Timestamp> {
+    let beyond = || {
+        let pieces = Pieces::parse(text).ok()?;
+        pieces.offset()?;
+        (pieces.time().is_some() && pieces.date().year() == 9999).then_some(Timestamp::MAX)
+    };
+    text.parse().ok().or_else(beyond)
+}
+
+/// The version in words, if it is a number beyond [`VERSION`], or says so.
 fn newer_version(version: &Value) -> Option<String> {
     let newer = match (version.as_u64(), version.as_f64()) {
         (Some(number), _) => number > VERSION,
         (None, Some(number)) => number > VERSION as f64,
-        (None, None) => false,
+        (None, None) => version.as_str()?.parse::<f64>().is_ok_and(|number| number > VERSION as f64),
     };
     newer.then(|| version.to_string())
 }
@@ -316,6 +353,35 @@ mod tests {
     use super::*;
 
     const OLD: Duration = Duration::from_secs(3600);
+
+    #[test]
+    fn a_newer_version_is_known_by_its_beginning() {
+        let note = "n".repeat(100);
+        for version in ["2", "1e3", "\"2\"", "\"1.1\""] {
+            let record = format!(r#"{{"name":"x","version":{version},"note":"{note}"#);
+            assert!(matches!(Record::read_beginning(record.as_bytes()), Slot::Newer(_)), "{version}");
+            let whole = format!(r#"{{"version":{version}}}"#);
+            assert!(matches!(read(&whole), Slot::Newer(_)), "{version}");
+        }
+        for version in ["1", "null", "[2]", "0", "\"1\""] {
+            let record = format!(r#"{{"version":{version},"note":"{note}"#);
+            assert!(matches!(Record::read_beginning(record.as_bytes()), Slot::Corrupt(_)), "{version}");
+        }
+    }
+
+    #[test]
+    fn never_is_a_time_too() {
+        for never in ["9999-12-31T00:00:00Z", "9999-12-31T23:59:59.999+14:00", "9999-12-30T22:00:00Z"] {
+            let Slot::Record(record) = read(&format!(r#"{{"version":1,"expires_at":"{never}"}}"#)) else {
+                panic!("{never}");
+            };
+            assert!(record.expires() > "9999-12-30T20:00:00Z".parse().ok(), "{never}");
+        }
+        for none in ["9999-12-31", "9999-12-32T00:00:00Z", "10000-01-01T00:00:00Z", "9999-12-31T00:00:00"] {
+            let slot = read(&format!(r#"{{"version":1,"expires_at":"{none}"}}"#));
+            assert!(matches!(slot, Slot::Corrupt(_)), "{none}: {slot:?}");
+        }
+    }
 
     fn read(text: &str) -> Slot {
         Record::read(text.as_bytes(), OLD)

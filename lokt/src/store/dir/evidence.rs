@@ -62,7 +62,7 @@ impl DirStore {
     pub(super) fn read_slot(&self, dir: Dir<'_>, file: &str) -> Slot {
         match self.host.read(dir, file, LARGEST) {
             Ok(None) => Slot::Empty,
-            Ok(Some(content)) if content.truncated => Slot::Corrupt("it is larger than 64 KiB".to_owned()),
+            Ok(Some(content)) if content.truncated => Record::read_beginning(&content.bytes),
             Ok(Some(content)) => Record::read(&content.bytes, content.age),
             Err(error) => Slot::Unreadable(error.to_string()),
         }
