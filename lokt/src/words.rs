@@ -143,6 +143,9 @@ pub(crate) fn refusal(name: &Name, refusal: &Refusal, now: &Now) -> String {
             let by = person(record);
             format!("lock \"{name}\" is a guard's own ({by}, pid {}): it ends with its command", record.pid)
         }
+        Refusal::NotOwner(record) if record.kind == Some(Kind::Unknown) => {
+            format!("lock \"{name}\" is of a kind that only a later version knows ({})", person(record))
+        }
         Refusal::NotOwner(record) => {
             format!("lock \"{name}\" is owned by {}, not by you", person(record))
         }

@@ -190,3 +190,19 @@ fn a_git_dir_that_is_none_is_an_error_and_not_another_root() {
     assert_eq!(output.code, 1, "{output:?}");
     assert!(output.stderr.contains("work/gone/.git"), "{output:?}");
 }
+
+#[test]
+fn what_begins_with_a_scheme_is_no_directory() {
+    let sandbox = sandbox();
+    for address in ["etcd:/host:2379/p", "etcd:///p", "http://host/p", "file:///tmp/x", "Etcds:/x"] {
+        let refused = output(sandbox.lokt(["guard", "x", "--", "true"]).env("LOKT_ROOT", address));
+        assert_eq!(refused.code, 64, "{address}: {refused:?}");
+        assert_eq!(refused.stderr.lines().count(), 1, "{refused:?}");
+        assert!(refused.stderr.contains(address), "{refused:?}");
+    }
+    for path in ["./etcd:/x", "etcd", "a:/b", "-x:/y", "dir/etcd://x"] {
+        let taken = output(sandbox.lokt(["guard", "x", "--", "true"]).env("LOKT_ROOT", path));
+        assert_eq!(taken.code, 0, "{path}: {taken:?}");
+        assert!(sandbox.work().join(path).join("locks").is_dir(), "{path}");
+    }
+}

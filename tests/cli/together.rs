@@ -234,13 +234,17 @@ fn one_who_can_not_join_leaves_the_name_as_it_was() {
 }
 
 #[test]
-fn a_renewal_stays_in_its_place_whatever_kind_of_holder_a_later_version_made() {
+fn a_holder_of_a_kind_that_a_later_version_made_is_not_touched_but_by_force() {
     let sandbox = sandbox();
     let script = "lokt lock gpu --slots 2 && cd $LOKT_ROOT/holders/gpu && id=$(basename *.json .json) &&
         sed -i 's/\"manual\"/\"later\"/' $id.json && lokt lock gpu --slots 2 && lokt renew gpu --lock-id $id --ttl 5m";
-    let renewed = sh(&sandbox, script);
-    assert_eq!(renewed.code, 0, "{renewed:?}");
-    assert_eq!(status(&sandbox, "gpu")["holders"], 2, "the other has its slot still");
+    let refused = sh(&sandbox, script);
+    assert_eq!(refused.code, 4, "{refused:?}");
+    assert!(refused.stderr.contains("a kind that only a later version knows"), "{refused:?}");
+    assert_eq!(status(&sandbox, "gpu")["holders"], 2, "both have their slots still");
+    let by_force = "id=$(grep -l later $LOKT_ROOT/holders/gpu/*); lokt unlock gpu --force --lock-id $(basename $id .json)";
+    assert_eq!(sh(&sandbox, by_force).code, 0);
+    assert_eq!(status(&sandbox, "gpu")["holders"], 1);
 }
 
 #[test]

@@ -1,14 +1,15 @@
 //! Slots: at most so many at once, and each who has one is judged, lost and released for itself.
 
+use std::fs;
 use std::time::Instant;
 
-use lokt_tests::sandbox::{Running, Sandbox, eventually, start};
+use lokt_tests::sandbox::{Running, Sandbox, eventually, output, start, strace_available};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::helpers::{
     SOON, hold_paused, hold_with, holder, holders, is_gone, lines, make_gate, nothing_is_left, open_gate,
-    queue, queue_with, record, run_script, sandbox, stop, waiters, work_file, work_pid,
+    queue, queue_with, record, run_script, sandbox, signal, stop, traced, waiters, work_file, work_pid,
 };
 
 const TWO: [&str; 4] = ["guard", "x", "--slots", "2"];
@@ -264,7 +265,7 @@ fn a_freeze_keeps_out_whoever_comes_and_leaves_those_who_hold_a_slot_alone() {
     let mut waiter = queue(&sandbox, &WAIT);
     assert!(holder.runs() && !sandbox.work().join("ran").exists());
     end(holder);
-    let tickets = std::fs::read_dir(sandbox.root().join("lines/x")).unwrap().count();
+    let tickets = fs::read_dir(sandbox.root().join("lines/x")).unwrap().count();
     assert_eq!(tickets, 1, "nor does a slot that is given back let it in");
     assert_eq!(sandbox.run(["unfreeze", "x"]).code, 0);
     waiter.await_line("in");
@@ -395,4 +396,27 @@ fn a_waiter_that_is_killed_or_stopped_keeps_no_slot_from_those_behind() {
     line[1].await_line("in");
     line.drain(1..).for_each(end);
     nothing_is_left(&sandbox);
+}
+
+/// What was taken to make room is told, though the room was of no use.
+#[test]
+fn a_stale_holder_that_made_room_in_vain_is_in_the_log_and_told() {
+    if !strace_available("a full disk at the record of a slot") {
+        return;
+    }
+    let sandbox = sandbox();
+    let args = ["guard", "x", "--slots", "1", "--ttl", "1s"];
+    let mut lapsed = hold_paused(&sandbox, &args, COURTEOUS);
+    eventually("its lease has lapsed", || {
+        sandbox.run(["lock", "x", "--slots", "1"]).stderr.contains("lapsed")
+    });
+    let full = ["write:error=ENOSPC:when=1"];
+    let breaker = ["guard", "x", "--slots", "1", "--break-stale", "--", "true"];
+    let failed = output(&mut traced(&sandbox, &full, &breaker));
+    assert_eq!(failed.code, 1, "{failed:?}");
+    assert!(holders(&sandbox, "x").is_empty());
+    let log = fs::read_to_string(sandbox.root().join("audit.log")).unwrap();
+    assert_eq!(log.matches(r#""event":"stale-break""#).count(), 1, "{log}");
+    signal(lapsed.pid(), Signal::CONT);
+    assert_eq!(lapsed.await_end(), 5);
 }

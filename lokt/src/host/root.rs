@@ -51,12 +51,15 @@ impl Root {
 }
 
 impl Root {
-    /// The address of the cluster that it is on, right or wrong, if it is on one: `etcd://…` or `etcds://…`.
+    /// The address of the cluster that it is on, right or wrong, if it is on one: `etcd://…` or `etcds://…`. So is meant
+    /// whatever begins with a scheme (RFC 3986): `etcd:/host` as a directory here would exclude nobody elsewhere.
     pub fn address(&self) -> Option<&str> {
         let text = self.path.to_str()?;
-        let (scheme, _) = text.split_once("://")?;
-        let is_meant = ["etcd", "etcds"].iter().any(|meant| scheme.eq_ignore_ascii_case(meant));
-        is_meant.then_some(text)
+        let (scheme, _) = text.split_once(":/")?;
+        let is_scheme = scheme.len() > 1
+            && scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+            && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+        is_scheme.then_some(text)
     }
 }
 

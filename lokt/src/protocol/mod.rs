@@ -36,6 +36,7 @@ mod freeze;
 mod lease;
 mod mode;
 mod name;
+mod reading;
 mod record;
 mod refusal;
 mod seats;

@@ -292,7 +292,8 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// The store can't be reached, written or locked; nothing has changed then.
+    /// The store can't be reached, written or locked. Nobody is admitted then; a stale holder that was to make room may
+    /// be gone, which is in the log.
     fn acquire(
         &self,
         name: &Name,

@@ -45,8 +45,8 @@ use crate::Error;
 use crate::audit::{self, Event, Query, Source};
 use crate::host::{Dir, Host, Identity, Publish, SessionFile, SessionState, Stripe, StripeError};
 use crate::protocol::{
-    Claim, Decision, Displaced, Evidence, FreezeDecision, FreezeRequest, Kind, LockId, Manner, Mode, Name,
-    Now, Record, Refusal, Request, Slot, Whom, decide,
+    Claim, Decision, Evidence, FreezeDecision, FreezeRequest, Kind, LockId, Manner, Mode, Name, Now, Record,
+    Refusal, Request, Slot, Whom, decide,
 };
 
 /// The embedded store.
@@ -144,13 +144,6 @@ impl DirStore {
         }
         Ok(Answer::Refused(refusal, place))
     }
-
-    fn log_admission(&self, name: &Name, admitted: &Record, displaced: &[Displaced], now: &Now) {
-        for gone in displaced.iter().filter(|gone| gone.is_admission()) {
-            self.log(&self.event(audit::displaced(gone), name, now).pruned(gone));
-        }
-        self.log(&self.event(audit::ACQUIRE, name, now).record(admitted));
-    }
 }
 
 impl Store for DirStore {
@@ -181,12 +174,13 @@ impl Store for DirStore {
                         Turn::Waiting { ticket, .. } => *ticket,
                         Turn::Passing => None,
                     };
-                    match self.admit(name, record, joint.as_deref(), &evidence, &displaced, ticket) {
+                    let admitted = self.admit(name, record, joint.as_deref(), &evidence, &displaced, ticket);
+                    self.settle_displaced(name, &displaced, admitted.is_err(), &now);
+                    match admitted {
                         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                         Err(error) => return Err(failed(error)),
                         Ok(admission) => {
-                            self.log_admission(name, &admission.record, &displaced, &now);
-                            displaced.iter().for_each(|gone| self.sessions.settle(name, gone));
+                            self.log(&self.event(audit::ACQUIRE, name, &now).record(&admission.record));
                             if admission.record.joint.is_some() {
                                 // There may be room for one more; and if not, the next has more to watch now than us.
                                 self.call_next(name, stripe);
@@ -227,8 +221,9 @@ impl Store for DirStore {
                 self.log(&self.event(audit::RENEW, name, &now).record(record));
             }
             Decision::Remove(gone) => {
-                self.take_away(name, &evidence, gone, &now)?;
+                let taken = self.take_away(name, &evidence, gone, &now);
                 self.call_next(name, stripe);
+                taken?;
             }
             Decision::Admit { .. } | Decision::Refuse(_) => {}
         }

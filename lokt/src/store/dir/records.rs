@@ -54,7 +54,7 @@ impl DirStore {
         self.host.publish(dir, &file, &content, how, sync, draft)
     }
 
-    /// Removes records and says so.
+    /// Removes records and says so, of each that is gone even if not all of them can be removed.
     pub(super) fn take_away(
         &self,
         name: &Name,
@@ -62,25 +62,52 @@ impl DirStore {
         gone: &[Displaced],
         now: &Now,
     ) -> Result<(), Error> {
-        let together = gone.iter().all(|one| one.holder.is_some());
-        if together {
-            let own = gone.iter().all(Displaced::is_given_up);
-            let are_all = !own && gone.len() >= evidence.holders.len();
-            self.remove_holders(name, gone, are_all)?;
-        } else {
-            let sync = gone.iter().any(holders::is_lasting);
-            self.remove_from(name, Dir::Locks, &Self::record_file(name), sync)?;
-            if evidence.mode() != Mode::Exclusive {
-                self.clear_holders(name);
-            }
-        }
-        for one in gone {
+        let removed = self.remove_records(name, evidence, gone);
+        for one in gone.iter().filter(|one| removed.is_ok() || self.is_gone(name, one)) {
             if one.is_admission() {
                 self.log(&self.event(audit::displaced(one), name, now).removed(one));
             }
             self.sessions.settle(name, one);
         }
+        removed
+    }
+
+    fn remove_records(&self, name: &Name, evidence: &Evidence, gone: &[Displaced]) -> Result<(), Error> {
+        let together = gone.iter().all(|one| one.holder.is_some());
+        if together {
+            let own = gone.iter().all(Displaced::is_given_up);
+            let are_all = !own && gone.len() >= evidence.holders.len();
+            return self.remove_holders(name, gone, are_all);
+        }
+        let sync = gone.iter().any(holders::is_lasting);
+        self.remove_from(name, Dir::Locks, &Self::record_file(name), sync)?;
+        if evidence.mode() != Mode::Exclusive {
+            self.clear_holders(name);
+        }
         Ok(())
+    }
+
+    /// Whether what was to be removed or replaced is no more, though not all came about that was decided.
+    fn is_gone(&self, name: &Name, one: &Displaced) -> bool {
+        match (&one.holder, &one.record) {
+            (Some(id), _) => self.read_holder(name, id) == Slot::Empty,
+            (None, Some(record)) => match self.read_record(name) {
+                Slot::Record(stands) => stands.lock_id != record.lock_id,
+                slot => slot == Slot::Empty,
+            },
+            (None, None) => self.read_record(name) == Slot::Empty,
+        }
+    }
+
+    /// Says what an admission has put out of its place, and what has become of it; if it has `failed`, of what it has
+    /// come to.
+    pub(super) fn settle_displaced(&self, name: &Name, displaced: &[Displaced], failed: bool, now: &Now) {
+        for gone in displaced.iter().filter(|gone| !failed || self.is_gone(name, gone)) {
+            if gone.is_admission() {
+                self.log(&self.event(audit::displaced(gone), name, now).pruned(gone));
+            }
+            self.sessions.settle(name, gone);
+        }
     }
 
     pub(super) fn remove_from(&self, name: &Name, dir: Dir<'_>, file: &str, sync: bool) -> Result<(), Error> {

@@ -12,6 +12,7 @@ const PORT: u16 = 2379;
 
 /// How an address is written.
 const FORM: &str = "etcd://host:2379[,host:2379…]/prefix";
+const DIRECTORY: &str = "and a directory is given by its path alone";
 
 /// The longest prefix: it is part of every key.
 const LONGEST_PREFIX: usize = 200;
@@ -40,25 +41,22 @@ pub struct Endpoint {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadAddress(String);
 
-impl Address {
-    /// Whether a text is meant as an address of this kind, right or wrong.
-    pub fn is_meant(text: &str) -> bool {
-        let scheme = text.split_once("://").map_or("", |(scheme, _)| scheme);
-        scheme.eq_ignore_ascii_case("etcd") || scheme.eq_ignore_ascii_case("etcds")
-    }
-}
-
 impl FromStr for Address {
     type Err = BadAddress;
 
     fn from_str(text: &str) -> Result<Self, BadAddress> {
         let bad = |what: &str| BadAddress(format!("\"{text}\": {what}"));
-        let (scheme, rest) =
-            text.split_once("://").ok_or_else(|| bad(&format!("an etcd address looks so: {FORM}")))?;
+        let (scheme, rest) = text
+            .split_once("://")
+            .ok_or_else(|| bad(&format!("an etcd address looks so: {FORM}, {DIRECTORY}")))?;
         let tls = match scheme.to_ascii_lowercase().as_str() {
             "etcd" => false,
             "etcds" => true,
-            _ => return Err(bad(&format!("the scheme is etcd or etcds (with TLS), not {scheme}"))),
+            _ => {
+                return Err(bad(&format!(
+                    "the scheme is etcd or etcds (with TLS), not {scheme}; {DIRECTORY}"
+                )));
+            }
         };
         let (hosts, path) = rest.split_once('/').unwrap_or((rest, ""));
         if hosts.contains('@') {
@@ -280,15 +278,6 @@ mod tests {
         let same: Address = address.to_string().parse().unwrap();
         assert_eq!(same, address, "it is written as it is read");
         assert!("ETCDS://a/p".parse::<Address>().unwrap().tls);
-    }
-
-    #[test]
-    fn an_address_is_told_from_a_path() {
-        assert!(Address::is_meant("etcd://"));
-        assert!(Address::is_meant("Etcds://x"));
-        for path in ["/etc/etcd:/x", "etcd", "./etcd://x", "https://x", ""] {
-            assert!(!Address::is_meant(path), "{path}");
-        }
     }
 
     #[test]
