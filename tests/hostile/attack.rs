@@ -185,6 +185,14 @@ impl Thing {
         true
     }
 
+    /// What it is called where a directory belongs.
+    pub fn as_no_directory(self) -> &'static str {
+        match self {
+            Self::Symlink | Self::Dangling | Self::LinkToDir => "a symbolic link",
+            _ => "not a directory",
+        }
+    }
+
     /// Whether it still stands at `path`.
     pub fn is_at(self, path: &Path) -> bool {
         let Ok(meta) = fs::symlink_metadata(path) else {

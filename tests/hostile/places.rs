@@ -113,7 +113,9 @@ fn in_a_directorys_place_nothing_is_written_through_it() {
             for command in ["lock x", "guard x -- true", "lock x --wait --timeout 5s"] {
                 let output = attack.run(command);
                 assert_eq!(output.code, 1, "{dir} {thing:?}: {command}: {output:?}");
-                assert!(output.stderr.contains(dir), "{dir} {thing:?}: {command}: {output:?}");
+                let said = format!("{} is {}, where a directory", path.display(), thing.as_no_directory());
+                assert!(output.stderr.contains(&said), "{dir} {thing:?}: {command}: {output:?}");
+                assert!(!output.stderr.contains("LOKT_ROOT"), "{dir} {thing:?}: {command}: {output:?}");
             }
             attack.run_all();
             assert!(thing.is_at(&path), "{dir} {thing:?}");
@@ -138,7 +140,8 @@ fn in_a_lines_place_whoever_waits_is_told_and_nothing_is_written_through_it() {
             }
             let output = attack.run("lock x --wait --timeout 100ms");
             assert_eq!(output.code, 1, "{at} {thing:?}: {output:?}");
-            assert!(output.stderr.contains("lines"), "{at} {thing:?}: {output:?}");
+            let said = format!("{} is {}, where a directory", path.display(), thing.as_no_directory());
+            assert!(output.stderr.contains(&said), "{at} {thing:?}: {output:?}");
             assert_eq!(attack.code("lock x"), 2, "{at} {thing:?}");
             attack.run_all();
         }

@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use rustix::fs::{
-    AtFlags, Mode, OFlags, RenameFlags, Stat, fchmod, fstat, fsync, mkdirat, openat, renameat_with, unlinkat,
+    AtFlags, FileType, Mode, OFlags, RenameFlags, Stat, fchmod, fstat, fsync, mkdirat, openat, renameat_with,
+    statat, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -153,6 +154,20 @@ impl RootDir {
     fn open_sub(&self, parent: BorrowedFd<'_>, name: &str, dir: Dir<'_>) -> io::Result<OwnedFd> {
         openat(parent, name, DIRECTORY, Mode::empty()).map_err(|error| match error {
             Errno::NOENT => error.into(),
+            // Which of the two a symbolic link is depends on the system.
+            Errno::NOTDIR | Errno::LOOP => {
+                let stat = statat(parent, name, AtFlags::SYMLINK_NOFOLLOW);
+                let link = stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink);
+                let what = if link { "a symbolic link" } else { "not a directory" };
+                let path = self.path_of(dir, "");
+                io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    format!(
+                        "{} is {what}, where a directory of lokt's belongs: it is left alone",
+                        path.display()
+                    ),
+                )
+            }
             _ => named(&error.into(), "open", &self.path_of(dir, "")),
         })
     }
