@@ -356,6 +356,11 @@ impl Locks {
         Ok(Status { name: name.clone(), view, waiters: self.store.waiters(name)? })
     }
 
+    /// Whether a name that is free could be taken, as far as can be told without doing it.
+    pub(crate) fn is_usable(&self, name: &Name) -> Result<(), Error> {
+        self.store.is_usable(name)
+    }
+
     /// How every name stands that is held or frozen, in order.
     ///
     /// # Errors

@@ -52,6 +52,7 @@ fn in_a_mutexs_place_nobody_gets_in() {
         for command in ["lock x", "guard x -- true", "lock x --wait --timeout 5s", "unlock x", "renew x"] {
             assert_eq!(attack.code(command), 1, "{thing:?}: {command}");
         }
+        assert_eq!(attack.code("why x"), 1, "{thing:?}: it promises nothing");
         attack.run_all();
         assert!(mutexes.iter().all(|mutex| thing.is_at(mutex)), "{thing:?}");
         assert!(!attack.sandbox.record("x").exists(), "{thing:?}");
@@ -110,7 +111,8 @@ fn in_a_directorys_place_nothing_is_written_through_it() {
             if !thing.put(&attack, &path) {
                 continue;
             }
-            for command in ["lock x", "guard x -- true", "lock x --wait --timeout 5s"] {
+            // `why` promises nothing that the others can't do.
+            for command in ["lock x", "guard x -- true", "lock x --wait --timeout 5s", "why x"] {
                 let output = attack.run(command);
                 assert_eq!(output.code, 1, "{dir} {thing:?}: {command}: {output:?}");
                 let said = format!("{} is {}, where a directory", path.display(), thing.as_no_directory());

@@ -58,6 +58,10 @@ pub(super) fn run(locks: &Locks, args: &Args) -> Result<Report, Error> {
     let mut reasons: Vec<Reason> = Vec::new();
     reasons.extend(view.freeze.as_ref().map(|freeze| frozen(freeze, &status)));
     reasons.extend(in_the_way(&status));
+    if reasons.is_empty() || is_left_behind(&status) {
+        // Who is told that it can be had should get it.
+        locks.is_usable(&args.name)?;
+    }
     let exit = if reasons.is_empty() { Exit::Ok } else { Exit::Held };
     let result = if args.json {
         Output::Json(object(&status, &reasons))
@@ -110,6 +114,11 @@ fn in_the_way(status: &Status) -> Vec<Reason> {
         _ => None,
     };
     other.into_iter().collect()
+}
+
+/// Whether what stands there binds nobody any more.
+fn is_left_behind(status: &Status) -> bool {
+    matches!(status.view.standing, Standing::Abandoned(_))
 }
 
 /// Whether one who asks for a slot gets one.
@@ -230,7 +239,6 @@ fn object(how: &Status, reasons: &[Reason]) -> Value {
 
 fn text(reasons: &[Reason], status: &Status, screen: Screen) -> String {
     let mut text = String::new();
-    let left_behind = matches!(status.view.standing, Standing::Abandoned(_));
     let slot_left = has_a_slot_left(&status.view).then(|| {
         let mode = status.view.mode();
         let held = words::together(mode, status.view.count()).unwrap_or_default();
@@ -240,7 +248,7 @@ fn text(reasons: &[Reason], status: &Status, screen: Screen) -> String {
         ([], 0, Some(slot_left)) => (slot_left.as_str(), GOOD),
         ([], 0, None) => ("FREE — acquisition would succeed.", GOOD),
         ([], ..) => ("FREE — those in line come first.", GOOD),
-        ([_, ..], ..) if left_behind => ("left behind — the next one who wants it gets it:", GOOD),
+        ([_, ..], ..) if is_left_behind(status) => ("left behind — the next one who wants it gets it:", GOOD),
         _ => ("BLOCKED:", BAD),
     };
     let name = screen.paint(STRONG, &format!("\"{}\"", status.name));

@@ -329,6 +329,15 @@ pub trait Store: Send + Sync + 'static {
     /// The store can't be reached.
     fn look(&self, name: &Name) -> Result<View, Error>;
 
+    /// Whether a name that is free could be taken, as far as can be told without doing it.
+    ///
+    /// # Errors
+    ///
+    /// Something of the store that an admission needs can't be used.
+    fn is_usable(&self, _: &Name) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// The record of one admission as it stands, or what stands there in its stead; without any lock. It may take as
     /// long as `patience`.
     ///

@@ -43,6 +43,7 @@ use super::{
 };
 use crate::Error;
 use crate::audit::{self, Event, Query, Source};
+use crate::error::LOOK_AT;
 use crate::host::{Dir, Host, Identity, Publish, SessionFile, SessionState, Stripe, StripeError};
 use crate::protocol::{
     Claim, Decision, Evidence, FreezeDecision, FreezeRequest, Kind, LockId, Manner, Mode, Name, Now, Record,
@@ -241,6 +242,13 @@ impl Store for DirStore {
 
     fn look(&self, name: &Name) -> Result<View, Error> {
         Ok(self.view(name, None))
+    }
+
+    fn is_usable(&self, name: &Name) -> Result<(), Error> {
+        // What is not there yet is made; what else stands there is in everybody's way.
+        let mutex = self.host.read(Dir::Stripes, &format!("{:02x}", stripe_of(name.as_str())), 0);
+        let looked = mutex.and_then(|_| self.host.list(Dir::Sessions));
+        looked.map(drop).map_err(|error| Error::io(LOOK_AT, name, error))
     }
 
     fn look_at_one(&self, name: &Name, lock_id: &LockId, _: Duration) -> Result<Slot, Error> {
