@@ -156,6 +156,10 @@ fn on_a_read_only_disk_one_can_look_but_not_lock() {
     );
     assert_eq!(output.stderr.matches("Read-only file system").count(), 5, "{output:?}");
     assert!(output.stderr.contains("disk/root/"), "it names the place: {output:?}");
+    for (said, times) in [("lock \"x\"", 3), ("release \"earlier\"", 1), ("renew \"earlier\"", 1)] {
+        let found = output.stderr.matches(&format!("failed to {said}: ")).count();
+        assert_eq!(found, times, "{said}: {output:?}");
+    }
 }
 
 #[test]

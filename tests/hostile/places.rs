@@ -49,8 +49,19 @@ fn in_a_mutexs_place_nobody_gets_in() {
         if !mutexes.iter().all(|mutex| thing.put(&attack, mutex)) {
             continue;
         }
-        for command in ["lock x", "guard x -- true", "lock x --wait --timeout 5s", "unlock x", "renew x"] {
-            assert_eq!(attack.code(command), 1, "{thing:?}: {command}");
+        for (command, verb) in [
+            ("lock x", "lock"),
+            ("guard x -- true", "lock"),
+            ("lock x --wait --timeout 5s", "lock"),
+            ("unlock x", "release"),
+            ("renew x", "renew"),
+            ("freeze x --ttl 1m", "freeze"),
+            ("unfreeze x", "unfreeze"),
+        ] {
+            let output = attack.run(command);
+            assert_eq!(output.code, 1, "{thing:?}: {command}: {output:?}");
+            let said = format!("failed to {verb} \"x\": ");
+            assert!(output.stderr.contains(&said), "{thing:?}: {command}: {output:?}");
         }
         assert_eq!(attack.code("why x"), 1, "{thing:?}: it promises nothing");
         attack.run_all();

@@ -108,6 +108,10 @@ impl DirStore {
         request: &FreezeRequest,
         patience: Duration,
     ) -> Result<FreezeDecision, Error> {
+        let verb = match request {
+            FreezeRequest::Place(_) => "freeze",
+            FreezeRequest::Lift(_) => "unfreeze",
+        };
         if matches!(request, FreezeRequest::Place(_)) {
             self.host.prepare().map_err(|error| Error::io("freeze", name, error))?;
         }
@@ -116,7 +120,7 @@ impl DirStore {
                 FreezeRequest::Place(_) => Place::Own,
                 FreezeRequest::Lift(_) => self.freeze_evidence(name, &[], &self.host.now(), None).0,
             };
-            let stripe = match self.locked_as(&place.key(name), name, patience) {
+            let stripe = match self.locked_to(verb, name, &place.key(name), patience) {
                 // No root, no freeze.
                 Err(error) if error.is_not_there() => {
                     let now = self.host.now();

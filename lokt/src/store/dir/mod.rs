@@ -65,14 +65,20 @@ impl DirStore {
     }
 
     fn locked(&self, name: &Name, patience: Duration) -> Result<Box<dyn Stripe>, Error> {
-        self.locked_as(name.as_str(), name, patience)
+        self.locked_to("lock", name, name.as_str(), patience)
     }
 
-    /// Takes the mutex of `key` for something that is about `name`.
-    fn locked_as(&self, key: &str, name: &Name, patience: Duration) -> Result<Box<dyn Stripe>, Error> {
+    /// Takes the mutex of `key`, to do to `name` what `verb` says.
+    fn locked_to(
+        &self,
+        verb: &'static str,
+        name: &Name,
+        key: &str,
+        patience: Duration,
+    ) -> Result<Box<dyn Stripe>, Error> {
         self.host.lock_stripe(stripe_of(key), patience).map_err(|error| match error {
             StripeError::Busy(busy) => Error::busy(name, busy),
-            StripeError::Io(error) => Error::io("lock", name, error),
+            StripeError::Io(error) => Error::io(verb, name, error),
         })
     }
 
@@ -202,7 +208,13 @@ impl Store for DirStore {
     }
 
     fn change(&self, name: &Name, request: &Request, asked: Asked<'_>) -> Result<Decision, Error> {
-        let stripe = match self.locked(name, asked.patience) {
+        let verb = match request {
+            Request::Acquire(..) => "lock",
+            Request::Renew(..) => "renew",
+            Request::Release(_) => "release",
+            Request::Sweep => "clear away",
+        };
+        let stripe = match self.locked_to(verb, name, name.as_str(), asked.patience) {
             // No root, no record.
             Err(error) if error.is_not_there() => {
                 let evidence = evidence::nothing();
