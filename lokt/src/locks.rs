@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use crate::Error;
 use crate::audit::{Query, Reading};
-use crate::host::{Host, Identity, Root, UnixHost};
+use crate::host::{Host, Identity, ProcessState, Root, UnixHost};
 use crate::protocol::{
-    Authority, Claim, Decision, Displaced, FreezeDecision, FreezeRequest, Kind, LiftBy, LockId,
+    Authority, Claim, ClockId, Decision, Displaced, FreezeDecision, FreezeRequest, Kind, LiftBy, LockId,
     MIN_GUARD_TTL, Manner, Mode, Name, Now, Record, Refusal, Request,
 };
 use crate::session::Session;
@@ -207,7 +207,7 @@ impl Locks {
 
     fn start_of(&self, pid: i64) -> Result<Option<i64>, Error> {
         match self.host.process(pid, None) {
-            crate::host::ProcessState::Running => Ok(crate::host::process::start_of(pid)),
+            ProcessState::Running => Ok(crate::host::process::start_of(pid)),
             _ => Err(Error::invalid(format!("there is no process {pid} to tie the lock to"))
                 .with_hint("give the id of one that runs, as in --pid $$ for this shell")),
         }
@@ -359,6 +359,20 @@ impl Locks {
     /// Whether a name that is free could be taken, as far as can be told without doing it.
     pub(crate) fn is_usable(&self, name: &Name) -> Result<(), Error> {
         self.store.is_usable(name)
+    }
+
+    /// Whether the process of a record is gone for certain; of another machine, or another container, nothing is certain.
+    pub(crate) fn is_process_gone(&self, record: &Record, now: &Now) -> bool {
+        let Some(clock) = record.clock_id.as_deref().map(ClockId::new) else {
+            return false;
+        };
+        if clock.boot() != now.clock.boot() || !now.clock.is_known() || record.pid_ns != self.identity.pid_ns
+        {
+            return false;
+        }
+        // A start can be compared on its own clock only.
+        let start = record.pid_start_ns.filter(|_| clock == now.clock);
+        self.host.process(record.pid, start) == ProcessState::Gone
     }
 
     /// How every name stands that is held or frozen, in order.

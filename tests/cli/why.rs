@@ -1,9 +1,10 @@
 //! `lokt why`.
 
 use super::status::freeze;
-use super::transcript::{check, sandbox};
-use lokt_tests::sandbox::eventually;
+use super::transcript::{check, sandbox, sh};
+use lokt_tests::sandbox::{eventually, start};
 use rustix::process::Signal;
+use std::process::Stdio;
 
 #[test]
 fn a_free_lock_is_free() {
@@ -97,6 +98,33 @@ fn a_guard_and_those_who_wait_for_it_are_explained() {
         = 2
         "#,
     );
+}
+
+#[test]
+fn a_guard_that_was_killed_is_told_from_its_command_that_runs_on() {
+    let sandbox = sandbox();
+    let mut guard = sandbox.lokt(["guard", "build", "--", "sh", "-c", "trap '' TERM; echo in; read line"]);
+    let mut guard = start(guard.stdin(Stdio::piped()));
+    guard.await_line("in");
+    guard.signal(Signal::KILL);
+    // Its stdin stays open, and so its command waits.
+    eventually("the guard has died", || !guard.runs());
+    let text = sh(&sandbox, "lokt why build");
+    assert_eq!(text.code, 2, "{text:?}");
+    let pid = guard.pid();
+    for said in [
+        &*format!(" (PID {pid}, gone, but its command runs on)"),
+        "- lokt guard build --wait -- CMD  (enters when that command has ended)\n",
+        &format!("- fuser -v {}/sessions/build.", sandbox.root().display()),
+        "- lokt unlock build --force  (break-glass: does not end its command)\n",
+    ] {
+        assert!(text.stdout.contains(said), "{said}: {text:?}");
+    }
+    assert!(!text.stdout.contains("break-glass: ends"), "{text:?}");
+    let json = sh(&sandbox, "lokt why build --json").stdout;
+    assert!(json.contains("gone, but its command runs on"), "{json}");
+    guard.let_go();
+    eventually("its command has ended", || sandbox.run(["why", "build"]).stdout.contains("left behind"));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use super::output::{Output, Report};
 use super::screen::{BAD, DIM, FROZEN, GOOD, HELD, STRONG, Screen};
 use super::values::name;
 use crate::locks::Status;
-use crate::protocol::{Abandoned, Freeze, Kind, Liveness, Mode, Name, Record, Refusal, Slot, Standing};
+use crate::protocol::{Abandoned, Freeze, Kind, Liveness, Mode, Name, Now, Record, Refusal, Slot, Standing};
 use crate::store::View;
 use crate::{Error, Locks, words};
 
@@ -57,7 +57,7 @@ pub(super) fn run(locks: &Locks, args: &Args) -> Result<Report, Error> {
     }
     let mut reasons: Vec<Reason> = Vec::new();
     reasons.extend(view.freeze.as_ref().map(|freeze| frozen(freeze, &status)));
-    reasons.extend(in_the_way(&status));
+    reasons.extend(in_the_way(locks, &status));
     if reasons.is_empty() || is_left_behind(&status) {
         // Who is told that it can be had should get it.
         locks.is_usable(&args.name)?;
@@ -96,9 +96,10 @@ fn frozen(freeze: &Freeze, status: &Status) -> Reason {
     }
 }
 
-fn in_the_way(status: &Status) -> Vec<Reason> {
+fn in_the_way(locks: &Locks, status: &Status) -> Vec<Reason> {
     let (name, view) = (&status.name, &status.view);
-    let held: Vec<Reason> = view.held_by().map(|(record, standing)| held(record, standing, status)).collect();
+    let held: Vec<Reason> =
+        view.held_by().map(|(record, standing)| held(locks, record, standing, status)).collect();
     if !held.is_empty() && !has_a_slot_left(view) {
         return held;
     }
@@ -144,17 +145,31 @@ fn corrupt(why: &str, standing: &Standing, name: &Name) -> Reason {
     }
 }
 
-fn held(record: &Record, standing: &Standing, status: &Status) -> Reason {
+/// Whether a guard is gone, and only its command, or what that started, holds the lock.
+fn has_lost_its_guard(locks: &Locks, record: &Record, standing: &Standing, now: &Now) -> bool {
+    let lives = matches!(
+        standing,
+        Standing::Held { liveness: Liveness::Alive, .. } | Standing::Lapsed { liveness: Liveness::Alive }
+    );
+    lives && record.kind == Some(Kind::Guard) && locks.is_process_gone(record, now)
+}
+
+fn held(locks: &Locks, record: &Record, standing: &Standing, status: &Status) -> Reason {
     let (now, name) = (&status.view.now, &status.name);
+    let alone = has_lost_its_guard(locks, record, standing, now);
     let (kind, head, state, stale) = match standing {
         Standing::Abandoned(Abandoned::HolderDead | Abandoned::PidGone) => {
             ("dead_pid", "STALE", "dead", "dead_pid")
         }
         Standing::Abandoned(_) => ("expired", "EXPIRED", "its time has passed", "expired"),
+        Standing::Lapsed { liveness: Liveness::Alive } if alone => {
+            ("expired", "LAPSED", "gone, but its command runs on; its lease has lapsed", "expired")
+        }
         Standing::Lapsed { liveness: Liveness::Alive } => {
             ("expired", "LAPSED", "alive, but its lease has lapsed", "expired")
         }
         Standing::Lapsed { .. } => ("expired", "LAPSED", "its lease has lapsed", "expired"),
+        Standing::Held { .. } if alone => ("held", "HELD", "gone, but its command runs on", ""),
         Standing::Held { liveness: Liveness::Alive, .. } => ("held", "HELD", "alive", ""),
         _ if record.pid == 0 => ("held", "HELD", "by hand", ""),
         _ => ("held", "HELD", "its process can't be seen from here", "unknown"),
@@ -183,17 +198,42 @@ fn held(record: &Record, standing: &Standing, status: &Status) -> Reason {
         message: format!("Held by {} ({pid}) for {age}", words::person(record)),
         detail,
         fields,
-        suggestions: suggestions(record, standing, name),
+        suggestions: match alone {
+            true => without_its_guard(locks, record, standing, name),
+            false => suggestions(record, standing, name),
+        },
+    }
+}
+
+/// What to do about a command whose guard is gone: nothing of lokt's is left that could end it.
+fn without_its_guard(locks: &Locks, record: &Record, standing: &Standing, name: &Name) -> Vec<String> {
+    let (mode, which) = (asked_as(record), words::which(record));
+    let held = matches!(standing, Standing::Held { .. });
+    let mut all = match held {
+        true => vec![format!("lokt guard {name}{mode} --wait -- CMD  (enters when that command has ended)")],
+        false => suggestions(record, standing, name),
+    };
+    if let Some(session) = record.id().and_then(|id| locks.session_path(name, &id)) {
+        let session = words::shell_word(session.display());
+        all.push(format!("fuser -v {session}  (shows what still runs of it)"));
+    }
+    if held {
+        all.push(format!("lokt unlock {name} --force{which}  (break-glass: does not end its command)"));
+    }
+    all
+}
+
+/// How a lock is asked for that is held so, as the command line is told it.
+fn asked_as(record: &Record) -> String {
+    match record.mode() {
+        Mode::Exclusive => String::new(),
+        mode => format!(" {mode}"),
     }
 }
 
 fn suggestions(record: &Record, standing: &Standing, name: &Name) -> Vec<String> {
     let guard = record.kind == Some(Kind::Guard);
-    let mode = match record.mode() {
-        Mode::Exclusive => String::new(),
-        mode => format!(" {mode}"),
-    };
-    let which = words::which(record);
+    let (mode, which) = (asked_as(record), words::which(record));
     match standing {
         Standing::Abandoned(_) => vec![
             format!("lokt guard {name}{mode} -- CMD  (takes it over)"),
