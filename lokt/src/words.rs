@@ -4,7 +4,8 @@ use std::fmt::{Display, Write as _};
 use std::time::Duration;
 
 use crate::protocol::{
-    Abandoned, Freeze, Kind, Liveness, Mode, Name, Now, Record, Refusal, Standing, format_duration,
+    Abandoned, Freeze, Kind, Liveness, Mode, Name, Now, Record, Refusal, Standing, UnknownFreeze,
+    format_duration,
 };
 
 /// `text` without anything that a terminal would obey: control and formatting characters are escaped.
@@ -135,6 +136,12 @@ pub(crate) fn refusal(name: &Name, refusal: &Refusal, now: &Now) -> String {
         Refusal::Frozen(freeze) => format!("lock \"{name}\" is {}", frozen(freeze, now)),
         Refusal::FrozenAlready(freeze) => format!("lock \"{name}\" is already {}", frozen(freeze, now)),
         Refusal::NotFrozen => format!("lock \"{name}\" is not frozen"),
+        Refusal::AnothersFreeze(freeze @ Freeze { unknown: Some(_), .. }) => {
+            format!("lock \"{name}\" is {}", frozen(freeze, now))
+        }
+        Refusal::UnreadableFreeze(why) => {
+            format!("the freeze of \"{name}\" can't be read, so it counts as frozen: {}", printable(why))
+        }
         Refusal::AnothersFreeze(freeze) => {
             format!("lock \"{name}\" was frozen by {}, not by you", person(&freeze.record))
         }
@@ -200,6 +207,16 @@ pub(crate) fn together(mode: Mode, holders: usize) -> Option<String> {
 
 /// A freeze: by whom, for how long.
 pub(crate) fn frozen(freeze: &Freeze, now: &Now) -> String {
+    match &freeze.unknown {
+        Some(UnknownFreeze::Newer(version)) => {
+            let version = printable(version);
+            return format!("frozen by a freeze of version {version}, newer than this lokt knows: it counts");
+        }
+        Some(UnknownFreeze::Unreadable(why)) => {
+            return format!("frozen by a freeze that can't be read, so it counts: {}", printable(why));
+        }
+        None => {}
+    }
     let mut text = format!("frozen by {}", person(&freeze.record));
     let _ = write!(text, ", for {}", span(freeze.record.age(now)));
     if let Some(left) = freeze.left {
@@ -249,6 +266,19 @@ pub(crate) fn which(record: &Record) -> String {
     record.joint.as_ref().and(record.id()).map(|id| format!(" --lock-id {id}")).unwrap_or_default()
 }
 
+/// What to do about what can't be read.
+const LOOK_THERE: &str = "see what stands there; lokt removes nothing that is not its own";
+
+/// What to do about a freeze of which nothing is known.
+pub(crate) fn of_unknown(name: &Name, freeze: &UnknownFreeze) -> String {
+    match freeze {
+        UnknownFreeze::Newer(_) => {
+            format!("upgrade lokt; if you are sure that it is over: lokt unfreeze {name} --force")
+        }
+        UnknownFreeze::Unreadable(_) => LOOK_THERE.to_owned(),
+    }
+}
+
 /// What to do about a refusal.
 pub(crate) fn hints(name: &Name, refusal: &Refusal, waited: bool) -> Vec<String> {
     let wait = "wait for it: --wait, or --wait --timeout 5m";
@@ -259,6 +289,10 @@ pub(crate) fn hints(name: &Name, refusal: &Refusal, waited: bool) -> Vec<String>
             vec!["take it over: --break-stale, or --wait".to_owned()]
         }
         Refusal::Held { standing: Standing::CorruptButAlive(_), .. } => vec![force],
+        Refusal::Frozen(Freeze { unknown: Some(unknown), .. })
+        | Refusal::FrozenAlready(Freeze { unknown: Some(unknown), .. })
+        | Refusal::AnothersFreeze(Freeze { unknown: Some(unknown), .. }) => vec![of_unknown(name, unknown)],
+        Refusal::UnreadableFreeze(_) => vec![LOOK_THERE.to_owned()],
         Refusal::Held { .. } | Refusal::Queued { .. } | Refusal::Frozen(_) if waited => {
             vec![format!("see who holds it: lokt why {name}")]
         }
@@ -292,9 +326,7 @@ pub(crate) fn hints(name: &Name, refusal: &Refusal, waited: bool) -> Vec<String>
             vec![format!("remove it: lokt unlock {name} --break-stale")]
         }
         Refusal::Unusable(Standing::Newer(_) | Standing::CorruptButAlive(_)) => vec![force],
-        Refusal::Unusable(Standing::Unreadable(_)) => {
-            vec!["see what stands there; lokt removes nothing that is not its own".to_owned()]
-        }
+        Refusal::Unusable(Standing::Unreadable(_)) => vec![LOOK_THERE.to_owned()],
         Refusal::NotFound => vec!["see what is held: lokt status".to_owned()],
         Refusal::NotFrozen => vec![format!("see how it stands: lokt why {name}")],
         Refusal::Unusable(_) | Refusal::Lost(_) => Vec::new(),

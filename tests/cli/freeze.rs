@@ -261,6 +261,7 @@ fn a_freeze_that_can_not_be_read_is_lifted_by_force_only() {
     fs::write(&file, r#"{"version":2}"#).unwrap();
     let refused = sh(&sandbox, "lokt unfreeze deploy");
     assert_eq!(refused.code, 4, "{refused:?}");
+    assert!(refused.stderr.contains("is frozen by a freeze of version 2, newer than"), "{refused:?}");
     assert!(file.exists());
     assert_eq!(sh(&sandbox, "lokt unfreeze deploy --force").code, 0);
     assert!(!file.exists());
@@ -268,4 +269,32 @@ fn a_freeze_that_can_not_be_read_is_lifted_by_force_only() {
     let refused = sh(&sandbox, "lokt unfreeze deploy --force");
     assert_eq!(refused.code, 1, "it is none of lokt's: {refused:?}");
     assert!(refused.stderr.contains("is a directory, not a file of lokt's"), "{refused:?}");
+    assert!(
+        refused.stderr.contains("the freeze of \"deploy\" can't be read, so it counts as frozen: "),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn of_a_freeze_that_can_not_be_read_only_what_is_possible_is_advised() {
+    let sandbox = sandbox();
+    let file = sandbox.root().join("freezes/deploy.json");
+    fs::create_dir_all(&file).unwrap();
+    for (command, code) in [
+        ("guard deploy -- echo ran", 2),
+        ("guard deploy --wait --timeout 1ms -- echo ran", 2),
+        ("freeze deploy --ttl 1m", 2),
+        ("unfreeze deploy", 1),
+        ("unfreeze deploy --force", 1),
+        ("why deploy", 2),
+    ] {
+        let output = sh(&sandbox, &format!("lokt {command}"));
+        assert_eq!(output.code, code, "{command}: {output:?}");
+        let said = format!("{}{}", output.stdout, output.stderr);
+        assert!(said.contains("freezes/deploy.json is a directory"), "{command}: {said}");
+        assert!(said.contains("see what stands there; lokt removes nothing that"), "{command}: {said}");
+        for impossible in ["unknown@", "wait for", "Wait for", "unfreeze", "its owner"] {
+            assert!(!said.contains(impossible), "{command}: {impossible}: {said}");
+        }
+    }
 }

@@ -259,6 +259,11 @@ fn a_hostile_freeze_neither_hangs_nor_leads_out() {
         }
         fs::remove_dir_all(&freezes).unwrap();
         if thing.put(&attack, &freezes) {
+            if thing != Thing::Directory {
+                let output = attack.run("guard x -- true");
+                let said = format!("freezes is {}, where a directory", thing.as_no_directory());
+                assert!(output.code == 2 && output.stderr.contains(&said), "{thing:?}: {output:?}");
+            }
             attack.run_all();
         }
     }

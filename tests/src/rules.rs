@@ -408,5 +408,6 @@ pub fn without_wall_times(decision: Decision) -> Decision {
 
 /// A freeze that does not end by itself.
 pub fn freeze() -> Freeze {
-    Freeze { record: Box::new(Record { kind: Some(Kind::Freeze), ..Record::default() }), left: None }
+    let record = Box::new(Record { kind: Some(Kind::Freeze), ..Record::default() });
+    Freeze { record, left: None, unknown: None }
 }

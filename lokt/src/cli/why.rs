@@ -73,6 +73,16 @@ pub(super) fn run(locks: &Locks, args: &Args) -> Result<Report, Error> {
 
 fn frozen(freeze: &Freeze, status: &Status) -> Reason {
     let (record, now, name) = (&freeze.record, &status.view.now, &status.name);
+    if let Some(unknown) = &freeze.unknown {
+        let said = words::frozen(freeze, now);
+        return Reason {
+            kind: "frozen",
+            message: said.replacen('f', "F", 1),
+            detail: vec![said.replacen("frozen", "FROZEN", 1)],
+            fields: freeze_fields(freeze, now),
+            suggestions: vec![words::of_unknown(name, unknown)],
+        };
+    }
     let age = words::span(record.age(now));
     let left = freeze.left.map(words::span);
     let remaining = left.as_ref().map(|left| format!(" ({left} remaining)")).unwrap_or_default();

@@ -12,7 +12,6 @@ use super::lease::lapse;
 use super::record::{Kind, Record};
 use super::refusal::Refusal;
 use super::slot::Slot;
-use super::standing::Standing;
 
 /// A freeze that is in force: nobody is admitted until it ends.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +20,17 @@ pub struct Freeze {
     pub record: Box<Record>,
     /// What is left of it; `None` if it does not end by itself.
     pub left: Option<Duration>,
+    /// Why nothing is known of it but that it is there; its record tells nothing then.
+    pub unknown: Option<UnknownFreeze>,
+}
+
+/// Why nothing is known of a freeze.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UnknownFreeze {
+    /// It is of this version, which is newer.
+    Newer(String),
+    /// What stands in its place can't be read, and why.
+    Unreadable(String),
 }
 
 /// What is known of the freeze of a name at the instant of a decision.
@@ -72,14 +82,21 @@ impl FreezeEvidence {
     /// The freeze, if it is in force. A corrupt one binds nobody, as in the Go tool; one that can't be read, or is
     /// of a newer version, does.
     pub fn in_force(&self, now: &Now) -> Option<Freeze> {
-        let record = match &self.slot {
-            Slot::Record(record) => record.clone(),
-            Slot::Newer(version) => Box::new(unknown_freeze(format!("of a newer version, {version}"))),
-            Slot::Unreadable(why) => Box::new(unknown_freeze(format!("not to be read: {why}"))),
+        let unknown = match &self.slot {
+            Slot::Record(record) => {
+                let lapse = lapse(record, now, self.unchanged_for, self.earlier_boot);
+                let freeze = Freeze { record: record.clone(), left: lapse.left(), unknown: None };
+                return (!lapse.has_lapsed()).then_some(freeze);
+            }
+            Slot::Newer(version) => UnknownFreeze::Newer(version.clone()),
+            Slot::Unreadable(why) => UnknownFreeze::Unreadable(why.clone()),
             Slot::Empty | Slot::Torn | Slot::Corrupt(_) => return None,
         };
-        let lapse = lapse(&record, now, self.unchanged_for, self.earlier_boot);
-        (!lapse.has_lapsed()).then(|| Freeze { left: lapse.left(), record })
+        let note = match &unknown {
+            UnknownFreeze::Newer(version) => format!("of a newer version, {version}"),
+            UnknownFreeze::Unreadable(why) => format!("not to be read: {why}"),
+        };
+        Some(Freeze { record: Box::new(unknown_freeze(note)), left: None, unknown: Some(unknown) })
     }
 }
 
@@ -111,7 +128,7 @@ fn place(name: &str, claim: &Claim, freeze: Option<Freeze>, now: &Now) -> Freeze
 fn lift(by: &LiftBy, slot: &Slot, freeze: Option<Freeze>) -> FreezeDecision {
     let refusal = match (by, slot, freeze) {
         (_, Slot::Empty, _) => Refusal::NotFrozen,
-        (_, Slot::Unreadable(why), _) => Refusal::Unusable(Standing::Unreadable(why.clone())),
+        (_, Slot::Unreadable(why), _) => Refusal::UnreadableFreeze(why.clone()),
         (LiftBy::Force, ..) => return removed(slot),
         (LiftBy::Owner(owner), _, Some(freeze)) if freeze.record.owner == *owner => return removed(slot),
         (LiftBy::Owner(_), _, Some(freeze)) => Refusal::AnothersFreeze(freeze),
@@ -267,7 +284,7 @@ mod tests {
             assert_eq!(lift_at(0, &by, &Slot::Empty), none);
             let odd = lift_at(0, &by, &Slot::Unreadable("a FIFO".into()));
             assert!(
-                matches!(odd, FreezeDecision::Refuse(Refusal::Unusable(_))),
+                matches!(odd, FreezeDecision::Refuse(Refusal::UnreadableFreeze(_))),
                 "not lokt's to remove: {odd:?}"
             );
         }

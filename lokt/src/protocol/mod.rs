@@ -53,7 +53,9 @@ pub use clock::{ClockId, Now};
 pub use decide::{Authority, Claim, Decision, Displaced, Manner, Request, Whom, decide};
 pub use duration::{BadDuration, format_duration, parse_duration};
 pub use evidence::{Evidence, Holder, Liveness};
-pub use freeze::{Freeze, FreezeDecision, FreezeEvidence, FreezeRequest, LiftBy, decide_freeze};
+pub use freeze::{
+    Freeze, FreezeDecision, FreezeEvidence, FreezeRequest, LiftBy, UnknownFreeze, decide_freeze,
+};
 pub use lease::{Beat, Lapse, MIN_GUARD_TTL, lapse};
 pub use mode::Mode;
 pub use name::{BadName, Name};

@@ -45,6 +45,8 @@ pub enum Refusal {
     NotFrozen,
     /// It was frozen by another.
     AnothersFreeze(Freeze),
+    /// What stands in its freeze's place can't be read, and so can't be ended.
+    UnreadableFreeze(String),
     /// There is no such lock.
     NotFound,
     /// It is another's, or a guard's own.

@@ -299,7 +299,8 @@ fn nobody_overtakes_the_line_and_a_freeze_admits_nobody() {
     free.ahead = 2;
     let refused = decide("x", &acquire, &free, &at(0));
     assert_eq!(refused, Decision::Refuse(Refusal::Queued { ahead: 2, free: true }));
-    free.freeze = Some(Freeze { record: Box::new(admitted(Kind::Freeze, Some(TTL))), left: Some(TTL) });
+    let record = Box::new(admitted(Kind::Freeze, Some(TTL)));
+    free.freeze = Some(Freeze { record, left: Some(TTL), unknown: None });
     assert!(matches!(decide("x", &acquire, &free, &at(59)), Decision::Refuse(Refusal::Frozen(_))));
     let mut held = evidence(slot(admitted(Kind::Guard, None)), Liveness::Alive);
     held.freeze = free.freeze.clone();
