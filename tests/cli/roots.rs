@@ -1,6 +1,6 @@
 //! Where the locks are.
 
-use super::transcript::{check, sandbox};
+use super::transcript::{check, sandbox, sh};
 use lokt_tests::sandbox::{Output, Sandbox, output, skipped};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -148,6 +148,24 @@ fn a_root_that_cannot_be_is_an_error_for_every_command() {
             assert_eq!(output.code, 1, "{command} in {root:.20}: {output:?}");
         }
     }
+}
+
+#[test]
+fn a_working_directory_that_is_gone_is_named() {
+    let sandbox = sandbox();
+    let gone = "mkdir gone; cd gone; rmdir ../gone";
+    for command in ["status", "why x", "guard x -- true", "prime"] {
+        let output = sh(&sandbox, &format!("{gone}; unset LOKT_ROOT; lokt {command}"));
+        assert_eq!(output.code, 1, "{command}: {output:?}");
+        let said = "lokt: failed to use the lock directory: the working directory is gone: change to one";
+        assert!(output.stderr.starts_with(said), "{command}: {output:?}");
+        assert!(output.stderr.contains("hint: LOKT_ROOT chooses"), "{command}: {output:?}");
+    }
+    let doctor = sh(&sandbox, &format!("{gone}; unset LOKT_ROOT; lokt doctor"));
+    assert!(doctor.stdout.contains("the working directory is gone"), "{doctor:?}");
+    let prime = sh(&sandbox, &format!("{gone}; lokt prime"));
+    assert!(prime.stderr.starts_with("lokt: the working directory is gone: "), "{prime:?}");
+    assert_eq!(sh(&sandbox, &format!("{gone}; lokt guard x -- echo in")).stdout, "in\n", "it needs none");
 }
 
 #[test]

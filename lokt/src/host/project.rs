@@ -9,6 +9,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::identity::environment_path;
+use super::root::working_directory;
 
 /// Where scripts are looked for, in this order; the last is the project itself.
 const DIRECTORIES: [&str; 4] = ["scripts", "bin", ".github/scripts", ""];
@@ -46,7 +47,7 @@ impl Project {
     /// The project: the repository or worktree around the working directory, else the directory that has the locks in
     /// `.lokt`, else the working directory itself.
     pub(crate) fn discover() -> io::Result<Self> {
-        let here = std::env::current_dir()?;
+        let here = working_directory()?;
         let repository = here.ancestors().find(|dir| dir.join(".git").symlink_metadata().is_ok());
         let root = environment_path("LOKT_ROOT").filter(|root| root.ends_with(".lokt"));
         let beside = root.as_deref().and_then(Path::parent).filter(|dir| here.starts_with(dir));

@@ -42,7 +42,7 @@ impl Root {
         if let Some(path) = environment_path("LOKT_ROOT") {
             return Ok(Self { path, source: RootSource::Environment });
         }
-        let here = std::env::current_dir()?;
+        let here = working_directory()?;
         Ok(match git_common_dir(&here)? {
             Some(git) => Self { path: git.join("lokt"), source: RootSource::Git },
             None => Self { path: here.join(".lokt"), source: RootSource::WorkingDirectory },
@@ -61,6 +61,20 @@ impl Root {
             && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
         is_scheme.then_some(text)
     }
+}
+
+/// Where this process is.
+///
+/// # Errors
+///
+/// It can't be told; if that is so because it was removed, the error says so.
+pub(super) fn working_directory() -> io::Result<PathBuf> {
+    std::env::current_dir().map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => {
+            io::Error::new(error.kind(), "the working directory is gone: change to one that is there (cd)")
+        }
+        _ => error,
+    })
 }
 
 /// The common directory of the repository around `start` (gitrepository-layout(5)).
