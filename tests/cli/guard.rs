@@ -41,6 +41,22 @@ fn a_command_that_cannot_be_started_has_the_codes_of_a_shell_and_leaves_no_lock(
         ! lokt: failed to run ./plain: Permission denied
         ! lokt: hint: if it is a program, make it one: chmod +x ./plain
         = 126
+        $ printf '#! /nonexist -x\n' > odd; chmod +x odd; lokt guard build -- ./odd
+        ! lokt: failed to run ./odd: there is no interpreter "/nonexist", which its first line names
+        ! lokt: hint: install that, or mend the first line of ./odd
+        = 127
+        $ PATH=$PWD:$PATH; lokt guard build -- odd
+        ! lokt: failed to run odd: there is no interpreter "/nonexist", which its first line names
+        ! lokt: hint: install that, or mend the first line of odd
+        = 127
+        $ printf '#!/bin/sh\r\necho in\r\n' > crlf; chmod +x crlf; lokt guard build -- ./crlf
+        ! lokt: failed to run ./crlf: its first line ends as on Windows: there is no interpreter "/bin/sh\r"
+        ! lokt: hint: give it the line ends of Unix: dos2unix ./crlf
+        = 127
+        $ lokt guard build -- ''
+        ! lokt: failed to run "": the command is empty
+        ! lokt: hint: lokt guard NAME -- CMD
+        = 127
         $ lokt status
         no locks
         "#,

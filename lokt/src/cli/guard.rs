@@ -11,7 +11,7 @@ use super::values::{How, Names, duration, names};
 use super::waiting::Watcher;
 use crate::guard::{self, OnLost, Policy, Wanted};
 use crate::host::signals::Signals;
-use crate::host::{Program, environment};
+use crate::host::{Program, environment, missing_interpreter};
 use crate::protocol::Name;
 use crate::{Error, KILL_AFTER, Locks, words};
 
@@ -129,26 +129,47 @@ fn denied(args: &Args, watcher: &Watcher<'_>, error: &Error) -> Report {
 
 /// The command could not be started: the codes of a shell.
 fn not_started(command: &[OsString], error: &io::Error) -> Report {
-    let program = command.first().map(|program| program.to_string_lossy()).unwrap_or_default();
-    let (exit, why) = match error.kind() {
-        io::ErrorKind::NotFound => (Exit::NoCommand, "command not found".to_owned()),
+    let name = command.first().map(OsString::as_os_str).unwrap_or_default();
+    let program = name.to_string_lossy();
+    let not_found = match error.kind() {
+        io::ErrorKind::NotFound => true,
         // The search went through a directory that may not be searched.
-        io::ErrorKind::PermissionDenied if !is_anywhere(command) => {
-            (Exit::NoCommand, "command not found".to_owned())
-        }
-        _ => (Exit::NotExecutable, words::cause(error)),
+        io::ErrorKind::PermissionDenied => !is_anywhere(command),
+        _ => false,
     };
+    let exit = if not_found { Exit::NoCommand } else { Exit::NotExecutable };
+    let (why, hint) = match missing_interpreter(name).filter(|_| not_found) {
+        _ if name.is_empty() => {
+            ("the command is empty".to_owned(), Some("lokt guard NAME -- CMD".to_owned()))
+        }
+        Some(interpreter) => without_interpreter(&program, &interpreter),
+        None if not_found => {
+            let hint = (!program.contains('/')).then(|| "is it installed, and in the PATH?".to_owned());
+            ("command not found".to_owned(), hint)
+        }
+        None => {
+            let hint = format!("if it is a program, make it one: chmod +x {program}");
+            (words::cause(error), Path::new(name).is_file().then_some(hint))
+        }
+    };
+    let program = if program.is_empty() { "\"\"".into() } else { program };
     let mut messages = vec![format!("failed to run {program}: {why}")];
-    messages.extend(match exit {
-        Exit::NoCommand if !program.contains('/') => {
-            Some("hint: is it installed, and in the PATH?".to_owned())
-        }
-        Exit::NotExecutable if Path::new(&*program).is_file() => {
-            Some(format!("hint: if it is a program, make it one: chmod +x {program}"))
-        }
-        _ => None,
-    });
+    messages.extend(hint.map(|hint| format!("hint: {hint}")));
     Report { messages, ..Report::silent(exit) }
+}
+
+/// What is wrong with a script, whose first line names a program that is not there, and what to do.
+fn without_interpreter(program: &str, interpreter: &str) -> (String, Option<String>) {
+    match interpreter.ends_with('\r') {
+        true => (
+            format!("its first line ends as on Windows: there is no interpreter \"{interpreter}\""),
+            Some(format!("give it the line ends of Unix: dos2unix {program}")),
+        ),
+        false => (
+            format!("there is no interpreter \"{interpreter}\", which its first line names"),
+            Some(format!("install that, or mend the first line of {program}")),
+        ),
+    }
 }
 
 /// Whether there is a file of the command's name where it names one, or anywhere in the search path.

@@ -40,7 +40,7 @@ pub(crate) use identity::environment_path;
 pub(crate) use identity::{environment, group_called, me_called, user_called};
 pub(crate) use log::{ROTATED, ROTATOR};
 pub(crate) use probe::Scratch;
-pub(crate) use program::Program;
+pub(crate) use program::{Program, missing_interpreter};
 pub(crate) use project::{Project, ScriptFile};
 pub(crate) use rival::Fault;
 pub use root::{Root, RootSource};

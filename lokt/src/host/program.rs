@@ -1,9 +1,11 @@
 //! A program that is about to take a process over: all that execve(2) needs, made beforehand.
 
 use std::ffi::{CStr, CString, OsStr, OsString, c_char};
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::mem;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
 use std::ptr;
 
 use nix::errno::Errno;
@@ -98,6 +100,19 @@ impl Program {
         }
         outcome
     }
+}
+
+/// What the first line of a script says that is to run it, if that is what is missing; of a command that was found, and
+/// that the kernel nevertheless says is not there. `None` if it can't be told.
+pub(crate) fn missing_interpreter(command: &OsStr) -> Option<String> {
+    let file = places(command).into_iter().find(|place| Path::new(place).is_file())?;
+    let mut beginning = Vec::new();
+    // The kernel looks no further.
+    File::open(file).ok()?.take(256).read_to_end(&mut beginning).ok()?;
+    let line = beginning.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
+    let interpreter = line.trim_ascii_start().split(|byte| matches!(byte, b' ' | b'\t')).next()?;
+    let missing = !interpreter.is_empty() && !Path::new(OsStr::from_bytes(interpreter)).exists();
+    missing.then(|| String::from_utf8_lossy(interpreter).into_owned())
 }
 
 impl Vector {
