@@ -65,6 +65,16 @@ fn a_command_that_cannot_be_started_has_the_codes_of_a_shell_and_leaves_no_lock(
 }
 
 #[test]
+fn names_that_are_too_many_to_tell_a_command_of_are_said_to_be_it() {
+    let sandbox = sandbox();
+    let names: Vec<String> = (0..5000).map(|number| format!("n{number}")).collect();
+    let output = sandbox.run(["guard", &names.join(","), "--", "true"]);
+    assert_eq!(output.code, 126, "{output:?}");
+    let said = "hint: what it is told of its 5000 locks (LOKT_HELD, LOKT_TOKENS) is too long: take fewer";
+    assert!(output.stderr.contains("Argument list too long") && output.stderr.contains(said), "{output:?}");
+}
+
+#[test]
 fn the_command_knows_its_lock() {
     check(
         &sandbox(),

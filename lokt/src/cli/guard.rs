@@ -15,6 +15,12 @@ use crate::host::{Program, environment, missing_interpreter};
 use crate::protocol::Name;
 use crate::{Error, KILL_AFTER, Locks, words};
 
+/// What a name has beside it in `LOKT_HELD`: a `lock_id`, and what parts them.
+const BESIDE_A_NAME: usize = 34;
+
+/// So long may not be what a command is told of its locks: Linux takes no variable that is twice that long.
+const MUCH_TOLD: usize = 64 << 10;
+
 /// Run a command under a lock, or under several
 ///
 /// The lock is released when the command ends, whatever it leaves in the background; if guard itself is killed, when
@@ -78,12 +84,12 @@ pub(super) fn run(locks: &Locks, args: &Args) -> Result<Report, Error> {
     let mut terms = args.how.terms();
     let wanted = Wanted::new(locks, args.names(), terms.mode)?;
     if wanted.is_empty() {
-        return Ok(not_started(&args.command, &guard::exec(&args.command)));
+        return Ok(not_started(args, &guard::exec(&args.command)));
     }
     // Before the wait: once the lock is there, nothing should keep the command.
     let program = match Program::new(&args.command) {
         Ok(program) => program,
-        Err(error) => return Ok(not_started(&args.command, &error)),
+        Err(error) => return Ok(not_started(args, &error)),
     };
     let signals = Signals::catch().map_err(Error::root)?;
     let kill_after = args.kill_after.unwrap_or(KILL_AFTER);
@@ -110,7 +116,7 @@ pub(super) fn run(locks: &Locks, args: &Args) -> Result<Report, Error> {
     }
     Ok(match ended {
         Ok(ended) => Report::silent(ended.into()),
-        Err(error) => not_started(&args.command, &error),
+        Err(error) => not_started(args, &error),
     })
 }
 
@@ -128,7 +134,8 @@ fn denied(args: &Args, watcher: &Watcher<'_>, error: &Error) -> Report {
 }
 
 /// The command could not be started: the codes of a shell.
-fn not_started(command: &[OsString], error: &io::Error) -> Report {
+fn not_started(args: &Args, error: &io::Error) -> Report {
+    let command = &args.command;
     let name = command.first().map(OsString::as_os_str).unwrap_or_default();
     let program = name.to_string_lossy();
     let not_found = match error.kind() {
@@ -147,6 +154,7 @@ fn not_started(command: &[OsString], error: &io::Error) -> Report {
             let hint = (!program.contains('/')).then(|| "is it installed, and in the PATH?".to_owned());
             ("command not found".to_owned(), hint)
         }
+        None if error.kind() == io::ErrorKind::ArgumentListTooLong => (words::cause(error), too_long(args)),
         None => {
             let hint = format!("if it is a program, make it one: chmod +x {program}");
             (words::cause(error), Path::new(name).is_file().then_some(hint))
@@ -156,6 +164,18 @@ fn not_started(command: &[OsString], error: &io::Error) -> Report {
     let mut messages = vec![format!("failed to run {program}: {why}")];
     messages.extend(hint.map(|hint| format!("hint: {hint}")));
     Report { messages, ..Report::silent(exit) }
+}
+
+/// What to do if it is what the command is told of its locks that is too long.
+fn too_long(args: &Args) -> Option<String> {
+    let names = args.names();
+    let told: usize = names.iter().map(|name| name.as_str().len() + BESIDE_A_NAME).sum();
+    (told > MUCH_TOLD).then(|| {
+        format!(
+            "what it is told of its {} locks (LOKT_HELD, LOKT_TOKENS) is too long: take fewer",
+            names.len()
+        )
+    })
 }
 
 /// What is wrong with a script, whose first line names a program that is not there, and what to do.
