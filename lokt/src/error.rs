@@ -5,9 +5,9 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use crate::host::{MutexBusy, is_full};
+use crate::host::MutexBusy;
 use crate::protocol::{BadDuration, BadName, Name, Now, Refusal, format_duration};
-use crate::words;
+use crate::{hints, words};
 
 /// What whoever changes nothing was about to do.
 pub(crate) const LOOK_AT: &str = "look at";
@@ -217,12 +217,12 @@ impl Error {
     /// What to do next, a line each.
     pub fn hints(&self) -> Vec<String> {
         match &*self.0 {
-            Kind::Refused { name, refusal, .. } => words::hints(name, refusal, false),
-            Kind::TimedOut { name, refusal, .. } => words::hints(name, refusal, true),
+            Kind::Refused { name, refusal, .. } => hints::of_refusal(name, refusal, false),
+            Kind::TimedOut { name, refusal, .. } => hints::of_refusal(name, refusal, true),
             Kind::Busy { busy, .. } if busy.holder.is_some() => {
                 vec!["let that process go on (kill -CONT) or end it".to_owned()]
             }
-            Kind::Io { error, .. } => io_hints(error),
+            Kind::Io { error, .. } => hints::of_io(error),
             Kind::Cluster { verb, .. } => {
                 let unchanged =
                     "as far as is known nothing has changed; what is held stays held until its lease ends";
@@ -235,26 +235,6 @@ impl Error {
             _ => Vec::new(),
         }
     }
-}
-
-/// What to do about a file system that would not.
-fn io_hints(error: &io::Error) -> Vec<String> {
-    let look = "see what is wrong with the lock directory: lokt doctor";
-    let hint = match error.kind() {
-        _ if error.to_string().contains("LOKT_ROOT") => return Vec::new(),
-        kind if is_full(kind) => {
-            return vec!["make room there; what is held stays held, and can be released".to_owned()];
-        }
-        io::ErrorKind::ReadOnlyFilesystem => {
-            "everybody who shares these locks needs the same LOKT_ROOT, on a file system that can be written"
-        }
-        io::ErrorKind::InvalidData => "see what stands there; lokt removes nothing that is not its own",
-        io::ErrorKind::PermissionDenied | io::ErrorKind::NotADirectory | io::ErrorKind::NotFound => {
-            "LOKT_ROOT chooses another lock directory; everybody who shares these locks needs the same"
-        }
-        _ => return Vec::new(),
-    };
-    vec![hint.to_owned(), look.to_owned()]
 }
 
 impl fmt::Display for Error {

@@ -51,6 +51,7 @@ mod doctor;
 mod error;
 mod guard;
 mod hash;
+mod hints;
 mod inside;
 mod locks;
 mod prime;

@@ -13,7 +13,7 @@ use super::values::name;
 use crate::locks::Status;
 use crate::protocol::{Abandoned, Freeze, Kind, Liveness, Mode, Name, Now, Record, Refusal, Slot, Standing};
 use crate::store::View;
-use crate::{Error, Locks, words};
+use crate::{Error, Locks, hints, words};
 
 /// Explain who holds a lock, and what to do next
 ///
@@ -80,7 +80,7 @@ fn frozen(freeze: &Freeze, status: &Status) -> Reason {
             message: said.replacen('f', "F", 1),
             detail: vec![said.replacen("frozen", "FROZEN", 1)],
             fields: freeze_fields(freeze, now),
-            suggestions: vec![words::of_unknown(name, unknown)],
+            suggestions: vec![hints::of_unknown(name, unknown)],
         };
     }
     let age = words::span(record.age(now));
