@@ -2,12 +2,34 @@
 
 use std::io;
 
+use rustix::io::Errno;
+
 use crate::host::is_full;
 use crate::protocol::{Abandoned, Freeze, Kind, Name, Refusal, Standing, UnknownFreeze};
 use crate::words::which;
 
-/// What to do about what can't be read.
+/// What to do about what is not lokt's.
 const LOOK_THERE: &str = "see what stands there; lokt removes nothing that is not its own";
+
+/// What to do about what can't be read.
+fn of_unreadable(why: &str) -> String {
+    of_shortage(why).unwrap_or(LOOK_THERE).to_owned()
+}
+
+/// What to do if the system had too little of something for this process, which says nothing of any lock.
+fn of_shortage(why: &str) -> Option<&'static str> {
+    let (_, number) = why.strip_suffix(')')?.rsplit_once(" (os error ")?;
+    match Errno::from_raw_os_error(number.parse().ok()?) {
+        Errno::MFILE => {
+            Some("nothing is wrong with the lock: allow this process more open files (ulimit -n)")
+        }
+        Errno::NFILE => {
+            Some("nothing is wrong with the lock: the system has too many files open, try it again")
+        }
+        Errno::NOMEM => Some("nothing is wrong with the lock: there is too little memory, try it again"),
+        _ => None,
+    }
+}
 
 /// What to do about a freeze of which nothing is known.
 pub(crate) fn of_unknown(name: &Name, freeze: &UnknownFreeze) -> String {
@@ -15,7 +37,7 @@ pub(crate) fn of_unknown(name: &Name, freeze: &UnknownFreeze) -> String {
         UnknownFreeze::Newer(_) => {
             format!("upgrade lokt; if you are sure that it is over: lokt unfreeze {name} --force")
         }
-        UnknownFreeze::Unreadable(_) => LOOK_THERE.to_owned(),
+        UnknownFreeze::Unreadable(why) => of_unreadable(why),
     }
 }
 
@@ -32,7 +54,7 @@ pub(crate) fn of_refusal(name: &Name, refusal: &Refusal, waited: bool) -> Vec<St
         Refusal::Frozen(Freeze { unknown: Some(unknown), .. })
         | Refusal::FrozenAlready(Freeze { unknown: Some(unknown), .. })
         | Refusal::AnothersFreeze(Freeze { unknown: Some(unknown), .. }) => vec![of_unknown(name, unknown)],
-        Refusal::UnreadableFreeze(_) => vec![LOOK_THERE.to_owned()],
+        Refusal::UnreadableFreeze(why) => vec![of_unreadable(why)],
         Refusal::Held { .. } | Refusal::Queued { .. } | Refusal::Frozen(_) if waited => {
             vec![format!("see who holds it: lokt why {name}")]
         }
@@ -66,7 +88,7 @@ pub(crate) fn of_refusal(name: &Name, refusal: &Refusal, waited: bool) -> Vec<St
             vec![format!("remove it: lokt unlock {name} --break-stale")]
         }
         Refusal::Unusable(Standing::Newer(_) | Standing::CorruptButAlive(_)) => vec![force],
-        Refusal::Unusable(Standing::Unreadable(_)) => vec![LOOK_THERE.to_owned()],
+        Refusal::Unusable(Standing::Unreadable(why)) => vec![of_unreadable(why)],
         Refusal::NotFound => vec!["see what is held: lokt status".to_owned()],
         Refusal::NotFrozen => vec![format!("see how it stands: lokt why {name}")],
         Refusal::Unusable(_) | Refusal::Lost(_) => Vec::new(),
@@ -75,6 +97,9 @@ pub(crate) fn of_refusal(name: &Name, refusal: &Refusal, waited: bool) -> Vec<St
 
 /// What to do about a file system that would not.
 pub(crate) fn of_io(error: &io::Error) -> Vec<String> {
+    if let Some(hint) = of_shortage(&error.to_string()) {
+        return vec![hint.to_owned()];
+    }
     let look = "see what is wrong with the lock directory: lokt doctor";
     let hint = match error.kind() {
         _ if error.to_string().contains("LOKT_ROOT") => return Vec::new(),
@@ -84,11 +109,31 @@ pub(crate) fn of_io(error: &io::Error) -> Vec<String> {
         io::ErrorKind::ReadOnlyFilesystem => {
             "everybody who shares these locks needs the same LOKT_ROOT, on a file system that can be written"
         }
-        io::ErrorKind::InvalidData => "see what stands there; lokt removes nothing that is not its own",
+        io::ErrorKind::InvalidData => LOOK_THERE,
         io::ErrorKind::PermissionDenied | io::ErrorKind::NotADirectory | io::ErrorKind::NotFound => {
             "LOKT_ROOT chooses another lock directory; everybody who shares these locks needs the same"
         }
         _ => return Vec::new(),
     };
     vec![hint.to_owned(), look.to_owned()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shortage_is_no_fault_of_the_locks() {
+        for (errno, what) in
+            [(Errno::MFILE, "ulimit"), (Errno::NFILE, "the system"), (Errno::NOMEM, "memory")]
+        {
+            let error = io::Error::from(errno);
+            let hint = of_shortage(&format!("failed to open /x: {error}"));
+            assert!(hint.is_some_and(|hint| hint.contains(what)), "{error}: {hint:?}");
+        }
+        let missing = io::Error::from(Errno::NOENT).to_string();
+        for other in [&*missing, "x is a FIFO", "(os error 24)"] {
+            assert_eq!(of_shortage(other), None, "{other}");
+        }
+    }
 }

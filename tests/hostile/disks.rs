@@ -138,6 +138,38 @@ fn a_limit_to_the_size_of_files_ends_no_command_in_the_middle() {
 }
 
 #[test]
+fn too_few_open_files_are_said_to_be_that_and_nothing_of_the_lock() {
+    let attack = Attack::new();
+    attack.fresh_root();
+    let limit = "lokt() { (ulimit -n $files; exec \"$LOKT\" \"$@\"); }";
+    let mut short = 0;
+    for (command, undo) in [
+        ("guard x -- true", "true"),
+        ("freeze x --ttl 1m", "unfreeze x"),
+        ("why x", "true"),
+        ("unlock x", "true"),
+    ] {
+        for files in 4..24 {
+            let output = attack.sandbox.sh(&format!("files={files}; {limit}; lokt {command}"));
+            if output.code == 0 {
+                let _ = attack.run(undo);
+            }
+            let said = format!("{}{}", output.stdout, output.stderr);
+            if !said.contains("Too many open files") || !matches!(output.code, 1 | 2) {
+                continue;
+            }
+            short += 1;
+            let hint = "nothing is wrong with the lock: allow this process more open files (ulimit -n)";
+            assert!(said.contains(hint), "{command}, {files}: {output:?}");
+            for wrong in ["not its own", "unfreeze", "wait for", "LOKT_ROOT"] {
+                assert!(!said.contains(wrong), "{command}, {files}: {wrong}: {output:?}");
+            }
+        }
+    }
+    assert!(short > 8, "{short}");
+}
+
+#[test]
 fn on_a_read_only_disk_one_can_look_but_not_lock() {
     let attack = Attack::new();
     let script = "lokt lock earlier && mount -o remount,ro $DISK
