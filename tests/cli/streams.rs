@@ -45,6 +45,18 @@ fn a_result_that_cannot_be_written_is_an_error_but_a_message_is_not() {
         $ lokt status >/dev/full
         ! lokt: failed to write the result: No space left on device
         = 1
+        $ lokt --help >/dev/full
+        ! lokt: failed to write the result: No space left on device
+        = 1
+        $ lokt guard --help >/dev/full
+        ! lokt: failed to write the result: No space left on device
+        = 1
+        $ lokt --version >/dev/full
+        ! lokt: failed to write the result: No space left on device
+        = 1
+        $ lokt >/dev/full
+        ! lokt: failed to write the result: No space left on device
+        = 1
         "#,
     );
 }

@@ -56,8 +56,10 @@ pub fn main() -> ExitCode {
     }
     let arguments = usage::go_style(arguments);
     let Some(command) = arguments.get(1) else {
-        output::page(&help::grouped(commands::all()).render_help());
-        return Exit::Usage.into();
+        return match output::page(&help::grouped(commands::all()).render_help()) {
+            Err(Exit::Failed) => Exit::Failed.into(),
+            _ => Exit::Usage.into(),
+        };
     };
     match commands::parse(&command.to_string_lossy(), &arguments) {
         Ok(command) => run(command).into(),

@@ -176,8 +176,13 @@ pub(super) fn out(text: &str) {
 }
 
 /// Prints clap's own text, coloured on a terminal.
-pub(super) fn page(text: &StyledStr) {
-    out(&if Screen::stdout().colour { text.ansi().to_string() } else { text.to_string() });
+///
+/// # Errors
+///
+/// As for [`show`].
+pub(super) fn page(text: &StyledStr) -> Result<(), Exit> {
+    let text = if Screen::stdout().colour { text.ansi().to_string() } else { text.to_string() };
+    show(&Output::Text(text))
 }
 
 /// Prints what is wrong to stderr: one line, whatever is in it.

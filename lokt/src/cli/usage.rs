@@ -72,8 +72,7 @@ fn switch(argument: &str) -> Option<(&str, bool)> {
 /// One clear line for bad usage, and one with what to do; help and version as they are.
 pub(super) fn explain(error: &clap::Error, arguments: &[OsString]) -> Exit {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        output::page(&error.render());
-        return Exit::Ok;
+        return output::page(&error.render()).err().unwrap_or(Exit::Ok);
     }
     let command = arguments.get(1).map(|command| command.to_string_lossy()).unwrap_or_default();
     let runs = arguments.iter().any(|argument| argument == "--");
