@@ -210,6 +210,25 @@ fn in_a_rotated_logs_place_it_is_neither_read_nor_written_through() {
 }
 
 #[test]
+fn a_log_of_a_line_without_an_end_is_given_up_and_what_comes_after_is_read() {
+    let attack = Attack::new();
+    attack.fresh_root();
+    let log = fs::File::options().append(true).open(attack.sandbox.root().join("audit.log")).unwrap();
+    // It takes no room, but hours to be read.
+    log.set_len(100 << 40).or_else(|_| log.set_len(100 << 30)).unwrap();
+    assert_eq!(attack.code("lock x"), 0);
+    for command in ["audit", "audit --json", "audit --summary", "audit --summary --json", "audit --since 1h"]
+    {
+        let output = attack.run(command);
+        assert_eq!(output.code, 0, "{command}: {output:?}");
+        assert!(output.stdout.contains('x'), "{command}: {output:?}");
+        assert!(output.stderr.contains("gave up a line of the audit log that does not end"), "{output:?}");
+    }
+    let last = attack.run("audit --limit 1");
+    assert_eq!(last.stderr, "", "so far back it did not look: {last:?}");
+}
+
+#[test]
 fn in_a_temporary_files_place_a_link_is_not_written_through() {
     let attack = Attack::new();
     for thing in [Thing::Symlink, Thing::Dangling, Thing::Fifo, Thing::Socket] {

@@ -18,28 +18,53 @@ const ENOUGH: u64 = 64 << 10;
 /// The longest line that can be an event; a longer one is never held in memory.
 pub(super) const LONGEST: usize = 1 << 20;
 
-/// For each file, oldest first and looked at up to its `end`, where the events begin that `query` wants; the end, if
-/// there are none in it.
-pub(super) fn begin(files: &[Box<dyn LogFile>], ends: &[u64], query: &Query) -> io::Result<Vec<u64>> {
+/// How much of one line is read before it is given up: somebody can make one without an end, of a file that takes no room.
+pub(super) const ENDLESS: u64 = 16 << 20;
+
+/// Where the events begin that a query wants.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Begins {
+    /// In each file, oldest first; its end, if there are none in it.
+    pub(super) offsets: Vec<u64>,
+    /// On the way a line was given up: there may be events before it.
+    pub(super) gave_up: bool,
+}
+
+/// Where the events begin that `query` wants, in each of the files, oldest first and looked at up to its `end`.
+pub(super) fn begin(files: &[Box<dyn LogFile>], ends: &[u64], query: &Query) -> io::Result<Begins> {
     if query.since.is_none() && query.last.is_none() {
-        return Ok(vec![0; files.len()]);
+        return Ok(Begins { offsets: vec![0; files.len()], gave_up: false });
     }
-    let mut begins = ends.to_vec();
+    let mut begins = Begins { offsets: ends.to_vec(), gave_up: false };
     let mut search = Search { query, found: 0, too_old: 0 };
     for (at, file) in files.iter().enumerate().rev() {
-        let begin = &mut begins[at];
-        let goes_on = !search.is_over()
-            && walk_back(file.as_ref(), ends[at], &mut |offset, line| {
-                if search.is_wanted(line) {
-                    *begin = offset;
-                }
-                !search.is_over()
-            })?;
-        if !goes_on {
+        if search.is_over() {
             break;
         }
+        let begin = &mut begins.offsets[at];
+        let walk = walk_back(file.as_ref(), ends[at], &mut |offset, line| {
+            if search.is_wanted(line) {
+                *begin = offset;
+            }
+            !search.is_over()
+        })?;
+        begins.gave_up |= walk == Walk::GaveUp;
     }
     Ok(begins)
+}
+
+/// Where the line ends that is at `from`, and that is given up: at the earliest beginning of another that is found from the
+/// end of the file; `None` if there is none.
+pub(super) fn end_of_endless(file: &dyn LogFile, from: u64, end: u64) -> io::Result<Option<u64>> {
+    let mut next = None;
+    walk_back(file, end, &mut |offset, _| {
+        let is_behind = offset > from;
+        if is_behind {
+            next = Some(offset);
+        }
+        is_behind
+    })?;
+    Ok(next)
 }
 
 struct Search<'a> {
@@ -68,12 +93,26 @@ impl Search<'_> {
     }
 }
 
-/// Shows the lines of a file up to `end`, the last one first, each with its place; until it is told to stop, which
-/// it returns as `false`. Lines longer than [`LONGEST`] are left out.
-fn walk_back(file: &dyn LogFile, mut end: u64, show: &mut dyn FnMut(u64, &[u8]) -> bool) -> io::Result<bool> {
-    // The end of a line that begins further back.
-    let mut rest = Some(Vec::new());
+/// How a walk back through a file has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Walk {
+    /// At its beginning.
+    Whole,
+    /// It was told to stop.
+    Stopped,
+    /// At a line without an end.
+    GaveUp,
+}
+
+/// Shows the lines of a file up to `end`, the last one first, each with its place; until it is told to stop. Lines longer
+/// than [`LONGEST`] are left out, and one that is longer than [`ENDLESS`] with all before it.
+fn walk_back(file: &dyn LogFile, mut end: u64, show: &mut dyn FnMut(u64, &[u8]) -> bool) -> io::Result<Walk> {
+    // The end of a line that begins further back; and where that line ends.
+    let (mut rest, mut line_end) = (Some(Vec::new()), end);
     while end > 0 {
+        if line_end - end > ENDLESS {
+            return Ok(Walk::GaveUp);
+        }
         let start = end.saturating_sub(BLOCK);
         let mut block = vec![0; (end - start) as usize];
         let read = read_full(file, &mut block, start)?;
@@ -83,14 +122,14 @@ fn walk_back(file: &dyn LogFile, mut end: u64, show: &mut dyn FnMut(u64, &[u8]) 
         while let Some(newline) = block[..upto].iter().rposition(|byte| *byte == b'\n') {
             let line = joined(&block[newline + 1..upto], rest.replace(Vec::new()));
             if line.is_some_and(|line| !show(start + newline as u64 + 1, &line)) {
-                return Ok(false);
+                return Ok(Walk::Stopped);
             }
-            upto = newline;
+            (upto, line_end) = (newline, start + newline as u64);
         }
         rest = joined(&block[..upto], rest);
         end = start;
     }
-    Ok(rest.is_none_or(|line| show(0, &line)))
+    Ok(if rest.is_none_or(|line| show(0, &line)) { Walk::Whole } else { Walk::Stopped })
 }
 
 /// A line's beginning and its rest; `None` if that is too long, or was already.
@@ -164,7 +203,7 @@ mod tests {
 
     fn begin(files: &[Box<dyn LogFile>], query: &Query) -> Vec<u64> {
         let ends: Vec<u64> = files.iter().map(|file| file.size().unwrap()).collect();
-        super::begin(files, &ends, query).unwrap()
+        super::begin(files, &ends, query).unwrap().offsets
     }
 
     fn lines(seconds: impl IntoIterator<Item = i64>) -> String {
@@ -211,6 +250,26 @@ mod tests {
         let log = lines(0..10) + &garbage + &lines(10..20);
         let (files, _) = files(&[&log]);
         assert_eq!(begin(&files, &since(5)), [lines(0..5).len() as u64]);
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_given_up_soon() {
+        let endless = "x".repeat(ENDLESS as usize * 3);
+        let log = format!("{}{endless}\n{}{endless}\n{}", lines(0..10), lines(10..20), lines(20..30));
+        let (files, read) = files(&[&lines(0..1), &log]);
+        let ends: Vec<u64> = files.iter().map(|file| file.size().unwrap()).collect();
+        let begins = super::begin(&files, &ends, &since(0)).unwrap();
+        let last = (log.len() - lines(20..30).len()) as u64;
+        assert_eq!(begins, Begins { offsets: vec![0, last], gave_up: true });
+        assert!(read.swap(0, Ordering::Relaxed) <= ENDLESS + 3 * BLOCK);
+        let first = lines(0..10).len() as u64;
+        assert_eq!(end_of_endless(files[1].as_ref(), first + 5, ends[1]).unwrap(), Some(last));
+        assert!(read.load(Ordering::Relaxed) <= ENDLESS + 3 * BLOCK);
+        let within = first + endless.len() as u64 - 5;
+        let second = last - lines(10..20).len() as u64 - 1 - endless.len() as u64;
+        let end = second + lines(10..20).len() as u64;
+        assert_eq!(end_of_endless(files[1].as_ref(), within, end).unwrap(), Some(second), "it does end");
+        assert_eq!(end_of_endless(files[1].as_ref(), 5, first + ENDLESS + 2 * BLOCK).unwrap(), None);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::FILE;
-use super::back::{LONGEST, begin, read_full};
+use super::back::{ENDLESS, LONGEST, begin, end_of_endless, read_full};
 use super::entry::{Entry, Query};
 use super::read::Source;
 use crate::host::{Host, LogFile, ROTATED};
@@ -20,6 +20,8 @@ pub(crate) struct Files {
     host: Arc<dyn Host>,
     /// The oldest first.
     tails: Vec<Tail>,
+    /// A line was given up.
+    gave_up: bool,
 }
 
 /// A file, and how far it has been read.
@@ -30,6 +32,10 @@ struct Tail {
     upto: u64,
     /// The beginning of a line whose end is not there yet; `None` if it is too long to be an event.
     pending: Option<Vec<u8>>,
+    /// How much has been read of a line that is too long.
+    passed: u64,
+    /// A line was given up.
+    gave_up: bool,
     /// It has no name any more: what it had was for the last time.
     is_gone: bool,
 }
@@ -40,9 +46,9 @@ impl Files {
         let files = open_all(host.as_ref())?;
         let ends: Vec<u64> = files.iter().map(|file| file.size()).collect::<io::Result<_>>()?;
         let begins = begin(&files, &ends, query)?;
-        let tails = files.into_iter().zip(begins).zip(ends);
+        let tails = files.into_iter().zip(begins.offsets).zip(ends);
         let tails = tails.map(|((file, offset), upto)| Tail { upto, ..Tail::new(file, offset) }).collect();
-        Ok(Self { host, tails })
+        Ok(Self { host, tails, gave_up: begins.gave_up })
     }
 
     /// Goes on with these files: known ones from where they were left, new ones from their beginning.
@@ -76,13 +82,19 @@ impl Source for Files {
             return Ok(false);
         };
         tail.read_on(show)?;
+        self.gave_up |= tail.gave_up;
         Ok(true)
+    }
+
+    fn gave_up(&self) -> bool {
+        self.gave_up
     }
 }
 
 impl Tail {
     fn new(file: Box<dyn LogFile>, offset: u64) -> Self {
-        Self { file, offset, upto: offset, pending: Some(Vec::new()), is_gone: false }
+        let pending = Some(Vec::new());
+        Self { file, offset, upto: offset, pending, passed: 0, gave_up: false, is_gone: false }
     }
 
     fn catch_up(&mut self) -> io::Result<()> {
@@ -107,6 +119,9 @@ impl Tail {
                 self.show_pending(show);
             }
         }
+        if self.passed > ENDLESS {
+            self.give_up()?;
+        }
         // A last line that only lacks its end.
         if self.offset >= self.upto && self.pending.as_ref().is_some_and(|line| Entry::parse(line).is_some())
         {
@@ -118,11 +133,25 @@ impl Tail {
     fn add(&mut self, piece: &[u8]) {
         match &mut self.pending {
             Some(line) if line.len() + piece.len() <= LONGEST => line.extend_from_slice(piece),
-            pending => *pending = None,
+            pending => {
+                *pending = None;
+                self.passed += piece.len() as u64;
+            }
         }
     }
 
+    /// Goes on behind a line that does not end; if no other begins there, at the end of the file, with what may come.
+    fn give_up(&mut self) -> io::Result<()> {
+        (self.gave_up, self.passed) = (true, 0);
+        match end_of_endless(self.file.as_ref(), self.offset, self.upto)? {
+            Some(next) => (self.offset, self.pending) = (next, Some(Vec::new())),
+            None => self.offset = self.upto,
+        }
+        Ok(())
+    }
+
     fn show_pending(&mut self, show: &mut dyn FnMut(Option<&[u8]>)) {
+        self.passed = 0;
         let line = self.pending.replace(Vec::new());
         if line.as_ref().is_none_or(|line| !line.is_empty()) {
             show(line.as_deref());

@@ -13,6 +13,11 @@ pub trait Source: Send {
 
     /// Reads on and shows some lines, `None` for one that is too long; `false` if there is nothing more.
     fn read_on(&mut self, show: &mut dyn FnMut(Option<&[u8]>)) -> io::Result<bool>;
+
+    /// Whether a line was given up as it did not end, so that events beside it may be missing.
+    fn gave_up(&self) -> bool {
+        false
+    }
 }
 
 /// The events that a [`Query`] wants, in the order of the log: an iterator over what there is now; after
@@ -36,6 +41,11 @@ impl Reading {
     /// How many lines were read so far that are no events.
     pub fn malformed(&self) -> u64 {
         self.malformed
+    }
+
+    /// Whether a line was given up that did not end: events beside it may be missing.
+    pub fn gave_up(&self) -> bool {
+        self.source.as_ref().is_some_and(|source| source.gave_up())
     }
 
     /// Looks what has come since the last look: the iterator goes on with it. A look costs a few system calls.
@@ -222,6 +232,29 @@ mod tests {
         let mut reading = root.read(Query::default());
         assert_eq!(numbers(&mut reading), [0, 1, 2]);
         assert_eq!(reading.malformed(), 3);
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_given_up_and_what_stands_beside_it_is_read() {
+        let root = Root::new(u64::MAX / 8);
+        fs::write(root.file(1), line(0)).unwrap();
+        fs::write(root.file(0), line(1)).unwrap();
+        let mut file = fs::OpenOptions::new().append(true).open(root.file(0)).unwrap();
+        // It takes no room, but hours to be read.
+        file.set_len(100 << 40).or_else(|_| file.set_len(100 << 30)).unwrap();
+        let mut endless = root.read(Query::default());
+        assert_eq!(numbers(&mut endless), [0, 1]);
+        io::Write::write_all(&mut file, format!("\n{}{}", line(2), line(3)).as_bytes()).unwrap();
+        endless.look_again().unwrap();
+        assert_eq!(numbers(&mut endless), [2, 3], "it was followed");
+        assert!(endless.gave_up());
+        for (last, found, gave_up) in
+            [(None, &[0, 1, 2, 3][..], true), (Some(9), &[0, 2, 3], true), (Some(2), &[2, 3], false)]
+        {
+            let mut reading = root.read(Query { last, ..Query::default() });
+            assert_eq!(numbers(&mut reading), found, "{last:?}");
+            assert_eq!((reading.gave_up(), reading.malformed()), (gave_up, 0), "{last:?}");
+        }
     }
 
     #[test]

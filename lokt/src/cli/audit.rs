@@ -28,6 +28,12 @@ const SHOWN: usize = 20;
 /// time only: 128 of a user on a stock system. A look is a few system calls.
 const INTERVAL: Duration = Duration::from_millis(200);
 
+/// What is said of a line that does not end.
+const GAVE_UP: [&str; 2] = [
+    "gave up a line of the audit log that does not end: events beside it may be missing",
+    "hint: move the file away that has it, in the lock directory (audit.log, audit.log.1 and so on)",
+];
+
 /// By how many events the columns of the list are measured, before it is printed.
 const MEASURED: usize = 500;
 
@@ -152,6 +158,9 @@ pub(super) fn run(locks: &Locks, args: &Args) -> Result<Report, Error> {
         Err(Broken::Log(error)) => return Err(error),
     };
     report.messages.extend(left_out(reading.malformed()));
+    if reading.gave_up() {
+        report.messages.extend(GAVE_UP.map(str::to_owned));
+    }
     Ok(report)
 }
 
