@@ -123,6 +123,54 @@ fn a_look_makes_no_root_and_leaves_nothing_behind() {
 }
 
 #[test]
+fn what_a_doctor_has_left_beside_the_root_the_next_one_removes_and_nothing_else() {
+    for sandbox in [sandbox(), used()] {
+        let mut gone = Command::new("true").spawn().unwrap();
+        gone.wait().unwrap();
+        let (gone, me) = (gone.id(), std::process::id());
+        let name = |pid: u32, number: u32| format!(".lokt-doctor.{pid}.{number}");
+        let script = format!(
+            "cd ..; mkdir -p target {left} {full} {young} {alive} {foreign} {dir} .lokt-doctor.{gone}.8.bak .lokt-doctor.0{gone}.1
+            touch {full}/.doctor-made.{gone}.2 target/kept {file} {foreign}/.doctor.{gone}.1.bak; mkfifo {full}/.doctor.{gone}.1
+            ln -s ../target/kept {full}/.doctor.{gone}.7; mkdir {dir}/.doctor.{gone}.1; ln -s target {link}
+            touch -h -d '1 hour ago' .lokt-doctor.*; touch {young}",
+            left = name(gone, 1),
+            full = name(gone, 2),
+            young = name(gone, 3),
+            alive = name(me, 4),
+            foreign = name(gone, 5),
+            dir = name(gone, 6),
+            file = name(gone, 7),
+            link = name(gone, 8),
+        );
+        assert_eq!(sh(&sandbox, &script).code, 0);
+        let mut before = everything(&sandbox);
+        let found = examined(&sandbox, &[]);
+        let paths = [1, 2].map(|number| format!("{}/{}", sandbox.path().display(), name(gone, number)));
+        let fixed: Vec<&str> = of(&found, "temporary_files")["fixed"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| one.as_str().unwrap())
+            .collect();
+        assert_eq!(fixed.len(), 2, "{fixed:?}");
+        assert!(paths.iter().all(|path| fixed.contains(&&*format!("removed {path}"))), "{fixed:?}");
+        assert_eq!(found["overall"], "ok", "{found:#}");
+        before.retain(|line| {
+            let is_of = |path: &String| {
+                line.starts_with(&format!("{path} ")) || line.starts_with(&format!("{path}/"))
+            };
+            !paths.iter().any(is_of)
+        });
+        assert_eq!(everything(&sandbox), before);
+        assert!(
+            of(&examined(&sandbox, &["--fix"]), "temporary_files").get("fixed").is_none(),
+            "nothing is left"
+        );
+    }
+}
+
+#[test]
 fn a_look_changes_nothing_in_a_root() {
     let sandbox = used();
     let script = format!(

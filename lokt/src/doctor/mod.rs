@@ -198,7 +198,13 @@ pub(crate) fn examine(identity: &Identity) -> Diagnosis {
         let root = News::Root(patient.root.path.clone(), patient.source);
         let mut heard = sender.send(root).is_ok();
         for (name, examine) in CHECKS {
-            heard = heard && sender.send(News::Check(examine.make(name, &patient))).is_ok();
+            let mut check = examine.make(name, &patient);
+            if name == TEMPORARY {
+                // What a doctor has left a doctor removes, although it only looks: it is nobody else's.
+                let gone = Scratch::clear_left(&patient.root.path);
+                check.fixed.extend(gone.iter().map(|path| format!("removed {}", path.display())));
+            }
+            heard = heard && sender.send(News::Check(check)).is_ok();
         }
     }))
 }

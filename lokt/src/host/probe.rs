@@ -4,17 +4,32 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{AtFlags, Mode, OFlags, fsync, openat, unlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, fstat, fsync, openat, unlinkat};
+use rustix::process::geteuid;
 
-use super::dirs::Handle;
-use super::files::{FILE, hidden, named, place};
+use super::dirs::{DIRECTORY, Handle};
+use super::files::{FILE, age, hidden, named, place};
+use super::process::state_of;
 use super::rival::{self, Fault};
 use super::survey::{What, at};
-use super::{Dir, Publish, UnixHost, platform};
+use super::{Dir, ProcessState, Publish, UnixHost, filesystem, platform};
+
+/// A root for trials, among the files of others.
+const SCRATCH: &str = "lokt-doctor";
+
+/// What trials make.
+const TRIALS: [&str; 2] = ["doctor", "doctor-made"];
+
+/// A trial takes a moment only; after this, what it has made is left over, if its process is gone.
+const LEFT_FOR: Duration = Duration::from_secs(60);
+
+/// So much of a directory is looked at for what was left.
+const MOST: usize = 20_000;
 
 /// What stands in a probe's file.
 const CONTENT: &[u8] = b"lokt doctor\n";
@@ -32,7 +47,7 @@ impl UnixHost {
     /// Writes a file as records are written, reads it back and removes it. Returns by how much the time that the
     /// file system gave it differs from this machine's wall clock.
     pub(crate) fn probe_writing(&self) -> io::Result<Duration> {
-        let (made, moved) = (hidden("doctor-made"), hidden("doctor"));
+        let [moved, made] = TRIALS.map(hidden);
         let (stripes, locks) = (self.existing(Dir::Stripes)?, self.existing(Dir::Locks)?);
         let (from, to) = (self.files.open_dir(stripes)?, self.files.open_dir(locks)?);
         let path = self.files.path_of(locks, &moved);
@@ -62,7 +77,7 @@ impl UnixHost {
 
     fn probe_flock_on(&self, what: What) -> Result<(), Fault> {
         let untried = |error: io::Error| Fault::Untried(error.to_string());
-        let name = hidden("doctor");
+        let name = hidden(TRIALS[0]);
         let dir = self.existing(Dir::Stripes).map_err(untried)?;
         let handle = self.files.open_dir(dir).map_err(untried)?;
         let path = self.files.path_of(dir, &name);
@@ -106,18 +121,16 @@ impl Scratch {
     ///
     /// Nothing can be made there, and so no root could.
     pub(crate) fn above(root: &Path) -> io::Result<Self> {
-        let root = std::path::absolute(root)?;
-        for above in root.ancestors().skip(1) {
-            if at(above)?.is_some() {
-                let path = above.join(hidden("lokt-doctor"));
-                let made = DirBuilder::new().mode(0o700).create(&path);
-                return match made {
-                    Ok(()) => Ok(Self { path }),
-                    Err(error) => Err(named(&error, "create", &root)),
-                };
-            }
+        let path = nearest(root)?.join(hidden(SCRATCH));
+        match DirBuilder::new().mode(0o700).create(&path) {
+            Ok(()) => Ok(Self { path }),
+            Err(error) => Err(named(&error, "create", &std::path::absolute(root)?)),
         }
-        Err(io::Error::from(io::ErrorKind::NotFound))
+    }
+
+    /// Removes those there whose doctor was ended before it could; returns what went.
+    pub(crate) fn clear_left(root: &Path) -> Vec<PathBuf> {
+        nearest(root).and_then(|above| clear_left(&above)).unwrap_or_default()
     }
 
     /// Where it is.
@@ -130,6 +143,65 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.path);
     }
+}
+
+/// The nearest directory above `root` that exists.
+fn nearest(root: &Path) -> io::Result<PathBuf> {
+    for above in std::path::absolute(root)?.ancestors().skip(1) {
+        if at(above)?.is_some() {
+            return Ok(above.to_owned());
+        }
+    }
+    Err(io::ErrorKind::NotFound.into())
+}
+
+fn clear_left(above: &Path) -> io::Result<Vec<PathBuf>> {
+    let dir = rustix::fs::open(above, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut gone = Vec::new();
+    // A process of another machine can't be seen from here.
+    if !filesystem::is_local(&dir) {
+        return Ok(gone);
+    }
+    for name in names_in(&dir)? {
+        let dead = pid_of(&name, SCRATCH).filter(|pid| state_of(*pid, None) == ProcessState::Gone);
+        if let Some(pid) = dead
+            && clear(&dir, &name, pid).is_ok()
+        {
+            gone.push(above.join(name));
+        }
+    }
+    Ok(gone)
+}
+
+/// Removes a root for trials that was left, unless it is another user's, has been used just now, or has something in it that
+/// no trial has made.
+fn clear(above: &OwnedFd, name: &str, pid: i64) -> io::Result<()> {
+    let scratch = openat(above, name, DIRECTORY, Mode::empty())?;
+    let stat = fstat(&scratch)?;
+    let names = names_in(&scratch)?;
+    let is_ours = stat.st_uid == geteuid().as_raw() && age(&stat) >= LEFT_FOR;
+    if !is_ours || !names.iter().all(|name| TRIALS.iter().any(|trial| pid_of(name, trial) == Some(pid))) {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    names.iter().try_for_each(|name| unlinkat(&scratch, name.as_str(), AtFlags::empty()))?;
+    Ok(unlinkat(above, name, AtFlags::REMOVEDIR)?)
+}
+
+/// The process that has made something of this name: see [`hidden`].
+fn pid_of(file: &str, name: &str) -> Option<i64> {
+    let (pid, nanoseconds) =
+        file.strip_prefix('.')?.strip_prefix(name)?.strip_prefix('.')?.split_once('.')?;
+    let (pid, nanoseconds): (i64, u128) = (pid.parse().ok()?, nanoseconds.parse().ok()?);
+    (pid > 0 && file == format!(".{name}.{pid}.{nanoseconds}")).then_some(pid)
+}
+
+/// What stands in a directory, as far as its names can be ours, and not more than so much of it.
+fn names_in(dir: &OwnedFd) -> io::Result<Vec<String>> {
+    let names = rustix::fs::Dir::read_from(dir)?
+        .take(MOST)
+        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+    let names: io::Result<Vec<String>> = names.collect();
+    Ok(names?.into_iter().filter(|name| !matches!(&**name, "." | "..")).collect())
 }
 
 /// How far a file's time is from the wall clock.
