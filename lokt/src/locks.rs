@@ -8,7 +8,7 @@ use crate::Error;
 use crate::audit::{Query, Reading};
 use crate::host::{Host, Identity, ProcessState, Root, UnixHost};
 use crate::protocol::{
-    Authority, Claim, ClockId, Decision, Displaced, FreezeDecision, FreezeRequest, Kind, LiftBy, LockId,
+    Authority, Claim, Decision, Displaced, FreezeDecision, FreezeRequest, Kind, LiftBy, LockId,
     MIN_GUARD_TTL, Manner, Mode, Name, Now, Record, Refusal, Request,
 };
 use crate::session::Session;
@@ -17,7 +17,7 @@ use crate::store::EtcdStore;
 pub use crate::store::Status;
 #[cfg(feature = "etcd")]
 use crate::store::etcd::{Access, BadAddress};
-use crate::store::{Admission, Asked, DirStore, Store, Ticket};
+use crate::store::{Admission, Asked, DirStore, Store, Ticket, process_of};
 use crate::wait::{Nobody, Onlooker, PATIENCE, Until, Waiting};
 
 /// How long a guarded command has between SIGTERM and SIGKILL, if nothing else is said.
@@ -363,16 +363,7 @@ impl Locks {
 
     /// Whether the process of a record is gone for certain; of another machine, or another container, nothing is certain.
     pub(crate) fn is_process_gone(&self, record: &Record, now: &Now) -> bool {
-        let Some(clock) = record.clock_id.as_deref().map(ClockId::new) else {
-            return false;
-        };
-        if clock.boot() != now.clock.boot() || !now.clock.is_known() || record.pid_ns != self.identity.pid_ns
-        {
-            return false;
-        }
-        // A start can be compared on its own clock only.
-        let start = record.pid_start_ns.filter(|_| clock == now.clock);
-        self.host.process(record.pid, start) == ProcessState::Gone
+        process_of(self.host.as_ref(), &self.identity, record, now) == ProcessState::Gone
     }
 
     /// How every name stands that is held or frozen, in order.

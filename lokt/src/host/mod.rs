@@ -1,4 +1,4 @@
-//! This machine: the only room with effects.
+//! This machine: files, clocks, processes, signals. Only a guard has effects of its own, on its command and its terminal.
 //!
 //! [`Host`] is everything that the lock asks of the machine it runs on, as few and as small operations as will
 //! do. The real one is [`UnixHost`]; tests put another in its place, to choose the instant at which something
@@ -119,7 +119,7 @@ pub enum SessionState {
 /// What can be told of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProcessState {
-    /// It runs (or is a zombie, or may not be asked).
+    /// It runs, or may not be asked. One that has ended, and whose parent has not noticed, does not.
     Running,
     /// It is gone, or its id belongs to a later process.
     Gone,

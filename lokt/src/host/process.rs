@@ -1,7 +1,7 @@
 //! Processes: does one run, when did it start, whose child is it.
 //!
-//! Process ids are reused, and mean something only in their own namespace; every answer here that could be
-//! wrong for one of these reasons is "unknown".
+//! Process ids are reused, so a start time tells whether it is the same process. They mean something only in their own
+//! namespace: that whoever asks means this one, is for the caller to know.
 
 use std::fs;
 use std::os::fd::OwnedFd;

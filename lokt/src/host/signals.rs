@@ -12,7 +12,7 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -56,15 +56,12 @@ struct Pipe {
 
 static PIPE: OnceLock<Pipe> = OnceLock::new();
 
-/// What is known of one signal.
-struct Noted {
-    /// Its place in the order of all that came; 0 if it has not.
-    came: AtomicUsize,
-    sent: AtomicBool,
-}
+/// What is known of each signal, by its number: 0 if it has not come; else twice its place in the order of all that came,
+/// and 1 more if a process has sent it. In one number, as the next may come at any time.
+static NOTED: [AtomicUsize; 32] = [const { AtomicUsize::new(0) }; 32];
 
-/// By number.
-static NOTED: [Noted; 32] = [const { Noted { came: AtomicUsize::new(0), sent: AtomicBool::new(false) } }; 32];
+/// That a process has sent it.
+const SENT: usize = 1;
 
 /// How many signals have come: who stops us and then continues us means another thing than one who stops us again.
 static COUNT: AtomicUsize = AtomicUsize::new(0);
@@ -178,7 +175,7 @@ impl Signals {
             return false;
         }
         // Whoever has continued us already won't do it again.
-        if noted(Signal::CONT).came.load(Ordering::SeqCst) == 0 {
+        if noted(Signal::CONT).load(Ordering::SeqCst) == 0 {
             let _ = kill_process(getpid(), Signal::STOP);
         }
         true
@@ -258,15 +255,13 @@ pub(crate) fn asks_to_end(signal: Signal) -> bool {
     ![Signal::CHILD, Signal::CONT, Signal::TSTP, Signal::WINCH].contains(&signal)
 }
 
-fn noted(signal: Signal) -> &'static Noted {
+fn noted(signal: Signal) -> &'static AtomicUsize {
     &NOTED[signal.as_raw() as usize % NOTED.len()]
 }
 
 fn taken(signal: Signal) -> Option<(usize, Came)> {
-    let noted = noted(signal);
-    let order = noted.came.swap(0, Ordering::SeqCst);
-    let typed = || !noted.sent.swap(false, Ordering::SeqCst);
-    (order > 0).then(|| (order, Came { signal, typed: typed() }))
+    let noted = noted(signal).swap(0, Ordering::SeqCst);
+    (noted > 0).then_some((noted / 2, Came { signal, typed: noted & SENT == 0 }))
 }
 
 /// Catches a signal, unless it was ignored; whether it does. Every signal is held back meanwhile, so that none of those
@@ -294,8 +289,10 @@ extern "C" fn note(signal: c_int, info: *mut siginfo_t, _: *mut c_void) {
     // sent it.
     #[expect(unsafe_code, reason = "the kernel's pointer")]
     let sent = unsafe { (*info).si_code } <= 0;
-    noted.sent.fetch_or(sent, Ordering::SeqCst);
-    noted.came.store(COUNT.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+    let order = COUNT.fetch_add(1, Ordering::SeqCst) + 1;
+    let _ = noted.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |before| {
+        Some((order * 2) | (before & SENT) | (usize::from(sent) * SENT))
+    });
     // First the flags, then the byte: whoever wakes up finds the flags set. A full pipe wakes as well.
     if let Some(pipe) = PIPE.get() {
         let _ = rustix::io::write(&pipe.writable, b"!");

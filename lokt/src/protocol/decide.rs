@@ -69,6 +69,13 @@ pub enum Authority {
     ForceId(String),
 }
 
+impl Authority {
+    /// Whether it is about one holder or an owner's, and not about whatever stands there.
+    fn names_a_holder(&self) -> bool {
+        !matches!(self, Self::Stale | Self::Force)
+    }
+}
+
 /// What is asked of a name.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Request {
@@ -211,8 +218,7 @@ fn renew(
 
 fn release(authority: &Authority, evidence: &Evidence, standing: Standing, now: &Now) -> Decision {
     // What is left of several when the last of them has died is to be had like a record that nobody holds.
-    let by_right = !matches!(authority, Authority::Stale | Authority::Force);
-    if is_joint(evidence) && (by_right || !evidence.holders.is_empty()) {
+    if is_joint(evidence) && (authority.names_a_holder() || !evidence.holders.is_empty()) {
         return release_of_several(authority, evidence, standing, now);
     }
     let refusal = match (&evidence.slot, authority) {
@@ -279,8 +285,8 @@ fn entitled<'a>(authority: &Authority, evidence: &'a Evidence, now: &Now) -> Res
         |seat: &&Seat<'_>| matches!((authority, seat.id), (Authority::Id(id), Some(of)) if of.as_str() == id);
     let another = all.iter().find(meant).or(first_in_the_way(&all)).and_then(Seat::record).cloned();
     let may = |seat: &Seat<'_>| {
-        let by_right = !matches!(authority, Authority::Stale | Authority::Force);
-        by_right && seat.record().is_some_and(|record| refuse_authority(authority, record).is_none())
+        authority.names_a_holder()
+            && seat.record().is_some_and(|record| refuse_authority(authority, record).is_none())
     };
     let mut theirs: Vec<Seat<'a>> = all.into_iter().filter(may).collect();
     match (theirs.pop(), theirs.len(), another) {

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::hash::fnv1a;
-use crate::host::{Dir, Host, ProcessState, SessionFile, SessionState};
-use crate::protocol::{Abandoned, Displaced, Liveness, LockId, Name, Standing};
+use crate::host::{Dir, Host, Identity, ProcessState, SessionFile, SessionState};
+use crate::protocol::{Abandoned, Displaced, Liveness, LockId, Name, Now, Record, Standing};
 
 /// How many mutexes there are. More than the cores that could contend for them, few enough to leave lying.
 pub(super) const STRIPES: usize = 64;
@@ -25,6 +25,16 @@ impl From<ProcessState> for Liveness {
             ProcessState::Unknown => Self::Unknown,
         }
     }
+}
+
+/// What can be told here of the process that a record names: by its id only in its own namespace and its own boot, and by
+/// its start only on its own clock.
+pub(crate) fn process_of(host: &dyn Host, me: &Identity, record: &Record, now: &Now) -> ProcessState {
+    let same_boot = record.clock().is_some_and(|then| then.boot() == now.clock.boot());
+    if !same_boot || record.pid_ns != me.pid_ns {
+        return ProcessState::Unknown;
+    }
+    host.process(record.pid, record.pid_start_on(&now.clock))
 }
 
 /// The name and the `lock_id` in the name of a session's file.

@@ -6,6 +6,7 @@ use super::{DirStore, Seen};
 use crate::host::{Dir, ProcessState, SessionState};
 use crate::protocol::{Evidence, Kind, Liveness, LockId, Name, Now, Record, Request, Slot, Whom};
 use crate::store::content::LARGEST;
+use crate::store::process_of;
 
 /// What is known of a name in a root that does not exist.
 pub(super) fn nothing() -> Evidence {
@@ -107,16 +108,8 @@ impl DirStore {
         }
     }
 
-    fn is_of_this_boot(&self, record: &Record, now: &Now) -> bool {
-        record.clock().is_some_and(|then| then.boot() == now.clock.boot())
-    }
-
-    /// By process id: only in its own namespace, and by start time only on its own clock.
     fn process_liveness(&self, record: &Record, now: &Now) -> Liveness {
-        if record.pid_ns != self.identity.pid_ns || !self.is_of_this_boot(record, now) {
-            return Liveness::Unknown;
-        }
-        self.host.process(record.pid, record.pid_start_on(&now.clock)).into()
+        process_of(self.host.as_ref(), &self.identity, record, now).into()
     }
 
     /// Whether a session of this name lives that is not merely waiting.
