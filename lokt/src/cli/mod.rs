@@ -98,7 +98,7 @@ fn ask(locks: &Locks, command: OnLocks) -> Exit {
         OnLocks::Prime(args) => prime::run(locks, &args),
     };
     let exit = match outcome {
-        Ok(report) => output::print(&report),
+        Ok(report) => output::conclude(&report),
         Err(error) => output::fail(&error),
     };
     if tidies {

@@ -61,12 +61,17 @@ fn messages(error: &Error) -> Vec<String> {
     messages
 }
 
-/// Prints a report.
-pub(super) fn print(report: &Report) -> Exit {
-    let tone = if report.exit == Exit::Ok { STRONG } else { BAD.bold() };
+/// Prints the last report: nothing is left to do then but to wait for whoever reads it, and a signal may end that.
+pub(super) fn conclude(report: &Report) -> Exit {
     if report.result.is_some() || !report.messages.is_empty() {
         end_by_signals();
     }
+    print(report)
+}
+
+/// Prints a report.
+pub(super) fn print(report: &Report) -> Exit {
+    let tone = if report.exit == Exit::Ok { STRONG } else { BAD.bold() };
     report.messages.iter().for_each(|message| write_line(message, tone));
     match report.result.as_ref().map_or(Ok(()), show) {
         Err(Exit::Failed) => Exit::Failed,
@@ -166,7 +171,7 @@ fn writeln(text: &str) -> std::io::Result<()> {
 
 /// Prints a failure.
 pub(super) fn fail(error: &Error) -> Exit {
-    print(&Report::failed(error))
+    conclude(&Report::failed(error))
 }
 
 /// Prints text to stdout as it is.
