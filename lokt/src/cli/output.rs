@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::exit::Exit;
 use super::screen::{BAD, DIM, FROZEN, HELD, STRONG, Screen};
 use crate::host::signals::end_by_signals;
-use crate::host::write_soon;
+use crate::host::{have_room, write_soon};
 use crate::protocol::{Name, Refusal};
 use crate::{Error, words};
 
@@ -61,9 +61,10 @@ fn messages(error: &Error) -> Vec<String> {
     messages
 }
 
-/// Prints the last report: nothing is left to do then but to wait for whoever reads it, and a signal may end that.
+/// Prints the last report. If it has to wait for whoever reads it, a signal may end that: there is nothing left to do.
 pub(super) fn conclude(report: &Report) -> Exit {
-    if report.result.is_some() || !report.messages.is_empty() {
+    let is_silent = report.result.is_none() && report.messages.is_empty();
+    if !is_silent && !have_room(&[rustix::stdio::stdout(), rustix::stdio::stderr()]) {
         end_by_signals();
     }
     print(report)

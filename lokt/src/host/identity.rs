@@ -1,8 +1,11 @@
 //! Who we are: owner, agent, machine, process. The environment is read here and nowhere else.
 
 use std::ffi::OsString;
-use std::fs;
+use std::fs::File;
+use std::io::Read;
 use std::path::PathBuf;
+
+use rustix::fs::{Mode, OFlags, open};
 
 use super::process;
 
@@ -65,7 +68,7 @@ pub(crate) fn host_name() -> String {
 /// Not `getpwuid`: in a static program it loads the C library's name service modules at run time.
 fn user_name() -> Option<String> {
     let uid = rustix::process::geteuid().as_raw();
-    let listed = fs::read("/etc/passwd").ok().and_then(|users| name_of(uid, &users));
+    let listed = list_in("/etc/passwd").and_then(|users| name_of(uid, &users));
     listed
         .or_else(|| environment("USER"))
         .or_else(|| environment("LOGNAME"))
@@ -88,7 +91,16 @@ pub(crate) fn group_called(gid: u32) -> String {
 }
 
 fn called(id: u32, list: &str) -> String {
-    fs::read(list).ok().and_then(|list| name_of(id, &list)).unwrap_or_else(|| id.to_string())
+    list_in(list).and_then(|list| name_of(id, &list)).unwrap_or_else(|| id.to_string())
+}
+
+/// A regular file, with no more system calls than that takes: it is read for each lock.
+fn list_in(path: &str) -> Option<Vec<u8>> {
+    let file = File::from(open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?);
+    let size = file.metadata().ok()?.len();
+    let mut list = Vec::with_capacity(usize::try_from(size).ok()?);
+    file.take(size).read_to_end(&mut list).ok()?;
+    Some(list)
 }
 
 /// The name that stands before `id` in a list like `/etc/passwd` or `/etc/group`.

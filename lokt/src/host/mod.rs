@@ -46,7 +46,7 @@ pub(crate) use rival::Fault;
 pub use root::{Root, RootSource};
 #[cfg(feature = "etcd")]
 pub(crate) use runtime::runtime_dir;
-pub(crate) use stream::write_soon;
+pub(crate) use stream::{have_room, write_soon};
 pub(crate) use survey::{Entry, Place, Survey, What};
 pub use unix::UnixHost;
 

@@ -37,6 +37,12 @@ pub(crate) fn write_soon(stream: BorrowedFd<'_>, text: &[u8], patience: Duration
     Ok(true)
 }
 
+/// Whether each of the streams takes something at this moment.
+pub(crate) fn have_room(streams: &[BorrowedFd<'_>]) -> bool {
+    let mut asked: Vec<_> = streams.iter().map(|stream| PollFd::new(stream, PollFlags::OUT)).collect();
+    poll(&mut asked, Some(&time_left(Duration::ZERO))).is_ok_and(|ready| ready == asked.len())
+}
+
 /// A pipe that has room for something need not have it for all, and others may write to it, too.
 #[cfg(target_os = "linux")]
 fn write_now(stream: BorrowedFd<'_>, text: &[u8]) -> Result<usize, Errno> {
