@@ -4,7 +4,7 @@ use super::attack::Attack;
 use lokt_tests::sandbox::{Output, eventually, output, skipped, start, strace_available};
 use rustix::process::Signal;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -251,6 +251,23 @@ fn root_goes_on_where_it_once_left_directories_of_its_own() {
         mode(&root.join(dir), 0o700);
     }
     ["guard y -- true", "guard z --slots 2 -- true", "freeze f --ttl 1m"].into_iter().for_each(run);
+}
+
+#[test]
+fn root_follows_a_users_link_to_what_is_that_users_and_to_nothing_else() {
+    let Some(attack) = open_to_all() else { return };
+    let root = at_adas(&attack);
+    for (owner, code) in [(ADA, 0), (0, 1), (EVE, 1)] {
+        let elsewhere = attack.sandbox.path().join(format!("elsewhere-{owner}"));
+        fs::create_dir(&elsewhere).unwrap();
+        chown(&elsewhere, Some(owner), Some(owner)).unwrap();
+        let _ = fs::remove_file(&root);
+        symlink(&elsewhere, &root).unwrap();
+        lchown(&root, Some(ADA), Some(ADA)).unwrap();
+        let followed = output(&mut lokt_as_root(&attack, &root, "022", "lock x"));
+        assert_eq!(followed.code, code, "{owner}: {followed:?}");
+        assert_eq!(fs::read_dir(&elsewhere).unwrap().count() > 0, code == 0, "{owner}");
+    }
 }
 
 #[test]

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, RenameFlags, Stat, fchmod, fstat, fsync, mkdirat, openat, renameat_with,
-    statat, unlinkat,
+    AtFlags, FileType, Mode, OFlags, RenameFlags, Stat, fchmod, fstat, fsync, lstat, mkdirat, openat,
+    renameat_with, statat, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -115,9 +115,17 @@ impl RootDir {
         if let Some(root) = self.root.get() {
             return Ok(root);
         }
-        let fd = rustix::fs::open(&self.path, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-            .map_err(|error| named(&error.into(), "open", &self.path))?;
-        let opened = admit(fd, &self.path)?;
+        let open = |flags| rustix::fs::open(&self.path, flags, Mode::empty());
+        let opened = match open(DIRECTORY) {
+            Err(Errno::LOOP | Errno::NOTDIR) => open(OFlags::DIRECTORY | OFlags::CLOEXEC)
+                .map_err(io::Error::from)
+                .and_then(|fd| follow(admit(fd, &self.path)?, &self.path)),
+            found => found.map_err(io::Error::from).and_then(|fd| admit(fd, &self.path)),
+        };
+        let opened = opened.map_err(|error| match error.raw_os_error() {
+            Some(_) => named(&error, "open", &self.path),
+            None => error,
+        })?;
         Ok(self.root.get_or_init(|| opened))
     }
 
@@ -352,6 +360,23 @@ fn admit(fd: OwnedFd, path: &Path) -> io::Result<Opened> {
         ));
     }
     Ok(Opened { fd, me, owner: stat.st_uid, group })
+}
+
+/// The superuser follows nobody's link to what is another's.
+fn follow(opened: Opened, path: &Path) -> io::Result<Opened> {
+    let link = lstat(path)?;
+    if opened.me == 0 && ![0, opened.owner].contains(&link.st_uid) {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            format!(
+                "{} is a link of the user {}'s to a directory of another's (uid {}): set LOKT_ROOT",
+                path.display(),
+                link.st_uid,
+                opened.owner
+            ),
+        ));
+    }
+    Ok(opened)
 }
 
 fn is_my_group(gid: u32) -> bool {
