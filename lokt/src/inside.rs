@@ -60,10 +60,11 @@ fn claimed(name: &Name) -> Vec<String> {
 
 fn is_of_guard(locks: &Locks, name: &Name, record: &Record) -> bool {
     let me = locks.identity();
-    if record.pid_ns == me.pid_ns && record.host == me.host {
+    let clock = locks.now().clock;
+    let same_boot = record.clock().is_none_or(|then| then.boot() == clock.boot());
+    if record.pid_ns == me.pid_ns && record.host == me.host && same_boot {
         // Its guard can be seen from here, and must run.
-        let start = record.pid_start_on(&locks.now().clock);
-        let runs = process::state_of(record.pid, start) == ProcessState::Running;
+        let runs = process::state_of(record.pid, record.pid_start_on(&clock)) == ProcessState::Running;
         return runs && (process::ancestors().contains(&record.pid) || holds_descriptor(locks, name, record));
     }
     holds_descriptor(locks, name, record)

@@ -195,6 +195,16 @@ impl Session {
         }
     }
 
+    /// What a heartbeat would do now: renews if that is due, and else looks whether it is still this session's own.
+    ///
+    /// # Errors
+    ///
+    /// As for [`renew`](Self::renew).
+    pub(crate) fn look_after(&self) -> Result<(), Error> {
+        let now = self.shared.store.now().monotonic;
+        if self.due().is_some_and(|due| now >= due) { self.renew() } else { self.shared.check() }
+    }
+
     /// Wakes the heartbeat: whatever is due is done now.
     pub(crate) fn nudge(&self) {
         self.shared.file.ring();

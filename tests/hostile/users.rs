@@ -253,6 +253,28 @@ fn root_goes_on_where_it_once_left_directories_of_its_own() {
     ["guard y -- true", "guard z --slots 2 -- true", "freeze f --ttl 1m"].into_iter().for_each(run);
 }
 
+/// It would be taken for a link that somebody has planted.
+#[test]
+fn what_is_made_in_a_shared_root_is_at_no_moment_in_two_places() {
+    if !strace_available("a shared root that is slowly filled") {
+        return;
+    }
+    let Some(attack) = open_to_all() else { return };
+    share_root(&attack);
+    let mut slow = attack.sandbox.command("strace");
+    slow.args(["-f", "-qq", "-o", "/dev/null", "-e", "inject=unlinkat,unlink:delay_enter=300000"]);
+    let mut slow = start(slow.arg(program(&attack)).args(["guard", "x", "--", "true"]));
+    let stripes = attack.sandbox.root().join("stripes");
+    let mutex = || {
+        let names = fs::read_dir(&stripes).into_iter().flatten().flatten();
+        names.map(|entry| entry.file_name()).find(|name| name.len() == 2)
+    };
+    eventually("the mutex is there", || mutex().is_some());
+    let beside = run_as(&attack, ADA, "lock x");
+    assert!([0, 2].contains(&beside.code), "{beside:?}");
+    assert!([0, 2].contains(&slow.await_end()));
+}
+
 #[test]
 fn root_follows_a_users_link_to_what_is_that_users_and_to_nothing_else() {
     let Some(attack) = open_to_all() else { return };

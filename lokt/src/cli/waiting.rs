@@ -23,15 +23,15 @@ pub(super) struct Watcher<'a> {
     shown: bool,
     /// For what the wait was said for good, so that its end is worth a word.
     said: Option<Name>,
-    /// How often in a row there was something in the way of a look, and what was last said of it.
-    delays: (u32, Option<String>),
+    /// How often in a row there was something in the way of a look.
+    delays: u32,
     /// The signal that ended the wait.
     pub(super) ended_by: Option<Signal>,
 }
 
 impl<'a> Watcher<'a> {
     pub(super) fn new(signals: &'a Signals) -> Self {
-        Self { signals, shown: false, said: None, delays: (0, None), ended_by: None }
+        Self { signals, shown: false, said: None, delays: 0, ended_by: None }
     }
 
     /// All that was waited for was got.
@@ -71,7 +71,7 @@ impl<'a> Watcher<'a> {
 
 impl Onlooker for Watcher<'_> {
     fn progress(&mut self, progress: &Progress<'_>) {
-        self.delays.0 = 0;
+        self.delays = 0;
         // A plain try that lets the line go first has nothing to report yet.
         if progress.refusal.is_free() && progress.waited < Duration::from_millis(500) {
             return;
@@ -92,16 +92,11 @@ impl Onlooker for Watcher<'_> {
     }
 
     fn delayed(&mut self, name: &Name, why: &str, waited: Duration) {
-        let (delays, said) = &mut self.delays;
-        *delays += 1;
+        self.delays += 1;
         // A crowd that comes at once is soon over.
-        if *delays < DELAYS {
-            return;
-        }
-        let is_news = said.replace(why.to_owned()).as_deref() != Some(why);
-        if self.may_draw() {
+        if self.delays >= DELAYS && self.may_draw() {
             self.draw(&format!("lokt: waiting {} for \"{name}\": {why}", words::elapsed(waited)));
-        } else if is_news {
+        } else if self.delays == DELAYS {
             say_soon(&format!("waiting for \"{name}\": {why}"));
         }
     }

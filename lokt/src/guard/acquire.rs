@@ -122,6 +122,9 @@ pub(crate) fn acquire(
     Ok(held)
 }
 
+/// Nobody looks after what is held more often.
+const SOONEST: Duration = Duration::from_millis(20);
+
 /// Looks after what is held while something else is waited for.
 struct Meanwhile<'a> {
     held: &'a mut Held,
@@ -145,7 +148,8 @@ impl Onlooker for Meanwhile<'_> {
     }
 
     fn interval(&self) -> Option<Duration> {
-        self.onlooker.interval()
+        let own = self.held.quiet_until().map(|until| until.saturating_sub(now()).max(SOONEST));
+        self.onlooker.interval().into_iter().chain(own).min()
     }
 
     fn nod(&mut self) -> Nod {

@@ -108,9 +108,9 @@ impl Held {
         self.sessions.first()?.beat()
     }
 
-    /// What the command inherits, and what rings when one may have been removed.
-    pub(super) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
-        self.sessions.iter().filter_map(|session| session.file().descriptor()).collect()
+    /// What rings when one may have been removed that has no heartbeat to hear it.
+    pub(super) fn bells(&self) -> Vec<BorrowedFd<'_>> {
+        self.sessions[self.beating..].iter().filter_map(|session| session.file().descriptor()).collect()
     }
 
     /// The same, for one who borrows nothing.
@@ -149,10 +149,14 @@ impl Held {
             }
             self.beating += 1;
         }
-        for session in &self.sessions[self.beating..] {
+        for session in self.sessions[self.beating..].iter().filter(|session| !session.is_lost()) {
+            // Whoever ends the command in time has more to do than this.
+            if self.give_up_at().is_some_and(|give_up| now() >= give_up) {
+                break;
+            }
             let rung = session.file().wait(Some(Duration::ZERO), None) == Wake::Rung;
             if rung || !is_early {
-                self.renew_one(session);
+                self.note_loss(session, session.look_after());
             }
         }
     }
@@ -177,7 +181,11 @@ impl Held {
     }
 
     fn renew_one(&self, session: &Session) {
-        if let Err(error) = session.renew()
+        self.note_loss(session, session.renew());
+    }
+
+    fn note_loss(&self, session: &Session, outcome: Result<(), Error>) {
+        if let Err(error) = outcome
             && error.is_lost()
         {
             self.losses().note(session.name(), error);

@@ -184,7 +184,7 @@ impl Guard<'_> {
     fn sleep(&mut self) {
         let deadline = self.next_deadline();
         let quiet_until = self.held.quiet_until();
-        let bells = quiet_until.map(|_| self.held.descriptors()).unwrap_or_default();
+        let bells = quiet_until.map(|_| self.held.bells()).unwrap_or_default();
         let all: Vec<_> = bells.iter().map(|bell| PollFd::new(bell, PollFlags::IN)).collect();
         let rung = self.signals.wait_or(deadline, &all).iter().any(|came| !came.is_empty());
         if quiet_until.is_some_and(|until| rung || now() >= until) {

@@ -38,11 +38,17 @@ pub(super) fn clock_id() -> ClockId {
         return unknown();
     };
     let boot = boot.trim();
+    // Whatever a container mounts there: it stands in records, and between blanks.
+    if boot.len() > 64 || !boot.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+        return unknown();
+    }
     let boot = if is_kernels { ClockId::new(boot) } else { ClockId::told(boot) };
     match process::time_namespace() {
         None => boot,
         Some(FIRST) => ClockId::new(format!("{boot}/{FIRST}")),
         // The number of another one is used again when it has ended.
+        // The offsets are those of the namespace that children get, which need not be this one.
+        Some(_) if !process::gives_its_time_to_children() => unknown(),
         Some(_) => match process::kernels_file("/proc/self/timens_offsets") {
             Some((offsets, true)) => ClockId::new(format!("{boot}/{}", in_short(&offsets))),
             _ => unknown(),

@@ -115,11 +115,13 @@ impl RootDir {
         if let Some(root) = self.root.get() {
             return Ok(root);
         }
-        let open = |flags| rustix::fs::open(&self.path, flags, Mode::empty());
+        // Without a slash at its end, behind which a link would be followed.
+        let path = self.path.components().as_path();
+        let open = |flags| rustix::fs::open(path, flags, Mode::empty());
         let opened = match open(DIRECTORY) {
             Err(Errno::LOOP | Errno::NOTDIR) => open(OFlags::DIRECTORY | OFlags::CLOEXEC)
                 .map_err(io::Error::from)
-                .and_then(|fd| follow(admit(fd, &self.path)?, &self.path)),
+                .and_then(|fd| follow(admit(fd, &self.path)?, path)),
             found => found.map_err(io::Error::from).and_then(|fd| admit(fd, &self.path)),
         };
         let opened = opened.map_err(|error| match error.raw_os_error() {
@@ -362,7 +364,7 @@ fn admit(fd: OwnedFd, path: &Path) -> io::Result<Opened> {
     Ok(Opened { fd, me, owner: stat.st_uid, group })
 }
 
-/// The superuser follows nobody's link to what is another's.
+/// The superuser follows no link to what is another's that stands in the place of the root itself.
 fn follow(opened: Opened, path: &Path) -> io::Result<Opened> {
     let link = lstat(path)?;
     if opened.me == 0 && ![0, opened.owner].contains(&link.st_uid) {

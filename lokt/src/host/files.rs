@@ -9,6 +9,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::thread;
 use std::time::Duration;
 
 use rustix::fs::{
@@ -26,6 +27,10 @@ pub(super) const FILE: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(O
 /// The smallest page of memory that there is.
 const PAGE: usize = 4096;
 
+/// How often to look before what is in the making is something else, and how far apart.
+pub(super) const LOOKS: u32 = 20;
+pub(super) const BETWEEN_LOOKS: Duration = Duration::from_micros(500);
+
 /// How far in the future a file's time may lie and still count as now: a clock that was just set back.
 const AHEAD: Duration = Duration::from_secs(2);
 
@@ -36,19 +41,25 @@ impl RootDir {
         let (shared, _owner) = (self.is_shared()?, self.as_owner_of(&handle)?);
         let made_as = if shared { hidden(file) } else { file.to_owned() };
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | FILE;
-        let made = openat(&handle, made_as.as_str(), flags, self.file_mode()?);
+        let made = openat(&handle, made_as.as_str(), flags, self.file_mode()?).map_err(io::Error::from);
         let placed = made.and_then(|made| {
             if !shared {
                 return Ok(());
             }
-            fchmod(&made, Mode::from_raw_mode(0o660))?;
-            let linked = linkat(&handle, made_as.as_str(), &handle, file, AtFlags::empty());
-            unlinkat(&handle, made_as.as_str(), AtFlags::empty())?;
-            linked
+            // Never in two places, or it would be taken for a link that somebody has planted.
+            let placed = fchmod(&made, Mode::from_raw_mode(0o660))
+                .map_err(io::Error::from)
+                .and_then(|()| place(&handle, &made_as, &handle, file, Publish::New));
+            if placed.is_err() {
+                let _ = unlinkat(&handle, made_as.as_str(), AtFlags::empty());
+            }
+            placed
         });
         match placed {
-            Ok(()) | Err(Errno::EXIST) => Ok(()),
-            Err(error) => Err(named(&error.into(), "create", &self.path_of(dir, file))),
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                Err(named(&error, "create", &self.path_of(dir, file)))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -256,12 +267,17 @@ impl RootDir {
     }
 
     /// Refuses to write to what is elsewhere, too: somebody may have planted a link to it. One that was just removed is
-    /// nowhere.
+    /// nowhere; one that was just made is in two places for an instant, where a file system can't move it.
     fn only_here(&self, dir: Dir<'_>, file: &str, (opened, stat): (File, Stat)) -> io::Result<(File, Stat)> {
-        match stat.st_nlink {
-            0 | 1 => Ok((opened, stat)),
-            _ => Err(strange(&self.path_of(dir, file), "in more than one place")),
+        let mut links = stat.st_nlink;
+        for _ in 0..LOOKS {
+            if links <= 1 {
+                return Ok((opened, stat));
+            }
+            thread::park_timeout(BETWEEN_LOOKS);
+            links = fstat(&opened)?.st_nlink;
         }
+        Err(strange(&self.path_of(dir, file), "in more than one place"))
     }
 }
 

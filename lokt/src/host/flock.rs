@@ -12,6 +12,7 @@ use std::time::Duration;
 use std::{hint, io, mem, thread};
 
 use fs2::FileExt;
+use rustix::fs::fstat;
 
 use super::clock::monotonic;
 
@@ -75,12 +76,14 @@ impl Queues {
     }
 
     fn queued(&self, name: &str, file: File, patience: Duration) -> io::Result<Option<File>> {
-        let place = match self.left_before(name) {
+        // Whoever cleared the directory away has left those before in the queue of a file that is nobody's any more.
+        let stat = fstat(&file)?;
+        let place = match self.left_before(name, (stat.st_dev, stat.st_ino)) {
             Some(place) => {
                 drop(file);
                 place
             }
-            None => Place::join(file)?,
+            None => Place::join(file, (stat.st_dev, stat.st_ino))?,
         };
         let taken = place.wait(patience);
         if taken.is_none() {
@@ -89,10 +92,12 @@ impl Queues {
         taken.transpose()
     }
 
-    fn left_before(&self, name: &str) -> Option<Arc<Place>> {
+    /// The foremost of them.
+    fn left_before(&self, name: &str, file: Inode) -> Option<Arc<Place>> {
         let mut all = self.all();
         let places = all.get_mut(name)?;
-        std::iter::from_fn(|| places.pop()).find(|place| place.is_wanted_again())
+        let mut foremost = std::iter::from_fn(|| (!places.is_empty()).then(|| places.remove(0)));
+        foremost.find(|place| place.file == file && place.is_wanted_again())
     }
 
     fn all(&self) -> MutexGuard<'_, BTreeMap<String, Vec<Arc<Place>>>> {
@@ -100,9 +105,13 @@ impl Queues {
     }
 }
 
+/// A file, by device and inode.
+type Inode = (u64, u64);
+
 /// A place in the kernel's queue for a file. The kernel has no flock with a time limit, and who leaves its queue comes
 /// last in it: a thread of its own sleeps there.
 struct Place {
+    file: Inode,
     service: Mutex<Service>,
     told: Condvar,
 }
@@ -117,8 +126,9 @@ enum Service {
 }
 
 impl Place {
-    fn join(file: File) -> io::Result<Arc<Self>> {
-        let place = Arc::new(Self { service: Mutex::new(Service::Awaited), told: Condvar::new() });
+    fn join(file: File, inode: Inode) -> io::Result<Arc<Self>> {
+        let service = Mutex::new(Service::Awaited);
+        let place = Arc::new(Self { file: inode, service, told: Condvar::new() });
         let own = Arc::clone(&place);
         thread::Builder::new().name("mutex".into()).stack_size(64 * 1024).spawn(move || {
             let taken = uninterrupted(|| FileExt::lock_exclusive(&file)).map(|()| file);

@@ -97,9 +97,10 @@ fn called(id: u32, list: &str) -> String {
 /// A regular file, with no more system calls than that takes: it is read for each lock.
 fn list_in(path: &str) -> Option<Vec<u8>> {
     let file = File::from(open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?);
-    let size = file.metadata().ok()?.len();
-    let mut list = Vec::with_capacity(usize::try_from(size).ok()?);
-    file.take(size).read_to_end(&mut list).ok()?;
+    // One of no size may be of a file system that does not tell.
+    let size = Some(file.metadata().ok()?.len()).filter(|size| *size > 0);
+    let mut list = Vec::with_capacity(usize::try_from(size.unwrap_or_default()).ok()?);
+    file.take(size.unwrap_or(u64::MAX)).read_to_end(&mut list).ok()?;
     Some(list)
 }
 

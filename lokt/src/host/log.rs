@@ -12,13 +12,12 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::thread;
-use std::time::Duration;
 
 use rustix::fs::{AtFlags, OFlags, fstat, renameat, statat};
 use rustix::io::Errno;
 
 use super::dirs::RootDir;
-use super::files::named;
+use super::files::{BETWEEN_LOOKS, LOOKS, named};
 use super::{Dir, LogFile, environment};
 
 /// How many files are kept beside the one that is appended to.
@@ -148,10 +147,6 @@ fn write_line(mut file: &File, size: u64, line: &[u8]) -> io::Result<()> {
     }
     Ok(())
 }
-
-/// How often to look before half a line is one that will stay so, and how far apart.
-const LOOKS: u32 = 20;
-const BETWEEN_LOOKS: Duration = Duration::from_micros(500);
 
 /// Whether the file ends in half a line, as a full disk leaves it: ours must begin on a line of its own.
 ///

@@ -112,6 +112,12 @@ pub(crate) fn time_namespace() -> Option<u64> {
     namespace("time")
 }
 
+/// Whether the children of this process are in its own time namespace.
+pub(crate) fn gives_its_time_to_children() -> bool {
+    let of = |what: &str| fs::read_link(format!("/proc/self/ns/{what}")).ok();
+    of("time").is_some() && of("time") == of("time_for_children")
+}
+
 fn namespace(kind: &str) -> Option<u64> {
     let link = fs::read_link(format!("/proc/self/ns/{kind}")).ok()?;
     let text = link.to_str()?;
@@ -155,7 +161,7 @@ pub(crate) fn descendants(pid: i64) -> Vec<i64> {
 /// Who holds a flock on this file, as far as `/proc/locks` tells.
 pub(crate) fn flock_holder(file: &FileStat) -> Option<String> {
     let locks = fs::read_to_string("/proc/locks").ok()?;
-    let pid = holder_among(&locks, &of_file(file))?;
+    let pid = holder_among(&locks, file)?;
     let command = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
     let stopped = if is_stopped(pid) { ", which is stopped" } else { "" };
     match command.trim_end() {
@@ -164,18 +170,23 @@ pub(crate) fn flock_holder(file: &FileStat) -> Option<String> {
     }
 }
 
-/// How `/proc/locks` calls a file: by its file system's device, as the kernel has it, and its inode.
-fn of_file(file: &FileStat) -> String {
-    format!("{:02x}:{:02x}:{}", major(file.st_dev), minor(file.st_dev), file.st_ino)
-}
-
-/// The process behind `1: FLOCK  ADVISORY  WRITE 4711 00:1a:6 0 EOF`. One that waits has an arrow before the word.
-fn holder_among(locks: &str, file: &str) -> Option<i64> {
-    locks.lines().find_map(|line| {
-        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-        let holds = fields.get(1) == Some(&"FLOCK") && fields.get(5) == Some(&file);
-        holds.then(|| fields.get(4)?.parse().ok())?
-    })
+/// The process behind `1: FLOCK  ADVISORY  WRITE 4711 00:1a:6 0 EOF`: the file is named by device and inode. (One that
+/// waits has an arrow before the word.) Some file systems (Btrfs) tell another device here than with the file: there the
+/// inode will do, if it is only one's.
+fn holder_among(locks: &str, file: &FileStat) -> Option<i64> {
+    let all: Vec<(&str, &str)> = locks
+        .lines()
+        .filter_map(|line| {
+            let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+            (fields.get(1) == Some(&"FLOCK")).then_some((*fields.get(5)?, *fields.get(4)?))
+        })
+        .collect();
+    let exact = format!("{:02x}:{:02x}:{}", major(file.st_dev), minor(file.st_dev), file.st_ino);
+    let inode = format!(":{}", file.st_ino);
+    let is_exact = |(of, _): &&(&str, &str)| *of == exact;
+    let mut alike = all.iter().filter(|(of, _)| of.ends_with(&inode));
+    let found = all.iter().find(is_exact).or_else(|| alike.next().filter(|_| alike.next().is_none()))?;
+    found.1.parse().ok()
 }
 
 #[cfg(test)]
@@ -188,9 +199,14 @@ mod tests {
                      2: FLOCK  ADVISORY  WRITE 2 00:1b:6 0 EOF\n\
                      3: FLOCK  ADVISORY  WRITE 3 00:1a:6 0 EOF\n\
                      3: -> FLOCK  ADVISORY  WRITE 4 00:1a:6 0 EOF\n\
-                     4: -> FLOCK  ADVISORY  WRITE 5 00:1c:6 0 EOF\n";
-        assert_eq!(holder_among(locks, "00:1a:6"), Some(3));
-        assert_eq!(holder_among(locks, "00:1c:6"), None);
+                     4: -> FLOCK  ADVISORY  WRITE 5 00:1a:7 0 EOF\n\
+                     5: FLOCK  ADVISORY  WRITE 6 00:1c:8 0 EOF\n";
+        let mut file = rustix::fs::stat("/proc/self").unwrap();
+        file.st_dev = rustix::fs::makedev(0, 0x1a);
+        for (inode, holder) in [(6, Some(3)), (7, None), (8, Some(6)), (66, None)] {
+            file.st_ino = inode;
+            assert_eq!(holder_among(locks, &file), holder, "{inode}");
+        }
     }
 
     #[test]

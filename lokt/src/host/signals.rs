@@ -12,7 +12,7 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -62,6 +62,9 @@ static NOTED: [AtomicUsize; 32] = [const { AtomicUsize::new(0) }; 32];
 
 /// That a process has sent it.
 const SENT: usize = 1;
+
+/// Which signals have our handler: a bit each.
+static HANDLED: AtomicU32 = AtomicU32::new(0);
 
 /// How many signals have come: who stops us and then continues us means another thing than one who stops us again.
 static COUNT: AtomicUsize = AtomicUsize::new(0);
@@ -235,17 +238,11 @@ impl Drop for HeldBack {
 /// ever. Whatever was ignored stays ignored.
 #[expect(unsafe_code, reason = "safe functions only ever add handlers")]
 pub(crate) fn end_by_signals() {
-    if PIPE.get().is_none() {
-        return;
-    }
-    let _held_back = HeldBack::all();
-    for signal in CAUGHT.into_iter().filter(|signal| asks_to_end(*signal)) {
-        let Ok(number) = signal.as_raw().try_into() else { continue };
-        // SAFETY: neither the default action nor to ignore a signal runs code of ours.
-        let before = unsafe { signal::signal(number, SigHandler::SigDfl) };
-        if before == Ok(SigHandler::SigIgn) {
-            // SAFETY: as above.
-            let _ = unsafe { signal::signal(number, SigHandler::SigIgn) };
+    let is_handled = |signal: &Signal| HANDLED.load(Ordering::SeqCst) >> signal.as_raw() & 1 == 1;
+    for signal in CAUGHT.into_iter().filter(|signal| asks_to_end(*signal)).filter(is_handled) {
+        if let Ok(number) = signal.as_raw().try_into() {
+            // SAFETY: the default action runs no code of ours.
+            let _ = unsafe { signal::signal(number, SigHandler::SigDfl) };
         }
     }
 }
@@ -274,6 +271,7 @@ fn catch(signal: Signal) -> io::Result<bool> {
     // SAFETY: the handler is async-signal-safe: it stores to atomics and writes to a descriptor that is never closed.
     let before = unsafe { signal::sigaction(number, &ours) }?;
     if before.handler() != SigHandler::SigIgn || NEWS.contains(&signal) {
+        HANDLED.fetch_or(1 << signal.as_raw(), Ordering::SeqCst);
         return Ok(true);
     }
     // SAFETY: to ignore a signal runs no code.

@@ -10,8 +10,8 @@ use rustix::io::{Errno, write};
 
 use super::clock::{monotonic, time_left};
 
-/// Writes all of it, if that can be begun within `patience`; `false` if not. Once begun it may wait only where nobody
-/// can tell beforehand: a terminal that takes the first half of a line.
+/// Writes all of it, if the stream takes it within `patience`; `false` if it takes only some of it, or nothing. It may take
+/// longer only where nobody can tell beforehand: a terminal that takes the first half of a line.
 ///
 /// # Errors
 ///

@@ -13,8 +13,11 @@ use crate::protocol::{NO_TOKEN, Now};
 const BLOCK: u64 = 1000;
 
 /// A counter that was damaged goes on from the wall clock's second, times 2^20, but from no earlier one than this: no
-/// clock that is wrong leads back to a number that another has come to.
+/// clock that is wrong leads back to a number that a counter has come to that began at 1.
 const EARLIEST: u64 = 1_735_689_600;
+
+/// Nor from a later one, so that there is something left to count.
+const LATEST: u64 = 4_102_444_800;
 
 /// Says of a block that it may not be synced.
 const UNSYNCED: &str = "unsynced";
@@ -59,7 +62,7 @@ impl Counter {
             // Damaged: begin where no counter that began at 1 can have come to.
             _ => {
                 let second = u64::try_from(now.wall.as_second()).unwrap_or_default();
-                let next = second.clamp(EARLIEST, (NO_TOKEN >> 20) - 1) << 20;
+                let next = second.clamp(EARLIEST, LATEST) << 20;
                 Self { boot, next, reserved: next }
             }
         }
