@@ -12,7 +12,7 @@ use std::time::Duration;
 use std::{hint, io, mem, thread};
 
 use fs2::FileExt;
-use rustix::fs::fstat;
+use rustix::fs::{Dev, fstat};
 
 use super::clock::monotonic;
 
@@ -106,7 +106,7 @@ impl Queues {
 }
 
 /// A file, by device and inode.
-type Inode = (u64, u64);
+type Inode = (Dev, u64);
 
 /// A place in the kernel's queue for a file. The kernel has no flock with a time limit, and who leaves its queue comes
 /// last in it: a thread of its own sleeps there.

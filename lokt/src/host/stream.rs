@@ -1,11 +1,10 @@
 //! Writing to what may not be read: a full pipe, a terminal that was told to hold (Ctrl-S).
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{FileType, fstat};
 use rustix::io::{Errno, write};
 
 use super::clock::{monotonic, time_left};
@@ -46,6 +45,9 @@ pub(crate) fn have_room(streams: &[BorrowedFd<'_>]) -> bool {
 /// A pipe that has room for something need not have it for all, and others may write to it, too.
 #[cfg(target_os = "linux")]
 fn write_now(stream: BorrowedFd<'_>, text: &[u8]) -> Result<usize, Errno> {
+    use std::io::IoSlice;
+
+    use rustix::fs::{FileType, fstat};
     use rustix::io::{ReadWriteFlags, pwritev2};
 
     /// pwritev2(2): where the stream stands.
