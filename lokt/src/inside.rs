@@ -61,7 +61,7 @@ fn claimed(name: &Name) -> Vec<String> {
 fn is_of_guard(locks: &Locks, name: &Name, record: &Record) -> bool {
     let me = locks.identity();
     let clock = locks.now().clock;
-    let same_boot = record.clock().is_none_or(|then| then.boot() == clock.boot());
+    let same_boot = record.clock_id.is_none() || record.is_of_boot(&clock);
     if record.pid_ns == me.pid_ns && record.host == me.host && same_boot {
         // Its guard can be seen from here, and must run.
         let runs = process::state_of(record.pid, record.pid_start_on(&clock)) == ProcessState::Running;

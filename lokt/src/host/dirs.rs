@@ -16,7 +16,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::files::{hidden, named, strange};
+use super::files::{hidden, lacks_noreplace, named, strange};
 use super::platform::FilesAs;
 use super::{Dir, filesystem};
 use crate::protocol::Name;
@@ -118,16 +118,15 @@ impl RootDir {
         // Without a slash at its end, behind which a link would be followed.
         let path = self.path.components().as_path();
         let open = |flags| rustix::fs::open(path, flags, Mode::empty());
-        let opened = match open(DIRECTORY) {
-            Err(Errno::LOOP | Errno::NOTDIR) => open(OFlags::DIRECTORY | OFlags::CLOEXEC)
-                .map_err(io::Error::from)
-                .and_then(|fd| follow(admit(fd, &self.path)?, path)),
-            found => found.map_err(io::Error::from).and_then(|fd| admit(fd, &self.path)),
+        let (found, is_link) = match open(DIRECTORY) {
+            Err(Errno::LOOP | Errno::NOTDIR) => (open(OFlags::DIRECTORY | OFlags::CLOEXEC), true),
+            found => (found, false),
         };
-        let opened = opened.map_err(|error| match error.raw_os_error() {
-            Some(_) => named(&error, "open", &self.path),
-            None => error,
-        })?;
+        let fd = found.map_err(|error| named(&error.into(), "open", &self.path))?;
+        let opened = admit(fd, &self.path)?;
+        if is_link {
+            may_follow(&opened, path)?;
+        }
         Ok(self.root.get_or_init(|| opened))
     }
 
@@ -226,8 +225,8 @@ impl RootDir {
             let _ = unlinkat(parent, hidden.as_str(), AtFlags::REMOVEDIR);
         }
         match moved {
-            // A file system without that flag. For a moment it is there, and not for all.
-            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => make(name),
+            // For a moment it is there, and not for all.
+            Err(error) if lacks_noreplace(error) => make(name),
             other => other,
         }
     }
@@ -365,8 +364,8 @@ fn admit(fd: OwnedFd, path: &Path) -> io::Result<Opened> {
 }
 
 /// The superuser follows no link to what is another's that stands in the place of the root itself.
-fn follow(opened: Opened, path: &Path) -> io::Result<Opened> {
-    let link = lstat(path)?;
+fn may_follow(opened: &Opened, path: &Path) -> io::Result<()> {
+    let link = lstat(path).map_err(|error| named(&error.into(), "open", path))?;
     if opened.me == 0 && ![0, opened.owner].contains(&link.st_uid) {
         return Err(io::Error::new(
             io::ErrorKind::PermissionDenied,
@@ -378,7 +377,7 @@ fn follow(opened: Opened, path: &Path) -> io::Result<Opened> {
             ),
         ));
     }
-    Ok(opened)
+    Ok(())
 }
 
 fn is_my_group(gid: u32) -> bool {

@@ -286,6 +286,11 @@ pub(super) fn hidden(name: &str) -> String {
     format!(".{name}.{}.{}", std::process::id(), monotonic().as_nanos())
 }
 
+/// Whether a file system (bindfs, NFS) has failed to rename only because it does not know `RENAME_NOREPLACE`.
+pub(super) fn lacks_noreplace(error: Errno) -> bool {
+    matches!(error, Errno::INVAL | Errno::NOSYS | Errno::NOTSUP)
+}
+
 /// Moves a draft into its place.
 pub(super) fn place(
     from: &Handle<'_>,
@@ -298,8 +303,8 @@ pub(super) fn place(
         return Ok(renameat(from, draft, target, file)?);
     }
     match renameat_with(from, draft, target, file, RenameFlags::NOREPLACE) {
-        // A file system without that flag: a link does not replace either.
-        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+        // A link does not replace either.
+        Err(error) if lacks_noreplace(error) => {
             linkat(from, draft, target, file, AtFlags::empty())?;
             Ok(unlinkat(from, draft, AtFlags::empty())?)
         }

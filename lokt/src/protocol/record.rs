@@ -215,6 +215,11 @@ impl Record {
         self.clock_id.as_deref().map(ClockId::new)
     }
 
+    /// Whether it was written in the boot of this clock.
+    pub fn is_of_boot(&self, clock: &ClockId) -> bool {
+        self.clock().is_some_and(|then| then.boot() == clock.boot())
+    }
+
     /// When its process started, as it is told to those who read this clock: another time namespace shifts it.
     pub fn pid_start_on(&self, clock: &ClockId) -> Option<i64> {
         self.pid_start_ns.filter(|_| self.clock_id.as_deref() == Some(clock.as_str()))

@@ -30,8 +30,7 @@ impl From<ProcessState> for Liveness {
 /// What can be told here of the process that a record names: by its id only in its own namespace and its own boot, and by
 /// its start only on its own clock.
 pub(crate) fn process_of(host: &dyn Host, me: &Identity, record: &Record, now: &Now) -> ProcessState {
-    let same_boot = record.clock().is_some_and(|then| then.boot() == now.clock.boot());
-    if !same_boot || record.pid_ns != me.pid_ns {
+    if !record.is_of_boot(&now.clock) || record.pid_ns != me.pid_ns {
         return ProcessState::Unknown;
     }
     host.process(record.pid, record.pid_start_on(&now.clock))

@@ -229,8 +229,7 @@ impl EtcdStore {
 
     /// Whether it was acquired on this machine, on this boot.
     fn is_here(&self, record: &Record, now: &Now) -> bool {
-        let boot = record.clock().is_some_and(|then| then.boot() == now.clock.boot());
-        now.clock.is_known() && boot && record.host == self.identity.host
+        now.clock.is_known() && record.is_of_boot(&now.clock) && record.host == self.identity.host
     }
 
     /// A name as it can be shown.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::line::ticket_file;
 use super::{Admission, DirStore, Error, Name, Ticket, holders, stripe_of};
-use crate::audit;
+use crate::audit::{self, Event};
 use crate::host::{Dir, Draft, Publish, is_full};
 use crate::protocol::{Displaced, Evidence, Kind, Mode, Now, Record, Slot};
 use crate::store::content::content_of;
@@ -63,12 +63,7 @@ impl DirStore {
         now: &Now,
     ) -> Result<(), Error> {
         let removed = self.remove_records(name, evidence, gone);
-        for one in gone.iter().filter(|one| removed.is_ok() || self.is_gone(name, one)) {
-            if one.is_admission() {
-                self.log(&self.event(audit::displaced(one), name, now).removed(one));
-            }
-            self.sessions.settle(name, one);
-        }
+        self.settle_all(name, gone, removed.is_err(), now, Event::removed);
         removed
     }
 
@@ -102,9 +97,20 @@ impl DirStore {
     /// Says what an admission has put out of its place, and what has become of it; if it has `failed`, of what it has
     /// come to.
     pub(super) fn settle_displaced(&self, name: &Name, displaced: &[Displaced], failed: bool, now: &Now) {
-        for gone in displaced.iter().filter(|gone| !failed || self.is_gone(name, gone)) {
+        self.settle_all(name, displaced, failed, now, Event::pruned);
+    }
+
+    fn settle_all(
+        &self,
+        name: &Name,
+        all: &[Displaced],
+        failed: bool,
+        now: &Now,
+        tell: fn(Event, &Displaced) -> Event,
+    ) {
+        for gone in all.iter().filter(|gone| !failed || self.is_gone(name, gone)) {
             if gone.is_admission() {
-                self.log(&self.event(audit::displaced(gone), name, now).pruned(gone));
+                self.log(&tell(self.event(audit::displaced(gone), name, now), gone));
             }
             self.sessions.settle(name, gone);
         }
