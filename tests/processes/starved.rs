@@ -77,6 +77,27 @@ fn whoever_can_only_wait_to_be_read_is_ended_by_a_signal() {
     }
 }
 
+#[test]
+fn a_watch_that_nobody_reads_is_ended_by_a_signal() {
+    let sandbox = sandbox();
+    for name in 0..60 {
+        let note = "n".repeat(100);
+        assert_eq!(sandbox.run(["lock", &format!("lock-{name}"), "--note", &note]).code, 0);
+    }
+    let (_reader, full) = full_pipe();
+    let (reader, almost) = full_pipe();
+    // Room for a message, but not for all of it.
+    rustix::io::read(&reader, &mut [0; 4096]).unwrap();
+    for stdout in [full, almost] {
+        let mut watch = sandbox.lokt(["status", "--watch"]);
+        let mut watch = Running::of(watch.stdout(stdout).stderr(Stdio::piped()));
+        let in_write = || fs::read_to_string(format!("/proc/{}/wchan", watch.pid())).unwrap_or_default();
+        eventually("it waits for room", || in_write().contains("pipe"));
+        watch.signal(Signal::TERM);
+        assert_eq!(watch.await_end(), 143);
+    }
+}
+
 /// A process that starts lokt with this signal held back.
 fn held_back(sandbox: &Sandbox, signal: &str, args: &[&str]) -> Command {
     let mut command = sandbox.command("env");

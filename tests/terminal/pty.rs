@@ -263,13 +263,14 @@ impl Pty {
     }
 
     /// Sends SIGTERM to the one of this terminal that has `argument` among its arguments.
-    pub fn terminate(&self, argument: &str) {
+    pub fn terminate(&self, argument: &str) -> Pid {
         let has = |pid: &Pid| {
             let arguments = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default();
             arguments.split(|byte| *byte == 0).any(|one| one == argument.as_bytes())
         };
         let pid = self.session().into_iter().find(has).expect("it runs");
         kill_process(pid, Signal::TERM).unwrap();
+        pid
     }
 
     /// The process whose id a script has written to `file`.

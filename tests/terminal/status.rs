@@ -1,5 +1,7 @@
 //! `lokt status` on a terminal: its table, and the view that is drawn in place.
 
+use std::path::Path;
+
 use lokt_tests::sandbox::{Sandbox, eventually};
 
 use crate::pty::{CTRL_C, Pty, sandbox};
@@ -169,6 +171,19 @@ fn ctrl_z_gives_the_terminal_back_and_fg_draws_it_anew() {
     pty.send("q");
     pty.expect(LEAVE);
     pty.prompt();
+}
+
+#[test]
+fn a_signal_ends_it_though_the_terminal_is_told_to_hold() {
+    let mut pty = shell(100);
+    pty.line("$LOKT status --watch --interval 100ms; echo code-$?-");
+    pty.expect("ask Ada");
+    pty.send("\x13");
+    lock(&pty.sandbox, "another");
+    let watch = pty.terminate("--interval");
+    eventually("it has ended", || !Path::new(&format!("/proc/{}", watch.as_raw_nonzero())).exists());
+    pty.send("\x11");
+    pty.expect("code-143-");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use rustix::stdio::{stdin, stdout};
 use rustix::termios::{LocalModes, OptionalActions, Termios, isatty, tcgetattr, tcsetattr};
 
 use super::exit::Exit;
-use super::output::draw;
+use super::output::draw_soon;
 use super::screen::{in_foreground, is_able};
 use crate::host::clock::monotonic;
 use crate::host::signals::{Signals, asks_to_end};
@@ -19,6 +19,9 @@ use crate::host::signals::{Signals, asks_to_end};
 /// The alternate screen, empty, without a cursor, and nothing wraps.
 const ENTER: &str = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[H\x1b[2J";
 const LEAVE: &str = "\x1b[?7h\x1b[?25h\x1b[?1049l";
+
+/// How long a terminal may take nothing that was told to hold (Ctrl-S): signals are to be attended to meanwhile.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// The view, and what it has to put back.
 pub(super) struct Live<'a> {
@@ -42,8 +45,10 @@ impl<'a> Live<'a> {
             self.leave();
             return Ok(());
         }
-        self.enter()?;
-        draw(&instead(lines))
+        if self.enter()? {
+            draw_soon(&instead(lines), PATIENCE)?;
+        }
+        Ok(())
     }
 
     /// Sleeps until it is time to draw again.
@@ -100,15 +105,14 @@ impl<'a> Live<'a> {
         }
     }
 
-    fn enter(&mut self) -> Result<(), Exit> {
-        if self.entered {
-            return Ok(());
+    /// Takes the terminal; `false` if that takes nothing at the moment.
+    fn enter(&mut self) -> Result<bool, Exit> {
+        if !self.entered {
+            self.entered = draw_soon(ENTER, PATIENCE)?;
+            let has_keys = self.entered && isatty(stdin()) && in_foreground(stdin()) != Some(false);
+            self.keys = has_keys.then(key_by_key).flatten();
         }
-        self.entered = true;
-        if isatty(stdin()) && in_foreground(stdin()) != Some(false) {
-            self.keys = key_by_key();
-        }
-        draw(ENTER)
+        Ok(self.entered)
     }
 
     fn leave(&mut self) {
@@ -119,7 +123,7 @@ impl<'a> Live<'a> {
             let _ = tcsetattr(stdin(), OptionalActions::Now, &modes);
         }
         // Whoever took the terminal away does not need it put back.
-        let _ = draw(LEAVE);
+        let _ = draw_soon(LEAVE, PATIENCE);
     }
 }
 

@@ -2,11 +2,13 @@
 
 #![expect(clippy::disallowed_methods, reason = "this is the door")]
 
+use std::borrow::Cow;
 use std::io::{BufWriter, StdoutLock, Write};
 use std::time::Duration;
 
 use anstyle::Style;
 use clap::builder::StyledStr;
+use rustix::pipe::PIPE_BUF;
 use serde_json::Value;
 
 use super::exit::Exit;
@@ -35,6 +37,16 @@ pub(super) enum Output {
     Json(Value),
     /// JSON in one line.
     JsonLine(Value),
+}
+
+impl Output {
+    fn text(&self) -> Cow<'_, str> {
+        match self {
+            Self::Text(text) => Cow::Borrowed(text),
+            Self::Json(value) => Cow::Owned(inert(&format!("{value:#}"))),
+            Self::JsonLine(value) => Cow::Owned(inert(&value.to_string())),
+        }
+    }
 }
 
 impl Report {
@@ -86,24 +98,23 @@ pub(super) fn print(report: &Report) -> Exit {
 ///
 /// How the program ends when nobody takes it: well if its reader has gone away.
 pub(super) fn show(result: &Output) -> Result<(), Exit> {
-    ended(match result {
-        Output::Text(text) => writeln(text),
-        Output::Json(value) => writeln(&inert(&format!("{value:#}"))),
-        Output::JsonLine(value) => writeln(&inert(&value.to_string())),
-    })
+    ended(writeln(&result.text()))
 }
 
-/// Writes to the terminal what it obeys.
+/// As [`show`]; if it may have to wait for whoever reads it, a signal ends the program.
 ///
 /// # Errors
 ///
 /// As for [`show`].
-pub(super) fn draw(text: &str) -> Result<(), Exit> {
-    let mut out = std::io::stdout().lock();
-    ended(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
+pub(super) fn show_or_end(result: &Output) -> Result<(), Exit> {
+    let text = result.text();
+    if text.len() > PIPE_BUF || !have_room(&[rustix::stdio::stdout()]) {
+        end_by_signals();
+    }
+    ended(writeln(&text))
 }
 
-fn ended(written: std::io::Result<()>) -> Result<(), Exit> {
+fn ended<T>(written: std::io::Result<T>) -> Result<T, Exit> {
     written.map_err(|error| print(&unwritten(&error, Exit::Ok)))
 }
 
@@ -222,24 +233,13 @@ pub(super) fn say_soon(message: &str) {
     let _ = write_soon(rustix::stdio::stderr(), line_of(message, STRONG).as_bytes(), PATIENCE);
 }
 
-/// What came of drawing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Drawn {
-    /// It is on its way to the terminal.
-    Yes,
-    /// The terminal takes nothing at the moment.
-    NotNow,
-    /// There is nobody any more who could see it.
-    Gone,
-}
-
-/// As [`draw`], if that can be done soon.
-pub(super) fn draw_soon(text: &str, patience: Duration) -> Drawn {
-    match write_soon(rustix::stdio::stdout(), text.as_bytes(), patience) {
-        Ok(true) => Drawn::Yes,
-        Ok(false) => Drawn::NotNow,
-        Err(error) => ended(Err(error)).map_or(Drawn::Gone, |()| Drawn::Yes),
-    }
+/// Writes to the terminal what it obeys, if that can be done soon; `false` if the terminal takes nothing at the moment.
+///
+/// # Errors
+///
+/// As for [`show`].
+pub(super) fn draw_soon(text: &str, patience: Duration) -> Result<bool, Exit> {
+    ended(write_soon(rustix::stdio::stdout(), text.as_bytes(), patience))
 }
 
 /// Rewrites the one line that a person watches.

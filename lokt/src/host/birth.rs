@@ -9,7 +9,7 @@ use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use rustix::process::{Pid, WaitOptions, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
 use super::platform::{self, Cradle};
 use super::signals::HeldBack;
@@ -63,8 +63,7 @@ impl Birth {
         let outcome = match rustix::io::read(&self.told, &mut error) {
             Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return None,
             Ok(read) if read == error.len() => {
-                // It is ending.
-                let _ = waitpid(Some(self.pid), WaitOptions::empty());
+                self.await_end();
                 Err(io::Error::from_raw_os_error(i32::from_ne_bytes(error)))
             }
             // Its descriptors are closed after it has parted from the memory, be it by an exec or an end.
@@ -72,6 +71,14 @@ impl Birth {
         };
         self.kept = None;
         Some(outcome)
+    }
+
+    /// Waits for one that is ending anyway, and so not for somebody who has stopped it.
+    fn await_end(&self) {
+        if let Ok(None) = waitpid(Some(self.pid), WaitOptions::NOHANG) {
+            let _ = kill_process(self.pid, Signal::KILL);
+            let _ = waitpid(Some(self.pid), WaitOptions::empty());
+        }
     }
 }
 

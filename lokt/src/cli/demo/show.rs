@@ -84,14 +84,14 @@ impl Show {
     /// Gives the terminal back as it was.
     pub(super) fn leave(&mut self) {
         if self.drawn.take().is_some() {
-            output::draw_soon(SHOW_CURSOR, PATIENCE);
+            let _ = output::draw_soon(SHOW_CURSOR, PATIENCE);
         }
     }
 
     /// Gives the terminal back in the middle of the scene, below what a key has left there.
     pub(super) fn break_off(&mut self) {
         if self.drawn.is_some() {
-            output::draw_soon("\r\n", PATIENCE);
+            let _ = output::draw_soon("\r\n", PATIENCE);
         }
         self.leave();
     }
@@ -115,9 +115,10 @@ impl Show {
         }
         text.push_str(END);
         match output::draw_soon(&text, patience) {
-            output::Drawn::Yes => self.drawn = Some((size, lines.len())),
-            output::Drawn::NotNow => {}
-            output::Drawn::Gone => return false,
+            Ok(true) => self.drawn = Some((size, lines.len())),
+            Ok(false) => {}
+            // There is nobody any more who could see it.
+            Err(_) => return false,
         }
         true
     }

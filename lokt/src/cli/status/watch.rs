@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{Args, array, json, list, table, text};
 use crate::cli::live::Live;
-use crate::cli::output::{Output, Report, show};
+use crate::cli::output::{Output, Report, show_or_end};
 use crate::cli::screen::{DIM, Screen, cut, rows};
 use crate::host::Root;
 use crate::host::signals::Signals;
@@ -31,7 +31,7 @@ pub(super) fn run(locks: &Locks, args: &Args) -> Result<Report, Error> {
         let shown = if in_place {
             live.draw(&frame(&seen, &root, &locks.now(), args))
         } else {
-            changed(&seen, args, &mut last).map_or(Ok(()), |change| show(&change))
+            changed(&seen, args, &mut last).map_or(Ok(()), |change| show_or_end(&change))
         };
         crate::cli::tidy(locks);
         if let Err(exit) = shown.and_then(|()| live.pause(args.interval)) {
