@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use lokt::protocol::{Slot, Standing};
+use lokt::protocol::{Standing, Stored};
 use lokt::{Locks, Name, News, Patience, Session, Terms};
 use lokt_tests::machine::{Clock, Machine, Point};
 
@@ -66,7 +66,7 @@ impl Duel {
 
     fn unchanged(&self, when: &str) {
         let view = self.contender.status(&self.name).unwrap().view;
-        let Slot::Record(record) = &view.slot else { panic!("{when}: {:?}", view.slot) };
+        let Stored::Record(record) = &view.stored else { panic!("{when}: {:?}", view.stored) };
         assert_eq!(record.lock_id, self.session.lock_id().as_str(), "{when}: the holder is the same");
         assert_eq!(record.owner, "holder", "{when}: its owner is the same");
         assert!(matches!(view.standing, Standing::Held { .. }), "{when}: {:?}", view.standing);

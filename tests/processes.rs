@@ -10,8 +10,6 @@
 
 #[path = "processes/admissions.rs"]
 mod admissions;
-#[path = "processes/births.rs"]
-mod births;
 #[path = "processes/breakers.rs"]
 mod breakers;
 #[path = "processes/commands.rs"]
@@ -44,5 +42,7 @@ mod shared;
 mod slots;
 #[path = "processes/starved.rs"]
 mod starved;
+#[path = "processes/starts.rs"]
+mod starts;
 #[path = "processes/waiters.rs"]
 mod waiters;

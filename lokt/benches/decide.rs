@@ -9,7 +9,7 @@ use criterion::Criterion;
 use jiff::Timestamp;
 use lokt::protocol::{
     Authority, Claim, ClockId, Decision, Evidence, Kind, Liveness, LockId, Manner, Mode, Now, Record,
-    Refusal, Request, Slot, decide,
+    Refusal, Request, Stored, decide,
 };
 
 const NAME: &str = "deploy";
@@ -73,7 +73,7 @@ fn measure(
 
 fn decisions(criterion: &mut Criterion) {
     let (now, free) = (now(), free());
-    let held = Evidence { slot: Slot::Record(record()), liveness: Liveness::Alive, ..free.clone() };
+    let held = Evidence { stored: Stored::Record(record()), liveness: Liveness::Alive, ..free.clone() };
     let later = Now { monotonic: now.monotonic + 2 * TTL, boottime: now.boottime + 2 * TTL, ..now.clone() };
     let acquire = |manner| Request::Acquire(claim(2), manner);
     let holder = || Authority::Session(LockId::from_random([1; 16]));
@@ -104,7 +104,7 @@ fn decisions(criterion: &mut Criterion) {
 fn records(criterion: &mut Criterion) {
     let record = record();
     let content = record.write();
-    assert_eq!(Record::read(&content, Duration::ZERO), Slot::Record(record.clone()));
+    assert_eq!(Record::read(&content, Duration::ZERO), Stored::Record(record.clone()));
     let mut group = criterion.benchmark_group("decide");
     group.bench_function("record_read", |bencher| {
         bencher.iter(|| Record::read(black_box(&content), Duration::ZERO));

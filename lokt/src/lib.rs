@@ -63,4 +63,4 @@ pub use error::Error;
 pub use locks::{KILL_AFTER, Locks, Patience, Status, Terms};
 pub use protocol::{LockId, Name, Record};
 pub use session::{News, Session};
-pub use wait::{Nobody, Nod, Onlooker, Progress};
+pub use wait::{Observer, Progress, Unobserved, WaitControl};

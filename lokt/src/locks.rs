@@ -18,7 +18,7 @@ pub use crate::store::Status;
 #[cfg(feature = "etcd")]
 use crate::store::etcd::{Access, BadAddress};
 use crate::store::{Admission, Asked, DirStore, Store, Ticket, process_of};
-use crate::wait::{Nobody, Onlooker, PATIENCE, Until, Waiting};
+use crate::wait::{Observer, PATIENCE, Unobserved, Until, Waiting};
 
 /// How long a guarded command has between SIGTERM and SIGKILL, if nothing else is said.
 pub const KILL_AFTER: Duration = Duration::from_secs(5);
@@ -150,20 +150,20 @@ impl Locks {
     ///
     /// [`Error::is_timed_out`] or [`Error::is_held`] if it was not to be had; else see [`Error`].
     pub fn acquire(&self, name: &Name, terms: &Terms, patience: Patience) -> Result<Session, Error> {
-        self.acquire_watched(name, terms, patience, &mut Nobody)
+        self.acquire_watched(name, terms, patience, &mut Unobserved)
     }
 
     /// As [`acquire`](Self::acquire), with somebody who looks on.
     ///
     /// # Errors
     ///
-    /// [`Error::is_interrupted`] if the onlooker gave up; else as for `acquire`.
+    /// [`Error::is_interrupted`] if the observer gave up; else as for `acquire`.
     pub fn acquire_watched(
         &self,
         name: &Name,
         terms: &Terms,
         patience: Patience,
-        onlooker: &mut dyn Onlooker,
+        observer: &mut dyn Observer,
     ) -> Result<Session, Error> {
         if terms.ttl.is_some_and(|ttl| ttl < MIN_GUARD_TTL) {
             return Err(Error::invalid("a TTL under 1s leaves a heartbeat no room: use 1s or more, or none"));
@@ -171,7 +171,7 @@ impl Locks {
         let pid = (self.identity.pid, self.identity.pid_start);
         let terms = &Terms { ttl: terms.ttl.or(self.store.default_ttl()), ..terms.clone() };
         let claim = self.claim(Kind::Guard, terms, pid)?;
-        let (admission, _) = self.admit(name, claim, terms, patience, onlooker)?;
+        let (admission, _) = self.admit(name, claim, terms, patience, observer)?;
         let kill_after = terms.kill_after.unwrap_or(KILL_AFTER);
         let (store, host) = (Arc::clone(&self.store), Arc::clone(&self.host));
         Session::new(store, host, self.identity.clone(), name.clone(), admission, kill_after)
@@ -190,14 +190,14 @@ impl Locks {
         terms: &Terms,
         pid: Option<i64>,
         patience: Patience,
-        onlooker: &mut dyn Onlooker,
+        observer: &mut dyn Observer,
     ) -> Result<Record, Error> {
         let tied = match pid {
             None => (0, None),
             Some(pid) => (pid, Some(self.start_of(pid)?)),
         };
         let claim = self.claim(Kind::Manual, terms, (tied.0, tied.1.flatten()))?;
-        let (admission, ticket) = self.admit(name, claim, terms, patience, onlooker)?;
+        let (admission, ticket) = self.admit(name, claim, terms, patience, observer)?;
         if let Some(ticket) = ticket {
             // It stood in line as a process; it is held by none.
             self.store.end_session(name, &ticket.lock_id, ticket.session.as_ref());
@@ -247,7 +247,7 @@ impl Locks {
         claim: Claim,
         terms: &Terms,
         patience: Patience,
-        onlooker: &mut dyn Onlooker,
+        observer: &mut dyn Observer,
     ) -> Result<(Admission, Option<Ticket>), Error> {
         let until = match patience {
             Patience::None => Until::LineMoves,
@@ -259,7 +259,7 @@ impl Locks {
             // Whoever stands in line may have what has lapsed.
             _ => Manner::BreakStale,
         };
-        Waiting::new(&self.store, name, claim, manner, until).wait(onlooker)
+        Waiting::new(&self.store, name, claim, manner, until).wait(observer)
     }
 
     /// Starts the lease of a manual lock anew; `ttl` changes its length. Returns the new record.

@@ -7,7 +7,7 @@ use crate::Error;
 use crate::audit::{self, Event};
 use crate::host::{Host, Identity, Running, SessionFile, Wake};
 use crate::protocol::{
-    Authority, Beat, Decision, LockId, Name, Record, Refusal, Request, Slot, format_duration,
+    Authority, Beat, Decision, LockId, Name, Record, Refusal, Request, Stored, format_duration,
 };
 use crate::store::{Admission, Asked, Store};
 use crate::wait::PATIENCE;
@@ -363,9 +363,9 @@ impl Shared {
             _ => ATTEMPT,
         };
         let refusal = match self.store.look_at_one(&self.name, &self.lock_id, look.min(ATTEMPT))? {
-            Slot::Record(record) if record.lock_id == self.lock_id.as_str() => return Ok(()),
-            Slot::Record(record) => Refusal::Lost(Some(record)),
-            Slot::Empty => Refusal::Lost(None),
+            Stored::Record(record) if record.lock_id == self.lock_id.as_str() => return Ok(()),
+            Stored::Record(record) => Refusal::Lost(Some(record)),
+            Stored::Empty => Refusal::Lost(None),
             // Not to be read, or half written by another program: not an unambiguous loss.
             _ => return Ok(()),
         };

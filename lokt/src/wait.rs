@@ -53,7 +53,7 @@ pub(crate) enum Until {
 
 /// What a waiter's surroundings want of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Nod {
+pub enum WaitControl {
     /// Go on waiting.
     GoOn,
     /// Give up.
@@ -78,7 +78,7 @@ pub struct Progress<'a> {
 }
 
 /// Whoever looks on while a waiter waits.
-pub trait Onlooker {
+pub trait Observer {
     /// Is told each time that the waiter has looked.
     fn progress(&mut self, _: &Progress<'_>) {}
 
@@ -96,8 +96,8 @@ pub trait Onlooker {
     }
 
     /// What is wanted now.
-    fn nod(&mut self) -> Nod {
-        Nod::GoOn
+    fn control(&mut self) -> WaitControl {
+        WaitControl::GoOn
     }
 
     /// The waiter has left the line; it comes back when this returns.
@@ -105,9 +105,9 @@ pub trait Onlooker {
 }
 
 /// Nobody looks on.
-pub struct Nobody;
+pub struct Unobserved;
 
-impl Onlooker for Nobody {}
+impl Observer for Unobserved {}
 
 /// The first of those before a waiter, while it leaves the lock lying free.
 struct Silent {
@@ -171,8 +171,8 @@ impl<'a> Waiting<'a> {
     }
 
     /// Waits until the claim is admitted; leaves the line in every other case.
-    pub(crate) fn wait(mut self, onlooker: &mut dyn Onlooker) -> Result<(Admission, Option<Ticket>), Error> {
-        match self.run(onlooker) {
+    pub(crate) fn wait(mut self, observer: &mut dyn Observer) -> Result<(Admission, Option<Ticket>), Error> {
+        match self.run(observer) {
             Ok(admission) => Ok((admission, self.ticket)),
             Err(error) => {
                 match (error.refusal(), &self.ticket) {
@@ -187,7 +187,7 @@ impl<'a> Waiting<'a> {
         }
     }
 
-    fn run(&mut self, onlooker: &mut dyn Onlooker) -> Result<Admission, Error> {
+    fn run(&mut self, observer: &mut dyn Observer) -> Result<Admission, Error> {
         loop {
             let asked_at = self.store.now().monotonic;
             let (refusal, place) = match self.ask(asked_at) {
@@ -199,8 +199,8 @@ impl<'a> Waiting<'a> {
                     // Nobody could take its turn meanwhile.
                     self.silent = None;
                     let waited = self.store.now().monotonic.saturating_sub(self.began);
-                    onlooker.delayed(self.name, &error.delay().unwrap_or_default(), waited);
-                    self.obey(onlooker.nod(), onlooker)?;
+                    observer.delayed(self.name, &error.delay().unwrap_or_default(), waited);
+                    self.obey(observer.control(), observer)?;
                     continue;
                 }
                 Err(error) if matches!(self.until, Until::Instant(_)) && error.is_passing() => {
@@ -224,7 +224,7 @@ impl<'a> Waiting<'a> {
             if self.until == Until::LineMoves && !queued {
                 return Err(Error::refused(self.name, refusal, now));
             }
-            self.sleep(asked_at, &refusal, &place, onlooker)?;
+            self.sleep(asked_at, &refusal, &place, observer)?;
         }
     }
 
@@ -290,7 +290,7 @@ impl<'a> Waiting<'a> {
         asked_at: Duration,
         refusal: &Refusal,
         place: &Place,
-        onlooker: &mut dyn Onlooker,
+        observer: &mut dyn Observer,
     ) -> Result<(), Error> {
         let Some(bell) = self.ticket.as_ref().map(|ticket| Arc::clone(&ticket.session)) else {
             return Ok(());
@@ -310,16 +310,16 @@ impl<'a> Waiting<'a> {
         loop {
             let now = self.store.now();
             let waited = now.monotonic.saturating_sub(self.began);
-            onlooker.progress(&Progress { name: self.name, refusal, ahead: place.ahead, waited, now: &now });
-            self.obey(onlooker.nod(), onlooker)?;
+            observer.progress(&Progress { name: self.name, refusal, ahead: place.ahead, waited, now: &now });
+            self.obey(observer.control(), observer)?;
             if self.ticket.is_none() {
                 return Ok(());
             }
             if matches!(self.until, Until::Instant(end) if now.monotonic >= end) {
                 return Err(Error::timed_out(self.name, waited, refusal.clone(), now));
             }
-            let until = self.next_wake(wake_at, now.monotonic, onlooker.interval());
-            match bell.wait(Some(until), onlooker.interrupt()) {
+            let until = self.next_wake(wake_at, now.monotonic, observer.interval());
+            match bell.wait(Some(until), observer.interrupt()) {
                 Wake::Rung => return Ok(()),
                 Wake::Interrupted => {}
                 Wake::Timeout if until < wake_at => {}
@@ -333,15 +333,15 @@ impl<'a> Waiting<'a> {
         }
     }
 
-    fn obey(&mut self, nod: Nod, onlooker: &mut dyn Onlooker) -> Result<(), Error> {
-        match nod {
-            Nod::GoOn => Ok(()),
-            Nod::GiveUp => Err(Error::interrupted(self.name)),
-            Nod::StepAside => {
+    fn obey(&mut self, wanted: WaitControl, observer: &mut dyn Observer) -> Result<(), Error> {
+        match wanted {
+            WaitControl::GoOn => Ok(()),
+            WaitControl::GiveUp => Err(Error::interrupted(self.name)),
+            WaitControl::StepAside => {
                 self.leave();
                 // The old place may still be there, if it could not be cleared away: it is another's then.
                 self.claim.lock_id = self.store.new_id();
-                onlooker.step_aside();
+                observer.step_aside();
                 self.seen.clear();
                 self.silent = None;
                 Ok(())

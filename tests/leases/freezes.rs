@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use lokt::protocol::{LiftBy, Refusal};
-use lokt::{Error, Locks, Name, Onlooker, Patience, Progress, Session, Terms};
+use lokt::{Error, Locks, Name, Observer, Patience, Progress, Session, Terms};
 use lokt_tests::machine::{Clock, Machine};
 
 use super::TICK;
@@ -29,7 +29,7 @@ struct Frozen {
 /// Passes on what a waiter is told.
 struct Reasons(mpsc::Sender<Refusal>);
 
-impl Onlooker for Reasons {
+impl Observer for Reasons {
     fn progress(&mut self, progress: &Progress<'_>) {
         let _ = self.0.send(progress.refusal.clone());
     }

@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use lokt::protocol::{Authority, Liveness, Standing};
-use lokt::{Error, Locks, Name, Nobody, Patience, Session, Terms};
+use lokt::{Error, Locks, Name, Patience, Session, Terms, Unobserved};
 use lokt_tests::machine::{Clock, Machine, Point};
 
 use super::{Duel, News, TICK, has_entries, strike};
@@ -183,7 +183,7 @@ fn a_waiter_behind_a_manual_lock_is_rung_when_it_is_released() {
     let owner = Machine::in_time_of(&clock, dir.path()).locks("owner");
     let waiter = Machine::in_time_of(&clock, dir.path()).locks("waiter");
     let name: Name = "manual".parse().unwrap();
-    owner.lock(&name, &Terms::default(), None, Patience::None, &mut Nobody).unwrap();
+    owner.lock(&name, &Terms::default(), None, Patience::None, &mut Unobserved).unwrap();
     let (entered, has_entered) = mpsc::channel();
     let waits_for = name.clone();
     thread::spawn(move || {

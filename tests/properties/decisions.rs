@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use lokt::protocol::{
-    Authority, Decision, Displaced, Evidence, Kind, Liveness, LockId, Now, Record, Refusal, Request, Slot,
-    Standing, Whom, decide,
+    Authority, Decision, Displaced, Evidence, Kind, Liveness, LockId, Now, Record, Refusal, Request,
+    Standing, Stored, Whom, decide,
 };
 use lokt_tests::rules::{check, check_all, is_believed, without_wall_times};
 use proptest::prelude::*;
@@ -35,7 +35,7 @@ proptest! {
         mut evidence in made::evidence(),
         now in made::now(),
     ) {
-        evidence.slot = Slot::Empty;
+        evidence.stored = Stored::Empty;
         evidence.holders.clear();
         let decision = check(&request, &evidence, &now);
         if let Request::Acquire(..) = request {
@@ -68,9 +68,9 @@ proptest! {
             let mut own = evidence.holders.clone();
             own.retain(|holder| request.concerns(evidence.mode()) == Whom::One(&holder.id));
             for holder in &mut own {
-                holder.evidence = Evidence { slot: holder.evidence.slot.clone(), ..other.clone() };
+                holder.evidence = Evidence { stored: holder.evidence.stored.clone(), ..other.clone() };
             }
-            let other = Evidence { slot: evidence.slot.clone(), holders: own, ..other };
+            let other = Evidence { stored: evidence.stored.clone(), holders: own, ..other };
             prop_assert_eq!(decided(&evidence), decided(&other));
         }
     }
@@ -86,7 +86,7 @@ proptest! {
     ) {
         (record.kind, record.ttl_ns, record.ttl_sec) = (Some(kind), None, None);
         evidence.liveness = if alive { Liveness::Alive } else { Liveness::Unknown };
-        evidence.slot = Slot::Record(Box::new(record.clone()));
+        evidence.stored = Stored::Record(Box::new(record.clone()));
         let decision = check(&request, &evidence, &now);
         match (&request, decision) {
             (Request::Acquire(..) | Request::Sweep, decision) => {
@@ -104,7 +104,7 @@ proptest! {
         newer in any::<bool>(),
         now in made::now(),
     ) {
-        evidence.slot = if newer { Slot::Newer("2".into()) } else { Slot::Unreadable("?".into()) };
+        evidence.stored = if newer { Stored::Newer("2".into()) } else { Stored::Unreadable("?".into()) };
         let forced = newer && request == Request::Release(Authority::Force);
         let decision = check(&request, &evidence, &now);
         prop_assert_eq!(matches!(decision, Decision::Remove(_)), forced);
@@ -122,7 +122,7 @@ proptest! {
         now in made::now(),
         other in made::now(),
     ) {
-        if let Slot::Record(record) = &mut evidence.slot {
+        if let Stored::Record(record) = &mut evidence.stored {
             record.kind = record.kind.or(Some(Kind::Guard));
         }
         let elsewhen = Now { wall: other.wall, ..now.clone() };
@@ -138,8 +138,8 @@ proptest! {
     ) {
         // A deadline that is not believed is judged by watching; it may come into reach, and then counts.
         let watched = matches!(
-            &evidence.slot,
-            Slot::Record(record) if record.kind.is_some() && record.deadline().is_some() && !is_believed(record, &now)
+            &evidence.stored,
+            Stored::Record(record) if record.kind.is_some() && record.deadline().is_some() && !is_believed(record, &now)
         );
         if watched {
             return Ok(());
@@ -165,7 +165,7 @@ proptest! {
         record.kind = record.kind.or(Some(Kind::Guard));
         let id = LockId::from_random([1; 16]);
         record.lock_id = id.to_string();
-        let known = |record: Box<Record>| Evidence { slot: Slot::Record(record), ..alive() };
+        let known = |record: Box<Record>| Evidence { stored: Stored::Record(record), ..alive() };
         let renewal = Request::Renew(Authority::Session(id), Some(ttl));
         let Decision::Renew(renewed) = check(&renewal, &known(Box::new(record.clone())), &now) else {
             panic!("a session renews its own");

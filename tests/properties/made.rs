@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use lokt::protocol::{
     Authority, Claim, ClockId, Evidence, Holder, Kind, Liveness, LockId, Manner, Mode, Now, Record, Request,
-    Slot,
+    Stored,
 };
 use lokt_tests::rules::freeze;
 use proptest::collection::{hash_map, vec};
@@ -149,14 +149,14 @@ pub fn record() -> impl Strategy<Value = Record> {
         .boxed()
 }
 
-fn slot() -> impl Strategy<Value = Slot> {
+fn stored() -> impl Strategy<Value = Stored> {
     prop_oneof![
-        1 => Just(Slot::Empty),
-        8 => record().prop_map(|record| Slot::Record(Box::new(record))),
-        1 => Just(Slot::Torn),
-        1 => text().prop_map(Slot::Corrupt),
-        1 => text().prop_map(Slot::Newer),
-        1 => text().prop_map(Slot::Unreadable),
+        1 => Just(Stored::Empty),
+        8 => record().prop_map(|record| Stored::Record(Box::new(record))),
+        1 => Just(Stored::Torn),
+        1 => text().prop_map(Stored::Corrupt),
+        1 => text().prop_map(Stored::Newer),
+        1 => text().prop_map(Stored::Unreadable),
     ]
     .boxed()
 }
@@ -190,19 +190,19 @@ fn of_several() -> impl Strategy<Value = Evidence> {
         };
         for (at, holder) in holders.iter_mut().enumerate() {
             let id = LockId::from_random([at as u8 + 1; 16]);
-            if let Slot::Record(record) = &mut holder.slot {
+            if let Stored::Record(record) = &mut holder.stored {
                 let kind = record.kind.or(Some(Kind::Guard));
                 let slot = slots[at].filter(|_| !shared);
                 **record =
                     group(Record { lock_id: id.to_string(), kind, slot, ..std::mem::take(&mut **record) });
             }
         }
-        let holders = holders.into_iter().enumerate().filter(|(_, holder)| holder.slot != Slot::Empty);
+        let holders = holders.into_iter().enumerate().filter(|(_, holder)| holder.stored != Stored::Empty);
         let holders = holders
             .map(|(at, evidence)| Holder { id: LockId::from_random([at as u8 + 1; 16]), evidence })
             .collect();
         let joint = group(Record { version: 1, kind: Some(Kind::Joint), ..Record::default() });
-        Evidence { slot: Slot::Record(Box::new(joint)), liveness: Liveness::Unknown, holders, ..of_one }
+        Evidence { stored: Stored::Record(Box::new(joint)), liveness: Liveness::Unknown, holders, ..of_one }
     })
 }
 
@@ -213,20 +213,22 @@ pub fn of_one() -> impl Strategy<Value = Evidence> {
     let frozen = proptest::bool::weighted(0.1);
     let ahead = prop_oneof![9 => Just(0), 1 => any::<usize>()];
     let token = prop_oneof![4 => 0..100_u64, 1 => any::<u64>()];
-    (slot(), liveness, unchanged, any::<[bool; 2]>(), frozen, ahead, token)
-        .prop_map(|(slot, liveness, unchanged_for, [earlier_boot, survivors], frozen, ahead, next_token)| {
-            Evidence {
-                slot,
-                liveness,
-                unchanged_for,
-                earlier_boot,
-                survivors,
-                freeze: frozen.then(freeze),
-                ahead,
-                next_token,
-                ..Evidence::default()
-            }
-        })
+    (stored(), liveness, unchanged, any::<[bool; 2]>(), frozen, ahead, token)
+        .prop_map(
+            |(stored, liveness, unchanged_for, [earlier_boot, survivors], frozen, ahead, next_token)| {
+                Evidence {
+                    stored,
+                    liveness,
+                    unchanged_for,
+                    earlier_boot,
+                    survivors,
+                    freeze: frozen.then(freeze),
+                    ahead,
+                    next_token,
+                    ..Evidence::default()
+                }
+            },
+        )
         .boxed()
 }
 

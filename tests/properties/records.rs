@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use lokt::protocol::{Record, Slot};
+use lokt::protocol::{Record, Stored};
 use lokt_tests::input::{check_record, check_round_trip};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -98,7 +98,7 @@ proptest! {
         // Go writes `<`, `>` and `&` as escapes.
         let text = if spread { serde_json::to_string_pretty(&go) } else { serde_json::to_string(&go) };
         let text = text.unwrap().replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026");
-        let Slot::Record(record) = Record::read(text.as_bytes(), OLD) else {
+        let Stored::Record(record) = Record::read(text.as_bytes(), OLD) else {
             panic!("not read: {text}");
         };
         prop_assert_eq!((&record.name, &record.owner, record.pid), (&name, &owner, pid));
@@ -113,13 +113,13 @@ proptest! {
         let content = record.write();
         // Without its last byte, a line's end, it is whole.
         let half = &content[..at.index(content.len() - 1)];
-        prop_assert_eq!(Record::read(half, YOUNG), Slot::Torn);
-        prop_assert!(matches!(Record::read(half, OLD), Slot::Corrupt(_)));
+        prop_assert_eq!(Record::read(half, YOUNG), Stored::Torn);
+        prop_assert!(matches!(Record::read(half, OLD), Stored::Corrupt(_)));
         // What a power cut leaves: the length, and blocks of zeros.
         let mut zeros = half.to_vec();
         zeros.resize(content.len(), 0);
-        prop_assert!(matches!(Record::read(&zeros, OLD), Slot::Corrupt(_)));
-        prop_assert!(matches!(Record::read(&zeros, YOUNG), Slot::Corrupt(_)), "nobody is writing zeros");
+        prop_assert!(matches!(Record::read(&zeros, OLD), Stored::Corrupt(_)));
+        prop_assert!(matches!(Record::read(&zeros, YOUNG), Stored::Corrupt(_)), "nobody is writing zeros");
     }
 
     #[test]
@@ -134,7 +134,7 @@ proptest! {
         check_record(&content);
         let own = position(&record.write(), format!("\"lock_id\": {}", json!(record.lock_id)).as_bytes());
         let in_id = own.is_some_and(|own| (own..own + 13 + json!(record.lock_id).to_string().len()).contains(&at));
-        if let (false, Slot::Record(read)) = (in_id, Record::read(&content, OLD)) {
+        if let (false, Stored::Record(read)) = (in_id, Record::read(&content, OLD)) {
             prop_assert!(read.lock_id == record.lock_id || read.lock_id.is_empty(), "{:?}", read);
         }
     }
@@ -152,8 +152,8 @@ proptest! {
         let mut fields: Vec<String> = fields.iter().map(|(field, value)| format!("{field}:{value}")).collect();
         fields.insert(at.index(fields.len() + 1), format!("\"version\":{version}"));
         let content = format!("{{{}}}", fields.join(","));
-        let slot = Record::read(content.as_bytes(), if age { OLD } else { YOUNG });
-        prop_assert!(matches!(slot, Slot::Newer(_)), "{:?}: {:.300}", slot, content);
+        let stored = Record::read(content.as_bytes(), if age { OLD } else { YOUNG });
+        prop_assert!(matches!(stored, Stored::Newer(_)), "{:?}: {:.300}", stored, content);
     }
 }
 

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use lokt::protocol::{
-    Authority, ClockId, Decision, Evidence, Liveness, LockId, Name, Now, Record, Request, Slot, decide,
+    Authority, ClockId, Decision, Evidence, Liveness, LockId, Name, Now, Record, Request, Stored, decide,
     format_duration, parse_duration,
 };
 use serde_json::Value;
@@ -21,18 +21,18 @@ const LONGEST: u128 = i64::MAX as u128;
 
 /// Checks what becomes of `bytes` in a record's place, and what is decided of it.
 pub fn check_record(bytes: &[u8]) {
-    let slot = check_parsing(bytes);
+    let stored = check_parsing(bytes);
     for liveness in [Liveness::Alive, Liveness::Dead, Liveness::Unknown] {
-        rules::check_all(&evidence(slot.clone(), liveness), &now());
+        rules::check_all(&evidence(stored.clone(), liveness), &now());
     }
 }
 
 /// Checks what becomes of `bytes` in a record's place, and returns it.
-pub fn check_parsing(bytes: &[u8]) -> Slot {
+pub fn check_parsing(bytes: &[u8]) -> Stored {
     let old = Record::read(bytes, TORN_FOR);
     check_age(bytes, &old);
     check_content(bytes, &old);
-    if let Slot::Record(record) = &old {
+    if let Stored::Record(record) = &old {
         check_round_trip(record);
         check_renewal(record);
     }
@@ -40,24 +40,24 @@ pub fn check_parsing(bytes: &[u8]) -> Slot {
 }
 
 /// The age of the file tells an acquisition in progress from damage, and nothing else.
-fn check_age(bytes: &[u8], old: &Slot) {
+fn check_age(bytes: &[u8], old: &Stored) {
     assert_eq!(Record::read(bytes, Duration::MAX), *old, "older is no different");
     let young = Record::read(bytes, TORN_FOR - Duration::from_nanos(1));
     match (&young, old) {
         // Half of a newer one tells its version all the same.
-        (Slot::Torn, Slot::Corrupt(_) | Slot::Newer(_)) => {}
+        (Stored::Torn, Stored::Corrupt(_) | Stored::Newer(_)) => {}
         _ => assert_eq!(young, *old, "only what is torn depends on its age"),
     }
 }
 
-fn check_content(bytes: &[u8], slot: &Slot) {
+fn check_content(bytes: &[u8], stored: &Stored) {
     let value = serde_json::from_slice::<Value>(bytes).ok();
     let object = value.as_ref().and_then(Value::as_object);
     let version = object.and_then(|object| object.get("version"));
     let number = |version: &Value| version.as_f64().or_else(|| version.as_str()?.parse().ok());
     let newer = version.and_then(number).is_some_and(|version| version > 1.0);
-    match slot {
-        Slot::Record(record) => {
+    match stored {
+        Stored::Record(record) => {
             let object = object.expect("only a JSON object is a record");
             assert!(!newer, "a newer record is not read");
             let said = |field: &str| object.get(field).and_then(Value::as_str).unwrap_or_default();
@@ -69,13 +69,13 @@ fn check_content(bytes: &[u8], slot: &Slot) {
             }
             assert_eq!(record.token, object.get("token").and_then(Value::as_u64), "its token");
         }
-        Slot::Newer(_) => assert!(newer || object.is_none(), "newer is a version above 1"),
-        Slot::Corrupt(why) => {
+        Stored::Newer(_) => assert!(newer || object.is_none(), "newer is a version above 1"),
+        Stored::Corrupt(why) => {
             assert!(!newer, "a newer record is left alone: {why}");
             assert!(!why.is_empty(), "it says why");
         }
-        Slot::Empty | Slot::Torn | Slot::Unreadable(_) => {
-            panic!("bytes of that age are a record, corrupt or newer, not {slot:?}")
+        Stored::Empty | Stored::Torn | Stored::Unreadable(_) => {
+            panic!("bytes of that age are a record, corrupt or newer, not {stored:?}")
         }
     }
 }
@@ -84,7 +84,7 @@ fn check_content(bytes: &[u8], slot: &Slot) {
 pub fn check_round_trip(record: &Record) {
     let content = record.write();
     match Record::read(&content, TORN_FOR) {
-        Slot::Record(read) => {
+        Stored::Record(read) => {
             assert_eq!(*read, *record, "written, and read back");
             assert_eq!(read.write(), content, "written again");
         }
@@ -98,7 +98,7 @@ fn check_renewal(record: &Record) {
         return;
     };
     let request = Request::Renew(Authority::Session(id), Some(Duration::from_secs(60)));
-    let known = evidence(Slot::Record(Box::new(record.clone())), Liveness::Alive);
+    let known = evidence(Stored::Record(Box::new(record.clone())), Liveness::Alive);
     match decide("x", &request, &known, &now()) {
         Decision::Renew(renewed) => {
             assert_eq!(
@@ -136,8 +136,8 @@ fn now() -> Now {
 }
 
 /// All that is known of a name is its record.
-fn evidence(slot: Slot, liveness: Liveness) -> Evidence {
-    Evidence { slot, liveness, next_token: 10, ..Evidence::default() }
+fn evidence(stored: Stored, liveness: Liveness) -> Evidence {
+    Evidence { stored, liveness, next_token: 10, ..Evidence::default() }
 }
 
 /// Checks any text as a name, a duration and a lock's id.

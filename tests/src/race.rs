@@ -13,7 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use lokt::audit::Query;
-use lokt::protocol::{Slot, Standing};
+use lokt::protocol::{Standing, Stored};
 use lokt::{Locks, Name, News, Patience, Session, Terms};
 
 use crate::machine::Point;
@@ -345,11 +345,11 @@ fn observe(scene: &Scene, name: &Name, identity: &str, stop: &AtomicBool) -> Res
     let mut looks = 0;
     while !stop.load(Ordering::SeqCst) {
         let view = locks.status(name).map_err(|error| error.to_string())?.view;
-        match (&view.slot, &view.standing) {
-            (Slot::Record(record), Standing::Held { .. })
+        match (&view.stored, &view.standing) {
+            (Stored::Record(record), Standing::Held { .. })
                 if record.lock_id == identity && record.owner == "holder" => {}
-            (slot, standing) => {
-                return Err(format!("seen while the heartbeat lived: {standing:?}, {slot:?}"));
+            (stored, standing) => {
+                return Err(format!("seen while the heartbeat lived: {standing:?}, {stored:?}"));
             }
         }
         looks += 1;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use lokt::protocol::{
     Authority, Claim, Decision, Displaced, Evidence, Freeze, Holder, Kind, Liveness, LockId, Manner, Mode,
-    Now, Record, Refusal, Request, Slot, decide,
+    Now, Record, Refusal, Request, Stored, decide,
 };
 
 use crate::input::without_lease;
@@ -106,7 +106,7 @@ pub fn check(request: &Request, evidence: &Evidence, now: &Now) -> Decision {
         (Request::Sweep, Decision::Remove(gone)) => {
             assert!(!gone.is_empty(), "to remove nothing is no answer");
             for one in gone.iter().map(|gone| stood_for(evidence, gone)) {
-                if is_group(evidence) && matches!(one.slot, Slot::Corrupt(_)) {
+                if is_group(evidence) && matches!(one.stored, Stored::Corrupt(_)) {
                     assert!(!one.survivors, "a session still lives");
                     continue;
                 }
@@ -153,11 +153,11 @@ fn check_admission(claim: &Claim, evidence: &Evidence, now: &Now, record: &Recor
 
 /// Whether what stands in a record's place keeps out those who want the name alone.
 fn is_in_the_way(evidence: &Evidence, now: &Now) -> bool {
-    match &evidence.slot {
-        Slot::Empty => false,
-        Slot::Record(record) => binds(record, evidence, now),
-        Slot::Corrupt(_) => evidence.survivors,
-        Slot::Torn | Slot::Newer(_) | Slot::Unreadable(_) => true,
+    match &evidence.stored {
+        Stored::Empty => false,
+        Stored::Record(record) => binds(record, evidence, now),
+        Stored::Corrupt(_) => evidence.survivors,
+        Stored::Torn | Stored::Newer(_) | Stored::Unreadable(_) => true,
     }
 }
 
@@ -196,7 +196,7 @@ fn check_displaced(claim: &Claim, evidence: &Evidence, displaced: &[Displaced]) 
     let there = match is_group(evidence) {
         // Of a group of nobody, what says that there is one.
         true => evidence.holders.len().max(1),
-        false => usize::from(evidence.slot != Slot::Empty),
+        false => usize::from(evidence.stored != Stored::Empty),
     };
     if claim.mode == Mode::Exclusive {
         assert_eq!(displaced.len(), there, "who is alone displaces all");
@@ -233,16 +233,16 @@ fn in_nanoseconds(duration: Duration) -> Duration {
 }
 
 fn check_removal(authority: &Authority, evidence: &Evidence, now: &Now) {
-    match (authority, &evidence.slot) {
-        (_, Slot::Empty | Slot::Unreadable(_)) => panic!("there is nothing that could be removed"),
+    match (authority, &evidence.stored) {
+        (_, Stored::Empty | Stored::Unreadable(_)) => panic!("there is nothing that could be removed"),
         (Authority::Force, _) => {}
-        (Authority::ForceId(id), Slot::Record(record)) => assert_eq!(record.lock_id, *id, "that one only"),
-        (Authority::Stale, Slot::Record(record)) => {
+        (Authority::ForceId(id), Stored::Record(record)) => assert_eq!(record.lock_id, *id, "that one only"),
+        (Authority::Stale, Stored::Record(record)) => {
             assert!(!binds(record, evidence, now), "removed as stale: {record:?}");
         }
-        (Authority::Stale, Slot::Corrupt(_)) => assert!(!evidence.survivors, "a session still lives"),
-        (authority, Slot::Record(record)) => assert!(is_entitled(authority, record), "not {authority:?}'s"),
-        (authority, slot) => panic!("{authority:?} removed {slot:?}"),
+        (Authority::Stale, Stored::Corrupt(_)) => assert!(!evidence.survivors, "a session still lives"),
+        (authority, Stored::Record(record)) => assert!(is_entitled(authority, record), "not {authority:?}'s"),
+        (authority, stored) => panic!("{authority:?} removed {stored:?}"),
     }
 }
 
@@ -261,11 +261,11 @@ fn check_refusal(request: &Request, evidence: &Evidence, refusal: &Refusal) {
     if let Refusal::Lost(found) = refusal {
         let alone = record_of(evidence).filter(|_| !is_group(evidence));
         assert_eq!(found.as_deref(), alone, "lost to whom");
-        let gone = matches!(evidence.slot, Slot::Empty | Slot::Record(_));
-        assert!(gone, "what can't be read is not lost: {:?}", evidence.slot);
+        let gone = matches!(evidence.stored, Stored::Empty | Stored::Record(_));
+        assert!(gone, "what can't be read is not lost: {:?}", evidence.stored);
     }
     if matches!(request, Request::Release(Authority::Force)) {
-        let removable = |one: &&Evidence| !matches!(one.slot, Slot::Empty | Slot::Unreadable(_));
+        let removable = |one: &&Evidence| !matches!(one.stored, Stored::Empty | Stored::Unreadable(_));
         let removable =
             held_by(evidence).iter().any(removable) || is_group(evidence) && evidence.holders.is_empty();
         assert!(!removable, "--force removes whatever can be removed: {refusal:?}");
@@ -287,16 +287,16 @@ fn check_breaking(evidence: &Evidence, now: &Now) {
         assert_eq!(admitted(Manner::BreakStale), !bound, "who wants it alone has to wait for all: {alone:?}");
         return;
     }
-    let (abandoned, stale) = match &alone.slot {
-        Slot::Empty => (true, true),
-        Slot::Record(record) => (is_abandoned(record, &alone, now), !binds(record, &alone, now)),
-        Slot::Corrupt(_) => (!alone.survivors, !alone.survivors),
-        Slot::Torn | Slot::Newer(_) | Slot::Unreadable(_) => (false, false),
+    let (abandoned, stale) = match &alone.stored {
+        Stored::Empty => (true, true),
+        Stored::Record(record) => (is_abandoned(record, &alone, now), !binds(record, &alone, now)),
+        Stored::Corrupt(_) => (!alone.survivors, !alone.survivors),
+        Stored::Torn | Stored::Newer(_) | Stored::Unreadable(_) => (false, false),
     };
     assert!(stale || !abandoned, "whoever asks for more gets no less");
     assert_eq!(admitted(Manner::Plain), abandoned, "a plain try takes what is abandoned: {alone:?}");
     assert_eq!(admitted(Manner::BreakStale), stale, "--break-stale takes what is stale: {alone:?}");
-    let there = alone.slot != Slot::Empty;
+    let there = alone.stored != Stored::Empty;
     assert_eq!(removed, stale && there, "taken over and removed on the same grounds: {alone:?}");
 }
 
@@ -384,8 +384,8 @@ fn go_expiry(record: &Record) -> Option<jiff::Timestamp> {
 }
 
 fn record_of(evidence: &Evidence) -> Option<&Record> {
-    match &evidence.slot {
-        Slot::Record(record) => Some(record),
+    match &evidence.stored {
+        Stored::Record(record) => Some(record),
         _ => None,
     }
 }

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::output::{Output, Report, another};
 use super::values::{lock_id, name};
-use crate::protocol::{Authority, Kind, Name, Slot};
+use crate::protocol::{Authority, Kind, Name, Stored};
 use crate::{Error, Locks};
 
 /// Release a lock
@@ -81,7 +81,7 @@ fn many(locks: &Locks, args: &Args) -> Result<Report, Error> {
     let mut messages = Vec::new();
     for status in locks.list()? {
         let name = status.name;
-        let unread = !matches!(status.view.slot, Slot::Empty | Slot::Record(_));
+        let unread = !matches!(status.view.stored, Stored::Empty | Stored::Record(_));
         if unread || status.view.holders.iter().any(|holding| holding.record().is_none()) {
             messages.push(format!("left lock \"{name}\": its record can't be read"));
         }

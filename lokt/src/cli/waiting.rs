@@ -10,7 +10,7 @@ use super::output::{rewrite, say_soon};
 use super::screen::{columns, cut, in_foreground};
 use crate::host::signals::{Came, Signals, asks_to_end};
 use crate::protocol::Name;
-use crate::wait::{Nod, Onlooker, Progress};
+use crate::wait::{Observer, Progress, WaitControl};
 use crate::words;
 
 /// So many looks in a row must have failed, after a second each, before that is said.
@@ -69,7 +69,7 @@ impl<'a> Watcher<'a> {
     }
 }
 
-impl Onlooker for Watcher<'_> {
+impl Observer for Watcher<'_> {
     fn progress(&mut self, progress: &Progress<'_>) {
         self.delays = 0;
         // A plain try that lets the line go first has nothing to report yet.
@@ -109,15 +109,15 @@ impl Onlooker for Watcher<'_> {
         self.may_draw().then_some(Duration::from_secs(1))
     }
 
-    fn nod(&mut self) -> Nod {
+    fn control(&mut self) -> WaitControl {
         let came = self.signals.take();
         let asks = |came: &&Came| asks_to_end(came.signal);
         self.ended_by = came.iter().find(asks).map(|came| came.signal);
         let stop = came.iter().any(|came| came.signal == Signal::TSTP);
         match (self.ended_by, stop) {
-            (Some(_), _) => Nod::GiveUp,
-            (None, true) => Nod::StepAside,
-            (None, false) => Nod::GoOn,
+            (Some(_), _) => WaitControl::GiveUp,
+            (None, true) => WaitControl::StepAside,
+            (None, false) => WaitControl::GoOn,
         }
     }
 

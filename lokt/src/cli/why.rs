@@ -11,7 +11,9 @@ use super::output::{Output, Report};
 use super::screen::{BAD, DIM, FROZEN, GOOD, HELD, STRONG, Screen};
 use super::values::name;
 use crate::locks::Status;
-use crate::protocol::{Abandoned, Freeze, Kind, Liveness, Mode, Name, Now, Record, Refusal, Slot, Standing};
+use crate::protocol::{
+    Abandoned, Freeze, Kind, Liveness, Mode, Name, Now, Record, Refusal, Standing, Stored,
+};
 use crate::store::View;
 use crate::{Error, Locks, hints, words};
 
@@ -113,7 +115,7 @@ fn in_the_way(locks: &Locks, status: &Status) -> Vec<Reason> {
     if !held.is_empty() && !has_a_slot_left(view) {
         return held;
     }
-    let other = match (&view.slot, &view.standing) {
+    let other = match (&view.stored, &view.standing) {
         (_, Standing::InProgress) => Some(Reason {
             kind: "held",
             message: "It is just being acquired".to_owned(),
@@ -121,7 +123,7 @@ fn in_the_way(locks: &Locks, status: &Status) -> Vec<Reason> {
             fields: Map::new(),
             suggestions: vec![format!("lokt lock --wait {name}")],
         }),
-        (Slot::Corrupt(why), standing) => Some(corrupt(why, standing, name)),
+        (Stored::Corrupt(why), standing) => Some(corrupt(why, standing, name)),
         _ => None,
     };
     other.into_iter().collect()

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::check::{CORRUPT, Check, FREEZES, LEGACY, LINES, SESSIONS, STALE, TEMPORARY, count};
 use crate::host::{Dir, Entry, Host, ROTATOR, Survey, UnixHost, What, basename};
-use crate::protocol::{Abandoned, Freeze, Kind, Name, Now, Slot, Standing};
+use crate::protocol::{Abandoned, Freeze, Kind, Name, Now, Standing, Stored};
 use crate::store::{DirStore, Leftover, Store, View, pid_of_hidden, split_session};
 use crate::store::{stripe_of_file, stripe_of_temporary};
 use crate::words;
@@ -31,7 +31,7 @@ pub(super) struct Contents {
     /// Every record, and how it stands.
     pub(super) records: Vec<(Name, View)>,
     /// Every freeze in its own place.
-    pub(super) freezes: Vec<(Name, Slot, Option<Freeze>)>,
+    pub(super) freezes: Vec<(Name, Stored, Option<Freeze>)>,
     /// Every freeze where the Go tool once had it: which name it freezes.
     pub(super) legacy: Vec<(String, Option<Freeze>)>,
     /// What nobody alive uses.
@@ -79,8 +79,8 @@ impl Contents {
 
     /// The names whose records the Go tool wrote.
     pub(super) fn of_the_go_tool(&self) -> impl Iterator<Item = &Name> {
-        self.records.iter().filter_map(|(name, view)| match &view.slot {
-            Slot::Record(record) if record.kind.is_none() => Some(name),
+        self.records.iter().filter_map(|(name, view)| match &view.stored {
+            Stored::Record(record) if record.kind.is_none() => Some(name),
             _ => None,
         })
     }
@@ -169,7 +169,7 @@ impl Look<'_> {
         let Ok(view) = self.store.look(&name) else {
             return;
         };
-        if let (Some(frozen), Slot::Record(record)) = (name.as_str().strip_prefix("freeze-"), &view.slot)
+        if let (Some(frozen), Stored::Record(record)) = (name.as_str().strip_prefix("freeze-"), &view.stored)
             && record.kind.is_none()
         {
             let (_, in_force) = self.store.freeze_at(Dir::Locks, &entry.name);
@@ -182,7 +182,7 @@ impl Look<'_> {
         match &view.standing {
             Standing::Free => return,
             Standing::Abandoned(Abandoned::Corrupt) => {
-                let what = said(&name, (&view.slot, &view.standing), &view.now);
+                let what = said(&name, (&view.stored, &view.standing), &view.now);
                 self.consider(CORRUPT, Leftover::Corrupt(name.clone()), what);
             }
             _ => {
@@ -201,16 +201,18 @@ impl Look<'_> {
         let Some(name) = entry.name.strip_suffix(".json").and_then(|name| name.parse::<Name>().ok()) else {
             return self.strange(Dir::Freezes, entry);
         };
-        let (slot, in_force) = self.store.freeze_at(Dir::Freezes, &entry.name);
+        let (stored, in_force) = self.store.freeze_at(Dir::Freezes, &entry.name);
         if in_force.is_none() {
-            let what = match &slot {
-                Slot::Corrupt(why) => format!("\"{name}\", which is corrupt and binds nobody: {why}"),
-                Slot::Record(record) => format!("\"{name}\" by {}, which has lapsed", words::person(record)),
+            let what = match &stored {
+                Stored::Corrupt(why) => format!("\"{name}\", which is corrupt and binds nobody: {why}"),
+                Stored::Record(record) => {
+                    format!("\"{name}\" by {}, which has lapsed", words::person(record))
+                }
                 _ => format!("\"{name}\""),
             };
             self.consider(FREEZES, Leftover::Freeze(name.clone()), what);
         }
-        self.contents.freezes.push((name, slot, in_force));
+        self.contents.freezes.push((name, stored, in_force));
     }
 
     fn at_line(&mut self, entry: &Entry) {
@@ -274,12 +276,12 @@ impl Look<'_> {
 }
 
 /// How a record that binds nobody stands, in a line.
-pub(super) fn said(name: &Name, (slot, standing): (&Slot, &Standing), now: &Now) -> String {
-    match slot {
-        Slot::Record(record) if record.kind == Some(Kind::Joint) => {
+pub(super) fn said(name: &Name, (stored, standing): (&Stored, &Standing), now: &Now) -> String {
+    match stored {
+        Stored::Record(record) if record.kind == Some(Kind::Joint) => {
             format!("\"{name}\", of which all are gone who held it together")
         }
-        Slot::Record(record) => format!(
+        Stored::Record(record) => format!(
             "\"{name}\" by {}{}",
             words::holder(record, standing, now),
             match standing {
@@ -290,7 +292,7 @@ pub(super) fn said(name: &Name, (slot, standing): (&Slot, &Standing), now: &Now)
                 _ => "",
             }
         ),
-        Slot::Corrupt(why) => format!("\"{name}\": {}", words::printable(why)),
+        Stored::Corrupt(why) => format!("\"{name}\": {}", words::printable(why)),
         _ => format!("\"{name}\""),
     }
 }
@@ -326,7 +328,7 @@ pub(super) fn records(contents: &Contents) -> Check {
     }
     let held = contents.records.iter().filter(|(_, view)| matches!(view.standing, Standing::Held { .. }));
     let guards =
-        held.clone().filter(|(_, view)| view.places().iter().any(|(slot, _)| is_guard(slot))).count();
+        held.clone().filter(|(_, view)| view.places().iter().any(|(stored, _)| is_guard(stored))).count();
     match held.count() {
         0 => contents.fine("nothing is held"),
         held => contents.fine(&format!("{held} held, {guards} of them by a guard")),
@@ -360,6 +362,6 @@ fn unusable(contents: &Contents) -> Option<Check> {
     (!newer.is_empty()).then(|| Check::warn(message).naming(newer).advise(advice))
 }
 
-fn is_guard(slot: &Slot) -> bool {
-    matches!(slot, Slot::Record(record) if record.kind == Some(Kind::Guard))
+fn is_guard(stored: &Stored) -> bool {
+    matches!(stored, Stored::Record(record) if record.kind == Some(Kind::Guard))
 }

@@ -2,7 +2,7 @@
 
 use super::check::{CORRUPT, Check, FREEZES, LEGACY, LINES, SESSIONS, STALE, TEMPORARY, count};
 use super::contents::{Contents, said};
-use crate::protocol::{Abandoned, Freeze, Slot, Standing};
+use crate::protocol::{Abandoned, Freeze, Standing, Stored};
 use crate::words;
 
 /// What was found for a check, in words.
@@ -97,9 +97,9 @@ pub(super) fn freezes(contents: &Contents) -> Check {
     let odd: Vec<String> = contents
         .freezes
         .iter()
-        .filter_map(|(name, slot, _)| match slot {
-            Slot::Unreadable(why) => Some(format!("\"{name}\" can't be read, and so is frozen: {why}")),
-            Slot::Newer(version) => Some(format!("\"{name}\" is frozen by a newer version, {version}")),
+        .filter_map(|(name, stored, _)| match stored {
+            Stored::Unreadable(why) => Some(format!("\"{name}\" can't be read, and so is frozen: {why}")),
+            Stored::Newer(version) => Some(format!("\"{name}\" is frozen by a newer version, {version}")),
             _ => None,
         })
         .collect();

@@ -16,7 +16,7 @@ use super::held::Held;
 use crate::host::clock::monotonic as now;
 use crate::host::signals::Signals;
 use crate::protocol::{Mode, Name, Record};
-use crate::wait::{Nod, Onlooker, Progress};
+use crate::wait::{Observer, Progress, WaitControl};
 use crate::{Error, Locks, Patience, Terms, inside};
 
 /// The names of a guard.
@@ -82,7 +82,7 @@ pub(crate) fn acquire(
     wanted: Wanted,
     terms: &Terms,
     patience: Patience,
-    onlooker: &mut dyn Onlooker,
+    observer: &mut dyn Observer,
     signals: &Signals,
     tell: &(dyn Fn(&str) + Sync),
 ) -> Result<Held, Error> {
@@ -98,7 +98,7 @@ pub(crate) fn acquire(
             }
             all => all,
         };
-        let mut meanwhile = Meanwhile { held: &mut held, onlooker, signals, tell };
+        let mut meanwhile = Meanwhile { held: &mut held, observer, signals, tell };
         let taken = locks.acquire_watched(name, terms, left, &mut meanwhile);
         let lost = held.take_losses().pop();
         match (taken, lost) {
@@ -128,18 +128,18 @@ const SOONEST: Duration = Duration::from_millis(20);
 /// Looks after what is held while something else is waited for.
 struct Meanwhile<'a> {
     held: &'a mut Held,
-    onlooker: &'a mut dyn Onlooker,
+    observer: &'a mut dyn Observer,
     signals: &'a Signals,
     tell: &'a (dyn Fn(&str) + Sync),
 }
 
-impl Onlooker for Meanwhile<'_> {
+impl Observer for Meanwhile<'_> {
     fn progress(&mut self, progress: &Progress<'_>) {
-        self.onlooker.progress(progress);
+        self.observer.progress(progress);
     }
 
     fn delayed(&mut self, name: &Name, why: &str, waited: Duration) {
-        self.onlooker.delayed(name, why, waited);
+        self.observer.delayed(name, why, waited);
     }
 
     /// Heartbeats wake whoever sleeps on the signals.
@@ -149,21 +149,21 @@ impl Onlooker for Meanwhile<'_> {
 
     fn interval(&self) -> Option<Duration> {
         let own = self.held.quiet_until().map(|until| until.saturating_sub(now()).max(SOONEST));
-        self.onlooker.interval().into_iter().chain(own).min()
+        self.observer.interval().into_iter().chain(own).min()
     }
 
-    fn nod(&mut self) -> Nod {
-        match self.onlooker.nod() {
-            Nod::GoOn => {
+    fn control(&mut self) -> WaitControl {
+        match self.observer.control() {
+            WaitControl::GoOn => {
                 self.held.keep_alive(self.signals, self.tell);
-                if self.held.has_losses() { Nod::GiveUp } else { Nod::GoOn }
+                if self.held.has_losses() { WaitControl::GiveUp } else { WaitControl::GoOn }
             }
             other => other,
         }
     }
 
     fn step_aside(&mut self) {
-        self.onlooker.step_aside();
+        self.observer.step_aside();
         self.held.renew();
     }
 }

@@ -32,8 +32,8 @@ pub(crate) use self::held::Held;
 pub(crate) use self::spawn::exec;
 use self::terminal::Setting;
 use crate::host::Program;
-use crate::host::birth::Birth;
 use crate::host::clock::monotonic as now;
+use crate::host::fork::Forked;
 use crate::host::signals::{Came, Signals};
 use crate::protocol::format_duration;
 
@@ -96,12 +96,12 @@ pub(crate) fn run(
     }
     let setting = Setting::find();
     let adopts = group::adopt_orphans();
-    let birth = spawn::spawn(&held, program, &setting, signals)?;
+    let child = spawn::spawn(&held, program, &setting, signals)?;
     meanwhile();
     let guard = Guard {
         held,
-        group: Group::new(birth.pid(), setting.is_apart(), adopts),
-        birth: Some(birth),
+        group: Group::new(child.pid(), setting.is_apart(), adopts),
+        starting: Some(child),
         setting,
         policy,
         signals,
@@ -126,7 +126,7 @@ struct Guard<'a> {
     held: Held,
     group: Group,
     /// The command, until its exec is done.
-    birth: Option<Birth>,
+    starting: Option<Forked>,
     setting: Setting,
     policy: Policy,
     signals: &'a Signals,
@@ -167,9 +167,9 @@ impl Guard<'_> {
                 self.received(came);
             }
             self.reap();
-            if let Some(born) = self.birth.as_mut().and_then(Birth::outcome) {
-                self.birth = None;
-                born?;
+            if let Some(started) = self.starting.as_mut().and_then(Forked::outcome) {
+                self.starting = None;
+                started?;
             }
             self.look_at_lock();
             self.kill_in_time();

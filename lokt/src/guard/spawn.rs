@@ -1,4 +1,4 @@
-//! The start of the command: what has to be done between its birth and its exec.
+//! The start of the command: what has to be done between its fork and its exec.
 
 use std::ffi::OsString;
 use std::io;
@@ -10,8 +10,8 @@ use rustix::termios::tcgetpgrp;
 
 use super::held::Held;
 use super::terminal::{Setting, our_group, take_foreground};
-use crate::host::birth::Birth;
 use crate::host::clock::monotonic;
+use crate::host::fork::Forked;
 use crate::host::signals::Signals;
 use crate::host::{Program, platform};
 use crate::inside::{self, HELD, TOKENS};
@@ -25,10 +25,10 @@ pub(crate) fn exec(command: &[OsString]) -> io::Error {
     }
 }
 
-/// How a command's childhood ends whose lease was about to lapse: no exec says that.
+/// What a child returns whose lease was about to lapse: no exec says that.
 const LATE: Errno = Errno::ECANCELED;
 
-/// Whether a birth came to nothing because the lease was about to lapse.
+/// Whether a command was not started because the lease was about to lapse.
 pub(super) fn was_late(error: &io::Error) -> bool {
     error.raw_os_error() == Some(LATE as i32)
 }
@@ -39,11 +39,11 @@ pub(super) fn spawn(
     mut program: Program,
     setting: &Setting,
     signals: &Signals,
-) -> io::Result<Birth> {
+) -> io::Result<Forked> {
     program.set(&introduction(held))?;
     let (apart, foreground) = (setting.is_apart(), setting.to_hand_over());
     let (death, give_up) = (death_signal(held), held.start_before());
-    let (files, at_birth) = (held.files(), signals.at_birth());
+    let (files, inherited) = (held.files(), signals.inherited());
     let (guard, job) = (getpid(), our_group());
     let prepare = move || -> Result<(), Errno> {
         if apart {
@@ -64,15 +64,15 @@ pub(super) fn spawn(
         if give_up.is_some_and(|give_up| monotonic() >= give_up) {
             return Err(LATE);
         }
-        at_birth.restore()
+        inherited.restore()
     };
-    let childhood = move || prepare().map_or_else(|error| error, |()| program.exec());
-    let birth = Birth::begin(Box::new(childhood))?;
+    let until_exec = move || prepare().map_or_else(|error| error, |()| program.exec());
+    let child = Forked::begin(Box::new(until_exec))?;
     if apart {
         // Whichever comes first: nobody must find it in our group.
-        let _ = setpgid(Some(birth.pid()), Some(birth.pid()));
+        let _ = setpgid(Some(child.pid()), Some(child.pid()));
     }
-    Ok(birth)
+    Ok(child)
 }
 
 fn code(error: rustix::io::Errno) -> Errno {

@@ -4,12 +4,12 @@
 //! do. The real one is [`UnixHost`]; tests put another in its place, to choose the instant at which something
 //! happens, or the time. Nothing here knows a rule of the protocol.
 
-pub(crate) mod birth;
 pub(crate) mod clock;
 mod dirs;
 mod files;
 mod filesystem;
 mod flock;
+pub(crate) mod fork;
 mod identity;
 mod log;
 pub(crate) mod platform;

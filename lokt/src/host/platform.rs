@@ -4,7 +4,7 @@
 //! its descriptor; no adoption, so what a command started is found by its process group only; and no way to be told
 //! of the end of a process that is nobody's child, so that is looked for now and then.
 
-pub(super) use imp::{Cradle, bear, execve};
+pub(super) use imp::{ChildStack, execve, fork_child};
 pub(crate) use imp::{FilesAs, adopt_orphans, die_with_parent, end_of_process, make_fifo, pipe};
 
 #[cfg(target_os = "linux")]
@@ -29,7 +29,7 @@ mod imp {
 
     use syscalls::{Sysno, syscall};
 
-    use crate::host::birth::Life;
+    use crate::host::fork::ChildMain;
 
     /// What the few calls before an exec have for a stack. Here it costs only the pages that are used.
     static STACK: Mutex<Stack> = Mutex::new(Stack([0; 16 * 1024]));
@@ -37,8 +37,8 @@ mod imp {
     #[repr(align(16))]
     pub(crate) struct Stack([u8; 16 * 1024]);
 
-    /// What a process needs beside its code until it has its own memory.
-    pub(crate) type Cradle = MutexGuard<'static, Stack>;
+    /// The stack of a child, until it has its own memory.
+    pub(crate) type ChildStack = MutexGuard<'static, Stack>;
 
     /// A pipe that nobody inherits and no end of which blocks.
     pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
@@ -119,30 +119,30 @@ mod imp {
         outcome.map_or_else(|error| Code::from_raw(error.into_raw()), |_| Code::UnknownErrno)
     }
 
-    /// Makes a process that lives this `life` and ends with the code that it returns.
+    /// Makes a process that runs `main`, and ends with the code that it returns.
     ///
     /// Until its exec it has this process's memory: no page tables are copied only to be thrown away. Unlike that of
     /// vfork(2), its parent goes on.
     ///
     /// # Safety
     ///
-    /// The life does nothing but async-signal-safe calls, and every signal is held back. It and the cradle are kept until
+    /// `main` does nothing but async-signal-safe calls, and every signal is held back. It and the stack are kept until
     /// the process has its own memory or has ended.
     #[expect(unsafe_code, reason = "only the system makes processes")]
-    pub(crate) unsafe fn bear(life: *mut Life) -> io::Result<(Pid, Cradle)> {
-        extern "C" fn live(life: *mut c_void) -> c_int {
+    pub(crate) unsafe fn fork_child(main: *mut ChildMain) -> io::Result<(Pid, ChildStack)> {
+        extern "C" fn run(main: *mut c_void) -> c_int {
             // SAFETY: it is the one that was handed over below, and nobody else touches it.
-            unsafe { (*life.cast::<Life>())() }
+            unsafe { (*main.cast::<ChildMain>())() }
         }
         let mut stack = STACK.lock().unwrap_or_else(PoisonError::into_inner);
         let top = stack.0.as_mut_ptr_range().end.cast();
         // SAFETY: the stack is larger than what a dozen system calls need, and is used by nobody else. Descriptors and
         // signal handlers are copies, and no signal runs a handler in there. This thread's `errno` is shared, and so
         // nothing in there asks for it.
-        let born = |how| Code::result(unsafe { libc::clone(live, top, how | SIGCHLD, life.cast()) });
-        let pid = match born(CLONE_VM) {
+        let clone = |how| Code::result(unsafe { libc::clone(run, top, how | SIGCHLD, main.cast()) });
+        let pid = match clone(CLONE_VM) {
             // Where another processor is emulated (qemu): the emulator makes a fork of that.
-            Err(Code::EINVAL) => born(CLONE_VM | CLONE_VFORK),
+            Err(Code::EINVAL) => clone(CLONE_VM | CLONE_VFORK),
             other => other,
         };
         Ok((Pid::from_raw(pid?).ok_or(io::ErrorKind::Other)?, stack))
@@ -164,7 +164,7 @@ mod imp {
     use rustix::io::{Errno, FdFlags, fcntl_setfd};
     use rustix::process::{Pid, Signal};
 
-    use crate::host::birth::Life;
+    use crate::host::fork::ChildMain;
 
     pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
         let (readable, writable) = rustix::pipe::pipe()?;
@@ -216,20 +216,20 @@ mod imp {
     }
 
     /// Nothing: a fork(2) has its own memory at once.
-    pub(crate) type Cradle = ();
+    pub(crate) type ChildStack = ();
 
-    /// Makes a process that lives this `life` and ends with the code that it returns.
+    /// Makes a process that runs `main`, and ends with the code that it returns.
     ///
     /// # Safety
     ///
-    /// The life does nothing but async-signal-safe calls.
+    /// `main` does nothing but async-signal-safe calls.
     #[expect(unsafe_code, reason = "only the system makes processes")]
-    pub(crate) unsafe fn bear(life: *mut Life) -> io::Result<(Pid, Cradle)> {
+    pub(crate) unsafe fn fork_child(main: *mut ChildMain) -> io::Result<(Pid, ChildStack)> {
         // SAFETY: the child does nothing but async-signal-safe calls, and ends without any code that is run at exit.
         let pid = match unsafe { fork() }? {
             ForkResult::Parent { child } => child,
             // SAFETY: see above.
-            ForkResult::Child => unsafe { libc::_exit((*life)()) },
+            ForkResult::Child => unsafe { libc::_exit((*main)()) },
         };
         Ok((Pid::from_raw(pid.as_raw()).ok_or(io::ErrorKind::Other)?, ()))
     }

@@ -7,7 +7,7 @@
 //!   but SIGPIPE, which Rust ignores itself before `main`, and lets end the command by default.
 //! * What is typed on a terminal (Ctrl-C) goes to everybody in the foreground; what a process sends, to us. Only
 //!   the latter is ours to pass on, so it is remembered which it was.
-//! * A child is born with our handlers, and would swallow what comes before its exec: [`HeldBack`], [`AtBirth`].
+//! * A child inherits our handlers, and would swallow what comes before its exec: [`HeldBack`], [`Inherited`].
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -45,7 +45,7 @@ const NEWS: [Signal; 2] = [Signal::CONT, Signal::CHILD];
 /// The signals that came, and a place to sleep until one does.
 pub(crate) struct Signals {
     pipe: &'static Pipe,
-    at_birth: Arc<AtBirth>,
+    inherited: Arc<Inherited>,
 }
 
 /// What a handler writes to, and a sleeper reads from. It stays for good: a handler may run at any time.
@@ -91,7 +91,7 @@ pub(crate) fn outlive_limits() -> io::Result<()> {
 }
 
 /// How signals were treated when this program was started.
-pub(crate) struct AtBirth {
+pub(crate) struct Inherited {
     caught: Vec<Signal>,
     mask: SigSet,
 }
@@ -121,21 +121,21 @@ impl Signals {
                 caught.push(signal);
             }
         }
-        let at_birth = Arc::new(AtBirth { caught, mask: held_back.0 });
+        let inherited = Arc::new(Inherited { caught, mask: held_back.0 });
         // A word to a terminal (stty tostop), and the care for it, from the background: it must not stop us.
         held_back.0.add(signal::SIGTTOU);
         // Whoever started us may have held back what we live by.
         for signal in NEWS {
             held_back.0.remove(signal.as_raw().try_into()?);
         }
-        Ok(Self { pipe, at_birth })
+        Ok(Self { pipe, inherited })
     }
 
     /// The signals that came since the last time.
     pub(crate) fn take(&self) -> Vec<Came> {
         let mut bytes = [0; 64];
         while (&self.pipe.readable).read(&mut bytes).is_ok_and(|read| read == bytes.len()) {}
-        let mut came: Vec<(usize, Came)> = self.at_birth.caught.iter().copied().filter_map(taken).collect();
+        let mut came: Vec<(usize, Came)> = self.inherited.caught.iter().copied().filter_map(taken).collect();
         came.sort_unstable_by_key(|(order, _)| *order);
         let mut came: Vec<Came> = came.into_iter().map(|(_, came)| came).collect();
         // A stop that has been followed by its continuation is over.
@@ -149,7 +149,7 @@ impl Signals {
 
     /// A signal that came and asks us to end; the others stay to be taken.
     pub(crate) fn end_asked(&self) -> Option<Signal> {
-        let mut caught = self.at_birth.caught.iter().copied();
+        let mut caught = self.inherited.caught.iter().copied();
         caught.find(|signal| asks_to_end(*signal) && taken(*signal).is_some())
     }
 
@@ -195,8 +195,8 @@ impl Signals {
     }
 
     /// For a child: what to go back to before its exec.
-    pub(crate) fn at_birth(&self) -> Arc<AtBirth> {
-        Arc::clone(&self.at_birth)
+    pub(crate) fn inherited(&self) -> Arc<Inherited> {
+        Arc::clone(&self.inherited)
     }
 }
 
@@ -207,7 +207,7 @@ impl Waker {
     }
 }
 
-impl AtBirth {
+impl Inherited {
     /// Treats signals as they were treated then, between fork and exec. Async-signal-safe.
     #[expect(unsafe_code, reason = "safe functions only ever add handlers")]
     pub(crate) fn restore(&self) -> Result<(), Errno> {

@@ -13,8 +13,8 @@ use super::mode::Mode;
 use super::record::{Kind, LockId, Record};
 use super::refusal::Refusal;
 use super::seats::{Seat, first_in_the_way, is_joint, of_nobody, seats};
-use super::slot::Slot;
 use super::standing::{Abandoned, Standing, judge};
+use super::stored::Stored;
 
 /// Who claims a name, and on what terms.
 #[derive(Debug, Clone, PartialEq)]
@@ -187,10 +187,10 @@ fn renew(
     standing: Standing,
     now: &Now,
 ) -> Decision {
-    let record = match (&evidence.slot, authority) {
-        (Slot::Record(record), _) => record,
-        (Slot::Empty, Authority::Session(_)) => return Decision::Refuse(Refusal::Lost(None)),
-        (Slot::Empty, _) => return Decision::Refuse(Refusal::NotFound),
+    let record = match (&evidence.stored, authority) {
+        (Stored::Record(record), _) => record,
+        (Stored::Empty, Authority::Session(_)) => return Decision::Refuse(Refusal::Lost(None)),
+        (Stored::Empty, _) => return Decision::Refuse(Refusal::NotFound),
         // What can't be read may still be ours: only what is gone or another's is lost.
         _ => return Decision::Refuse(Refusal::Unusable(standing)),
     };
@@ -221,14 +221,16 @@ fn release(authority: &Authority, evidence: &Evidence, standing: Standing, now: 
     if is_joint(evidence) && (authority.names_a_holder() || !evidence.holders.is_empty()) {
         return release_of_several(authority, evidence, standing, now);
     }
-    let refusal = match (&evidence.slot, authority) {
-        (Slot::Empty, Authority::Session(_)) => Some(Refusal::Lost(None)),
-        (Slot::Empty, _) => Some(Refusal::NotFound),
-        (Slot::Unreadable(_), _) => Some(Refusal::Unusable(standing.clone())),
+    let refusal = match (&evidence.stored, authority) {
+        (Stored::Empty, Authority::Session(_)) => Some(Refusal::Lost(None)),
+        (Stored::Empty, _) => Some(Refusal::NotFound),
+        (Stored::Unreadable(_), _) => Some(Refusal::Unusable(standing.clone())),
         (_, Authority::Force) => None,
         (_, Authority::Stale) => refuse_fresh(evidence, &standing),
-        (Slot::Record(record), _) => refuse_authority(authority, record),
-        (Slot::Torn | Slot::Corrupt(_) | Slot::Newer(_), _) => Some(Refusal::Unusable(standing.clone())),
+        (Stored::Record(record), _) => refuse_authority(authority, record),
+        (Stored::Torn | Stored::Corrupt(_) | Stored::Newer(_), _) => {
+            Some(Refusal::Unusable(standing.clone()))
+        }
     };
     match refusal {
         Some(refusal) => Decision::Refuse(refusal),

@@ -5,13 +5,13 @@ use std::time::Duration;
 use super::freeze::Freeze;
 use super::mode::Mode;
 use super::record::{LockId, Record};
-use super::slot::Slot;
+use super::stored::Stored;
 
 /// What a store knows of a name at the instant of a decision, gathered under its atomicity.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Evidence {
     /// What stands in the record's place.
-    pub slot: Slot,
+    pub stored: Stored,
     /// Whether the record's holder lives.
     pub liveness: Liveness,
     /// How long the asker has seen this very record, unchanged, on its own clock; zero if it never looked before.
@@ -49,7 +49,7 @@ impl Evidence {
 
     /// The record, if there is one.
     pub fn record(&self) -> Option<&Record> {
-        self.slot.record()
+        self.stored.record()
     }
 }
 

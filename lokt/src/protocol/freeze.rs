@@ -11,7 +11,7 @@ use super::decide::Claim;
 use super::lease::lapse;
 use super::record::{Kind, Record};
 use super::refusal::Refusal;
-use super::slot::Slot;
+use super::stored::Stored;
 
 /// A freeze that is in force: nobody is admitted until it ends.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,7 +37,7 @@ pub enum UnknownFreeze {
 #[derive(Debug, Clone, PartialEq)]
 pub struct FreezeEvidence {
     /// What stands in its place.
-    pub slot: Slot,
+    pub stored: Stored,
     /// How long the asker has seen it unchanged, on its own clock; see [`super::Evidence::unchanged_for`].
     pub unchanged_for: Duration,
     /// It is from an earlier boot of this machine.
@@ -77,20 +77,20 @@ pub enum FreezeDecision {
 
 impl FreezeEvidence {
     /// Nothing stands there.
-    pub const NONE: Self = Self { slot: Slot::Empty, unchanged_for: Duration::ZERO, earlier_boot: false };
+    pub const NONE: Self = Self { stored: Stored::Empty, unchanged_for: Duration::ZERO, earlier_boot: false };
 
     /// The freeze, if it is in force. A corrupt one binds nobody, as in the Go tool; one that can't be read, or is
     /// of a newer version, does.
     pub fn in_force(&self, now: &Now) -> Option<Freeze> {
-        let unknown = match &self.slot {
-            Slot::Record(record) => {
+        let unknown = match &self.stored {
+            Stored::Record(record) => {
                 let lapse = lapse(record, now, self.unchanged_for, self.earlier_boot);
                 let freeze = Freeze { record: record.clone(), left: lapse.left(), unknown: None };
                 return (!lapse.has_lapsed()).then_some(freeze);
             }
-            Slot::Newer(version) => UnknownFreeze::Newer(version.clone()),
-            Slot::Unreadable(why) => UnknownFreeze::Unreadable(why.clone()),
-            Slot::Empty | Slot::Torn | Slot::Corrupt(_) => return None,
+            Stored::Newer(version) => UnknownFreeze::Newer(version.clone()),
+            Stored::Unreadable(why) => UnknownFreeze::Unreadable(why.clone()),
+            Stored::Empty | Stored::Torn | Stored::Corrupt(_) => return None,
         };
         let note = match &unknown {
             UnknownFreeze::Newer(version) => format!("of a newer version, {version}"),
@@ -114,7 +114,7 @@ pub fn decide_freeze(
     let freeze = evidence.in_force(now);
     match request {
         FreezeRequest::Place(claim) => place(name, claim, freeze, now),
-        FreezeRequest::Lift(by) => lift(by, &evidence.slot, freeze),
+        FreezeRequest::Lift(by) => lift(by, &evidence.stored, freeze),
     }
 }
 
@@ -125,26 +125,26 @@ fn place(name: &str, claim: &Claim, freeze: Option<Freeze>, now: &Now) -> Freeze
     FreezeDecision::Place(Box::new(new_record(name, claim, None, now)))
 }
 
-fn lift(by: &LiftBy, slot: &Slot, freeze: Option<Freeze>) -> FreezeDecision {
-    let refusal = match (by, slot, freeze) {
-        (_, Slot::Empty, _) => Refusal::NotFrozen,
-        (_, Slot::Unreadable(why), _) => Refusal::UnreadableFreeze(why.clone()),
-        (LiftBy::Force, ..) => return removed(slot),
-        (LiftBy::Owner(owner), _, Some(freeze)) if freeze.record.owner == *owner => return removed(slot),
+fn lift(by: &LiftBy, stored: &Stored, freeze: Option<Freeze>) -> FreezeDecision {
+    let refusal = match (by, stored, freeze) {
+        (_, Stored::Empty, _) => Refusal::NotFrozen,
+        (_, Stored::Unreadable(why), _) => Refusal::UnreadableFreeze(why.clone()),
+        (LiftBy::Force, ..) => return removed(stored),
+        (LiftBy::Owner(owner), _, Some(freeze)) if freeze.record.owner == *owner => return removed(stored),
         (LiftBy::Owner(_), _, Some(freeze)) => Refusal::AnothersFreeze(freeze),
         // What has lapsed, or can't be one, is no freeze that anybody could end.
         (LiftBy::Owner(_), _, None) => Refusal::NotFrozen,
         // The Go tool may be writing it at this moment.
-        (LiftBy::Sweep, Slot::Torn, _) => Refusal::NotFrozen,
-        (LiftBy::Sweep, _, None) => return removed(slot),
+        (LiftBy::Sweep, Stored::Torn, _) => Refusal::NotFrozen,
+        (LiftBy::Sweep, _, None) => return removed(stored),
         (LiftBy::Sweep, _, Some(freeze)) => Refusal::FrozenAlready(freeze),
     };
     FreezeDecision::Refuse(refusal)
 }
 
-fn removed(slot: &Slot) -> FreezeDecision {
-    FreezeDecision::Lift(match slot {
-        Slot::Record(record) => Some(record.clone()),
+fn removed(stored: &Stored) -> FreezeDecision {
+    FreezeDecision::Lift(match stored {
+        Stored::Record(record) => Some(record.clone()),
         _ => None,
     })
 }
@@ -166,7 +166,7 @@ mod tests {
         }
     }
 
-    fn place_at(slot: Slot, now: &Now) -> FreezeDecision {
+    fn place_at(stored: Stored, now: &Now) -> FreezeDecision {
         let claim = Claim {
             lock_id: LockId::from_random([7; 16]),
             kind: Kind::Freeze,
@@ -180,23 +180,23 @@ mod tests {
             mode: Mode::Exclusive,
             note: Some("incident".into()),
         };
-        decide_freeze("x", &FreezeRequest::Place(claim), &known(slot), now)
+        decide_freeze("x", &FreezeRequest::Place(claim), &known(stored), now)
     }
 
-    fn known(slot: Slot) -> FreezeEvidence {
-        FreezeEvidence { slot, ..FreezeEvidence::NONE }
+    fn known(stored: Stored) -> FreezeEvidence {
+        FreezeEvidence { stored, ..FreezeEvidence::NONE }
     }
 
     /// The record of a freeze that ada placed at second 0.
     fn placed() -> Box<Record> {
-        match place_at(Slot::Empty, &at(0)) {
+        match place_at(Stored::Empty, &at(0)) {
             FreezeDecision::Place(record) => record,
             other => panic!("{other:?}"),
         }
     }
 
-    fn lift_at(seconds: u64, by: &LiftBy, slot: &Slot) -> FreezeDecision {
-        decide_freeze("x", &FreezeRequest::Lift(by.clone()), &known(slot.clone()), &at(seconds))
+    fn lift_at(seconds: u64, by: &LiftBy, stored: &Stored) -> FreezeDecision {
+        decide_freeze("x", &FreezeRequest::Lift(by.clone()), &known(stored.clone()), &at(seconds))
     }
 
     fn owner(name: &str) -> LiftBy {
@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn a_freeze_ends_with_its_ttl() {
-        let freeze = known(Slot::Record(placed()));
+        let freeze = known(Stored::Record(placed()));
         assert_eq!(freeze.in_force(&at(59)).and_then(|freeze| freeze.left), Some(Duration::from_secs(1)));
         assert_eq!(freeze.in_force(&at(60)), None);
         let mut abroad = at(60);
@@ -219,15 +219,15 @@ mod tests {
 
     #[test]
     fn a_freeze_that_can_not_be_read_is_in_force_and_says_why() {
-        for (slot, why) in
-            [(Slot::Newer("2".into()), "newer version, 2"), (Slot::Unreadable("EIO".into()), "EIO")]
+        for (stored, why) in
+            [(Stored::Newer("2".into()), "newer version, 2"), (Stored::Unreadable("EIO".into()), "EIO")]
         {
-            let freeze = known(slot).in_force(&at(0)).expect("doubt counts as held");
+            let freeze = known(stored).in_force(&at(0)).expect("doubt counts as held");
             assert_eq!((freeze.record.kind, freeze.left), (Some(Kind::Freeze), None));
             assert!(freeze.record.note.as_ref().is_some_and(|note| note.contains(why)), "{freeze:?}");
         }
-        for slot in [Slot::Empty, Slot::Torn, Slot::Corrupt("?".into())] {
-            assert_eq!(known(slot).in_force(&at(0)), None, "as in the Go tool");
+        for stored in [Stored::Empty, Stored::Torn, Stored::Corrupt("?".into())] {
+            assert_eq!(known(stored).in_force(&at(0)), None, "as in the Go tool");
         }
     }
 
@@ -244,12 +244,12 @@ mod tests {
 
     #[test]
     fn what_is_frozen_is_not_frozen_once_more() {
-        let freeze = Slot::Record(placed());
+        let freeze = Stored::Record(placed());
         let again = place_at(freeze.clone(), &at(59));
         assert!(matches!(again, FreezeDecision::Refuse(Refusal::FrozenAlready(_))), "{again:?}");
-        let newer = place_at(Slot::Newer("2".into()), &at(0));
+        let newer = place_at(Stored::Newer("2".into()), &at(0));
         assert!(matches!(newer, FreezeDecision::Refuse(Refusal::FrozenAlready(_))), "{newer:?}");
-        for over in [freeze, Slot::Corrupt("?".into()), Slot::Torn] {
+        for over in [freeze, Stored::Corrupt("?".into()), Stored::Torn] {
             let placed = place_at(over.clone(), &at(60));
             assert!(matches!(placed, FreezeDecision::Place(_)), "{over:?} is in nobody's way");
         }
@@ -257,12 +257,12 @@ mod tests {
 
     #[test]
     fn a_freeze_is_lifted_by_its_owner_or_by_force() {
-        let freeze = Slot::Record(placed());
+        let freeze = Stored::Record(placed());
         assert_eq!(lift_at(1, &owner("ada"), &freeze), FreezeDecision::Lift(Some(placed())));
         let refused = lift_at(1, &owner("eve"), &freeze);
         assert!(matches!(refused, FreezeDecision::Refuse(Refusal::AnothersFreeze(_))), "{refused:?}");
         assert_eq!(lift_at(1, &LiftBy::Force, &freeze), FreezeDecision::Lift(Some(placed())));
-        let newer = Slot::Newer("2".into());
+        let newer = Stored::Newer("2".into());
         let refused = lift_at(1, &owner("ada"), &newer);
         assert!(matches!(refused, FreezeDecision::Refuse(Refusal::AnothersFreeze(_))), "{refused:?}");
         assert_eq!(lift_at(1, &LiftBy::Force, &newer), FreezeDecision::Lift(None));
@@ -271,18 +271,18 @@ mod tests {
     #[test]
     fn what_is_in_force_no_more_is_swept_and_not_lifted() {
         let none = FreezeDecision::Refuse(Refusal::NotFrozen);
-        let freeze = Slot::Record(placed());
+        let freeze = Stored::Record(placed());
         assert_eq!(lift_at(60, &owner("ada"), &freeze), none);
         assert_eq!(lift_at(60, &LiftBy::Sweep, &freeze), FreezeDecision::Lift(Some(placed())));
         let alive = lift_at(59, &LiftBy::Sweep, &freeze);
         assert!(matches!(alive, FreezeDecision::Refuse(Refusal::FrozenAlready(_))), "{alive:?}");
-        let corrupt = Slot::Corrupt("?".into());
+        let corrupt = Stored::Corrupt("?".into());
         assert_eq!(lift_at(0, &owner("ada"), &corrupt), none);
         assert_eq!(lift_at(0, &LiftBy::Sweep, &corrupt), FreezeDecision::Lift(None));
-        assert_eq!(lift_at(0, &LiftBy::Sweep, &Slot::Torn), none, "it may be just being written");
+        assert_eq!(lift_at(0, &LiftBy::Sweep, &Stored::Torn), none, "it may be just being written");
         for by in [owner("ada"), LiftBy::Force, LiftBy::Sweep] {
-            assert_eq!(lift_at(0, &by, &Slot::Empty), none);
-            let odd = lift_at(0, &by, &Slot::Unreadable("a FIFO".into()));
+            assert_eq!(lift_at(0, &by, &Stored::Empty), none);
+            let odd = lift_at(0, &by, &Stored::Unreadable("a FIFO".into()));
             assert!(
                 matches!(odd, FreezeDecision::Refuse(Refusal::UnreadableFreeze(_))),
                 "not lokt's to remove: {odd:?}"

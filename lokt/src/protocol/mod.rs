@@ -40,8 +40,8 @@ mod reading;
 mod record;
 mod refusal;
 mod seats;
-mod slot;
 mod standing;
+mod stored;
 
 #[cfg(test)]
 mod table;
@@ -61,5 +61,5 @@ pub use mode::Mode;
 pub use name::{BadName, Name};
 pub use record::{Kind, LockId, Record, VERSION};
 pub use refusal::Refusal;
-pub use slot::Slot;
 pub use standing::{Abandoned, Standing, judge};
+pub use stored::Stored;

@@ -10,7 +10,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
 use super::record::{Record, VERSION};
-use super::slot::Slot;
+use super::stored::Stored;
 
 /// An empty or half record younger than this is an acquisition of the Go tool in progress: it creates the
 /// file first and fills it afterwards.
@@ -18,31 +18,32 @@ const TORN_FOR: Duration = Duration::from_secs(2);
 
 impl Record {
     /// Reads the content of a record file that was last written `age` ago.
-    pub fn read(content: &[u8], age: Duration) -> Slot {
+    pub fn read(content: &[u8], age: Duration) -> Stored {
         if content.is_empty() && age >= TORN_FOR {
-            return Slot::Corrupt("it is empty".to_owned());
+            return Stored::Corrupt("it is empty".to_owned());
         }
         let value: Value = match serde_json::from_slice(content) {
             Ok(value) => value,
-            Err(error) if error.is_eof() && age < TORN_FOR => return Slot::Torn,
+            Err(error) if error.is_eof() && age < TORN_FOR => return Stored::Torn,
             Err(error) => {
-                return Head::newer(content).map_or_else(|| Slot::Corrupt(error.to_string()), Slot::Newer);
+                return Head::newer(content)
+                    .map_or_else(|| Stored::Corrupt(error.to_string()), Stored::Newer);
             }
         };
         if let Some(version) = value.get("version").and_then(newer_version) {
-            return Slot::Newer(version);
+            return Stored::Newer(version);
         }
         match serde_json::from_value::<Self>(value) {
-            Ok(record) if record.has_proper_times() => Slot::Record(Box::new(record)),
-            Ok(_) => Slot::Corrupt("it has a time that is not RFC 3339".to_owned()),
-            Err(error) => Slot::Corrupt(error.to_string()),
+            Ok(record) if record.has_proper_times() => Stored::Record(Box::new(record)),
+            Ok(_) => Stored::Corrupt("it has a time that is not RFC 3339".to_owned()),
+            Err(error) => Stored::Corrupt(error.to_string()),
         }
     }
 
     /// Reads the beginning of a record file that is larger than any of this version's.
-    pub fn read_beginning(content: &[u8]) -> Slot {
-        let too_large = || Slot::Corrupt("it is larger than 64 KiB".to_owned());
-        Head::newer(content).map_or_else(too_large, Slot::Newer)
+    pub fn read_beginning(content: &[u8]) -> Stored {
+        let too_large = || Stored::Corrupt("it is larger than 64 KiB".to_owned());
+        Head::newer(content).map_or_else(too_large, Stored::Newer)
     }
 
     fn has_proper_times(&self) -> bool {
@@ -109,19 +110,19 @@ mod tests {
 
     const OLD: Duration = Duration::from_secs(3600);
 
-    fn read(text: &str) -> Slot {
+    fn read(text: &str) -> Stored {
         Record::read(text.as_bytes(), OLD)
     }
 
     #[test]
     fn reads_what_the_go_tool_wrote() {
-        let slot = read(
+        let stored = read(
             r#"{"version":1,"name":"x","lock_id":"00112233445566778899aabbccddeeff","owner":"o","host":"h",
             "pid":7,"pid_start_ns":64013,"agent_id":"agent-1","acquired_ts":"2026-02-08T19:00:00.5+09:00",
             "ttl_sec":300,"expires_at":"2026-02-08T19:05:00.5+09:00"}"#,
         );
-        let Slot::Record(record) = slot else {
-            panic!("not read: {slot:?}");
+        let Stored::Record(record) = stored else {
+            panic!("not read: {stored:?}");
         };
         assert_eq!(record.kind, None);
         assert_eq!(record.ttl(), Some(Duration::from_secs(300)));
@@ -133,33 +134,33 @@ mod tests {
         let note = "n".repeat(100);
         for version in ["2", "1e3", "\"2\"", "\"1.1\""] {
             let record = format!(r#"{{"name":"x","version":{version},"note":"{note}"#);
-            assert!(matches!(Record::read_beginning(record.as_bytes()), Slot::Newer(_)), "{version}");
+            assert!(matches!(Record::read_beginning(record.as_bytes()), Stored::Newer(_)), "{version}");
             let whole = format!(r#"{{"version":{version}}}"#);
-            assert!(matches!(read(&whole), Slot::Newer(_)), "{version}");
+            assert!(matches!(read(&whole), Stored::Newer(_)), "{version}");
         }
         for version in ["1", "null", "[2]", "0", "\"1\""] {
             let record = format!(r#"{{"version":{version},"note":"{note}"#);
-            assert!(matches!(Record::read_beginning(record.as_bytes()), Slot::Corrupt(_)), "{version}");
+            assert!(matches!(Record::read_beginning(record.as_bytes()), Stored::Corrupt(_)), "{version}");
         }
     }
 
     #[test]
     fn never_is_a_time_too() {
         for never in ["9999-12-31T00:00:00Z", "9999-12-31T23:59:59.999+14:00", "9999-12-30T22:00:00Z"] {
-            let Slot::Record(record) = read(&format!(r#"{{"version":1,"expires_at":"{never}"}}"#)) else {
+            let Stored::Record(record) = read(&format!(r#"{{"version":1,"expires_at":"{never}"}}"#)) else {
                 panic!("{never}");
             };
             assert!(record.expires() > "9999-12-30T20:00:00Z".parse().ok(), "{never}");
         }
         for none in ["9999-12-31", "9999-12-32T00:00:00Z", "10000-01-01T00:00:00Z", "9999-12-31T00:00:00"] {
-            let slot = read(&format!(r#"{{"version":1,"expires_at":"{none}"}}"#));
-            assert!(matches!(slot, Slot::Corrupt(_)), "{none}: {slot:?}");
+            let stored = read(&format!(r#"{{"version":1,"expires_at":"{none}"}}"#));
+            assert!(matches!(stored, Stored::Corrupt(_)), "{none}: {stored:?}");
         }
     }
 
     #[test]
     fn keeps_unknown_fields_and_the_order_of_its_own() {
-        let Slot::Record(record) = read(r#"{"later":{"a":[1]},"version":1,"name":"x","pid":1}"#) else {
+        let Stored::Record(record) = read(r#"{"later":{"a":[1]},"version":1,"name":"x","pid":1}"#) else {
             panic!("not read");
         };
         let text = String::from_utf8(record.write()).unwrap();
@@ -179,7 +180,7 @@ mod tests {
             r#"{"x":1e999,"version":2}"#,
             deep.as_str(),
         ] {
-            assert!(matches!(read(newer), Slot::Newer(_)), "{newer:.40}");
+            assert!(matches!(read(newer), Stored::Newer(_)), "{newer:.40}");
         }
         let deep = "[".repeat(100_000);
         let nested = format!("{{\"version\":1,\"x\":{}1{}}}", "[".repeat(5000), "]".repeat(5000));
@@ -199,20 +200,20 @@ mod tests {
             nested.as_str(),
             r#"{"version":1,"owner":"\ud800"}"#,
         ] {
-            assert!(matches!(read(corrupt), Slot::Corrupt(_)), "{:.40}", corrupt);
+            assert!(matches!(read(corrupt), Stored::Corrupt(_)), "{:.40}", corrupt);
         }
-        assert!(matches!(Record::read(b"{\"owner\":\"\xff\"}", OLD), Slot::Corrupt(_)));
+        assert!(matches!(Record::read(b"{\"owner\":\"\xff\"}", OLD), Stored::Corrupt(_)));
     }
 
     #[test]
     fn a_young_half_record_is_an_acquisition_in_progress() {
         for half in ["", "{", r#"{"version":1,"na"#] {
             let young = Record::read(half.as_bytes(), Duration::from_millis(1999));
-            assert_eq!(young, Slot::Torn, "{half}");
+            assert_eq!(young, Stored::Torn, "{half}");
             let old = Record::read(half.as_bytes(), Duration::from_secs(2));
-            assert!(matches!(old, Slot::Corrupt(_)), "{half}");
+            assert!(matches!(old, Stored::Corrupt(_)), "{half}");
         }
         let nonsense = Record::read(b"nonsense", Duration::ZERO);
-        assert!(matches!(nonsense, Slot::Corrupt(_)), "no more writing makes a record of it: {nonsense:?}");
+        assert!(matches!(nonsense, Stored::Corrupt(_)), "no more writing makes a record of it: {nonsense:?}");
     }
 }

@@ -7,7 +7,7 @@ use super::evidence::{Evidence, Liveness};
 use super::lease::{Lapse, lapse};
 use super::record::{Kind, Record};
 use super::seats::judge_together;
-use super::slot::Slot;
+use super::stored::Stored;
 
 /// Why a record binds nobody any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,15 +68,15 @@ impl Standing {
 
 /// Judges how a name stands. Every doubtful case counts as held.
 pub fn judge(evidence: &Evidence, now: &Now) -> Standing {
-    match &evidence.slot {
-        Slot::Empty => Standing::Free,
-        Slot::Record(record) if record.group().is_some() => judge_together(evidence, now),
-        Slot::Record(record) => judge_record(record, evidence, now),
-        Slot::Torn => Standing::InProgress,
-        Slot::Corrupt(why) if evidence.survivors => Standing::CorruptButAlive(why.clone()),
-        Slot::Corrupt(_) => Standing::Abandoned(Abandoned::Corrupt),
-        Slot::Newer(version) => Standing::Newer(version.clone()),
-        Slot::Unreadable(why) => Standing::Unreadable(why.clone()),
+    match &evidence.stored {
+        Stored::Empty => Standing::Free,
+        Stored::Record(record) if record.group().is_some() => judge_together(evidence, now),
+        Stored::Record(record) => judge_record(record, evidence, now),
+        Stored::Torn => Standing::InProgress,
+        Stored::Corrupt(why) if evidence.survivors => Standing::CorruptButAlive(why.clone()),
+        Stored::Corrupt(_) => Standing::Abandoned(Abandoned::Corrupt),
+        Stored::Newer(version) => Standing::Newer(version.clone()),
+        Stored::Unreadable(why) => Standing::Unreadable(why.clone()),
     }
 }
 

@@ -32,24 +32,24 @@ fn claim(kind: Kind, ttl: Option<Duration>) -> Claim {
     }
 }
 
-fn evidence(slot: Slot, liveness: Liveness) -> Evidence {
-    Evidence { slot, liveness, next_token: 10, ..Evidence::default() }
+fn evidence(stored: Stored, liveness: Liveness) -> Evidence {
+    Evidence { stored, liveness, next_token: 10, ..Evidence::default() }
 }
 
 /// The record of a claim that was admitted at second 0.
 fn admitted(kind: Kind, ttl: Option<Duration>) -> Record {
     let request = Request::Acquire(claim(kind, ttl), Manner::Plain);
-    match decide("x", &request, &evidence(Slot::Empty, Liveness::Unknown), &at(0)) {
+    match decide("x", &request, &evidence(Stored::Empty, Liveness::Unknown), &at(0)) {
         Decision::Admit { record, joint: None, displaced } if displaced.is_empty() => *record,
         other => panic!("a free lock is to be had: {other:?}"),
     }
 }
 
-fn slot(record: Record) -> Slot {
-    Slot::Record(Box::new(record))
+fn stored(record: Record) -> Stored {
+    Stored::Record(Box::new(record))
 }
 
-fn go_record(expires_in: Option<i64>) -> Slot {
+fn go_record(expires_in: Option<i64>) -> Stored {
     let expiry = expires_in.map(|s| {
         format!(r#","ttl_sec":60,"expires_at":"{}""#, at(0).wall + jiff::SignedDuration::from_secs(s))
     });
@@ -100,17 +100,17 @@ fn row(evidence: &Evidence, now: &Now, plain: Outcome, breaking: Outcome, unlock
 #[test]
 fn row_guard_alive_not_lapsed() {
     for ttl in [None, Some(TTL)] {
-        let known = evidence(slot(admitted(Kind::Guard, ttl)), Liveness::Alive);
+        let known = evidence(stored(admitted(Kind::Guard, ttl)), Liveness::Alive);
         row(&known, &at(59), Denied, Denied, Refused);
     }
-    let strict = evidence(slot(admitted(Kind::Guard, None)), Liveness::Alive);
+    let strict = evidence(stored(admitted(Kind::Guard, None)), Liveness::Alive);
     row(&strict, &at(1_000_000), Denied, Denied, Refused);
 }
 
 #[test]
 fn row_guard_alive_lapsed() {
     for liveness in [Liveness::Alive, Liveness::Unknown] {
-        let known = evidence(slot(admitted(Kind::Guard, Some(TTL))), liveness);
+        let known = evidence(stored(admitted(Kind::Guard, Some(TTL))), liveness);
         row(&known, &at(60), Denied, TakesOver, Removes);
     }
 }
@@ -118,7 +118,7 @@ fn row_guard_alive_lapsed() {
 #[test]
 fn row_guard_dead() {
     for ttl in [None, Some(TTL)] {
-        let known = evidence(slot(admitted(Kind::Guard, ttl)), Liveness::Dead);
+        let known = evidence(stored(admitted(Kind::Guard, ttl)), Liveness::Dead);
         row(&known, &at(1), TakesOver, TakesOver, Removes);
     }
 }
@@ -126,40 +126,40 @@ fn row_guard_dead() {
 #[test]
 fn row_manual_no_lapse() {
     for (ttl, second) in [(None, 1_000_000), (Some(TTL), 59)] {
-        let known = evidence(slot(admitted(Kind::Manual, ttl)), Liveness::Unknown);
+        let known = evidence(stored(admitted(Kind::Manual, ttl)), Liveness::Unknown);
         row(&known, &at(second), Denied, Denied, Refused);
     }
 }
 
 #[test]
 fn row_manual_lapsed_or_its_pid_gone() {
-    let lapsed = evidence(slot(admitted(Kind::Manual, Some(TTL))), Liveness::Unknown);
+    let lapsed = evidence(stored(admitted(Kind::Manual, Some(TTL))), Liveness::Unknown);
     row(&lapsed, &at(60), TakesOver, TakesOver, Removes);
-    let gone = evidence(slot(admitted(Kind::Manual, None)), Liveness::Dead);
+    let gone = evidence(stored(admitted(Kind::Manual, None)), Liveness::Dead);
     row(&gone, &at(1), TakesOver, TakesOver, Removes);
 }
 
 #[test]
 fn row_corrupt() {
-    let corrupt = evidence(Slot::Corrupt("not JSON".into()), Liveness::Unknown);
+    let corrupt = evidence(Stored::Corrupt("not JSON".into()), Liveness::Unknown);
     row(&corrupt, &at(1), TakesOver, TakesOver, Removes);
 }
 
 #[test]
 fn row_corrupt_while_a_session_lives() {
-    let mut corrupt = evidence(Slot::Corrupt("not JSON".into()), Liveness::Unknown);
+    let mut corrupt = evidence(Stored::Corrupt("not JSON".into()), Liveness::Unknown);
     corrupt.survivors = true;
     row(&corrupt, &at(1), Denied, Denied, Refused);
 }
 
 #[test]
 fn row_half_written() {
-    row(&evidence(Slot::Torn, Liveness::Unknown), &at(1), Denied, Denied, Refused);
+    row(&evidence(Stored::Torn, Liveness::Unknown), &at(1), Denied, Denied, Refused);
 }
 
 #[test]
 fn row_newer_version() {
-    let newer = evidence(Slot::Newer("99".into()), Liveness::Unknown);
+    let newer = evidence(Stored::Newer("99".into()), Liveness::Unknown);
     row(&newer, &at(1), Unusable, Unusable, Unusable);
     let forced = decide("x", &Request::Release(Authority::Force), &newer, &at(1));
     assert!(matches!(forced, Decision::Remove(_)), "--force removes it");
@@ -167,7 +167,7 @@ fn row_newer_version() {
 
 #[test]
 fn row_not_to_be_read() {
-    let planted = evidence(Slot::Unreadable("a symbolic link".into()), Liveness::Unknown);
+    let planted = evidence(Stored::Unreadable("a symbolic link".into()), Liveness::Unknown);
     row(&planted, &at(1), Unusable, Unusable, Unusable);
     let forced = decide("x", &Request::Release(Authority::Force), &planted, &at(1));
     assert!(matches!(forced, Decision::Refuse(_)), "not even --force touches it");
@@ -190,7 +190,7 @@ fn row_of_the_go_tool() {
 #[test]
 fn a_record_says_all_that_its_claim_does() {
     let claim = Claim { note: Some("ask Ada".into()), ..claim(Kind::Guard, Some(TTL)) };
-    let free = evidence(Slot::Empty, Liveness::Unknown);
+    let free = evidence(Stored::Empty, Liveness::Unknown);
     let admitted = match decide("x", &Request::Acquire(claim.clone(), Manner::Plain), &free, &at(0)) {
         Decision::Admit { record, .. } => *record,
         other => panic!("a free lock is to be had: {other:?}"),
@@ -222,7 +222,7 @@ fn a_record_says_all_that_its_claim_does() {
 
 #[test]
 fn where_nothing_stands_nothing_is_renewed_or_released() {
-    let free = evidence(Slot::Empty, Liveness::Unknown);
+    let free = evidence(Stored::Empty, Liveness::Unknown);
     for by in [Authority::Owner("ada".into()), Authority::Id("1".into()), Authority::Stale, Authority::Force]
     {
         for request in [Request::Renew(by.clone(), Some(TTL)), Request::Release(by.clone())] {
@@ -240,7 +240,7 @@ fn an_unknown_kind_counts_as_held() {
     let mut record = admitted(Kind::Guard, Some(TTL));
     record.kind = Some(Kind::Unknown);
     for liveness in [Liveness::Dead, Liveness::Unknown] {
-        row(&evidence(slot(record.clone()), liveness), &at(1_000_000), Denied, Denied, Refused);
+        row(&evidence(stored(record.clone()), liveness), &at(1_000_000), Denied, Denied, Refused);
     }
 }
 
@@ -248,7 +248,7 @@ fn an_unknown_kind_counts_as_held() {
 fn another_machines_lease_lapses_when_it_was_seen_unchanged_for_all_of_it() {
     let mut record = admitted(Kind::Guard, Some(TTL));
     record.clock_id = Some("boot-2/1".into());
-    let mut known = evidence(slot(record), Liveness::Unknown);
+    let mut known = evidence(stored(record), Liveness::Unknown);
     row(&known, &at(1_000_000), Denied, Denied, Refused);
     known.unchanged_for = TTL - Duration::from_nanos(1);
     row(&known, &at(0), Denied, Denied, Refused);
@@ -260,7 +260,7 @@ fn another_machines_lease_lapses_when_it_was_seen_unchanged_for_all_of_it() {
 fn an_earlier_boots_lease_lapses_by_the_time_since_boot() {
     let mut record = admitted(Kind::Manual, Some(TTL));
     record.clock_id = Some("boot-0/1".into());
-    let mut known = evidence(slot(record), Liveness::Unknown);
+    let mut known = evidence(stored(record), Liveness::Unknown);
     known.earlier_boot = true;
     let mut now = at(0);
     now.boottime = TTL - Duration::from_nanos(1);
@@ -273,7 +273,7 @@ fn an_earlier_boots_lease_lapses_by_the_time_since_boot() {
 fn a_deadline_further_off_than_the_ttl_is_not_believed() {
     let mut record = admitted(Kind::Guard, Some(TTL));
     record.deadline_ns = Some(u64::MAX);
-    let mut known = evidence(slot(record), Liveness::Unknown);
+    let mut known = evidence(stored(record), Liveness::Unknown);
     row(&known, &at(0), Denied, Denied, Refused);
     known.unchanged_for = TTL;
     row(&known, &at(0), Denied, TakesOver, Removes);
@@ -281,7 +281,7 @@ fn a_deadline_further_off_than_the_ttl_is_not_believed() {
 
 #[test]
 fn the_wall_clock_decides_nothing() {
-    let known = evidence(slot(admitted(Kind::Guard, Some(TTL))), Liveness::Alive);
+    let known = evidence(stored(admitted(Kind::Guard, Some(TTL))), Liveness::Alive);
     for wall in [0, 4_000_000_000] {
         let mut now = at(59);
         now.wall = jiff::Timestamp::from_second(wall).unwrap();
@@ -295,21 +295,21 @@ fn the_wall_clock_decides_nothing() {
 #[test]
 fn nobody_overtakes_the_line_and_a_freeze_admits_nobody() {
     let acquire = Request::Acquire(claim(Kind::Guard, None), Manner::BreakStale);
-    let mut free = evidence(Slot::Empty, Liveness::Unknown);
+    let mut free = evidence(Stored::Empty, Liveness::Unknown);
     free.ahead = 2;
     let refused = decide("x", &acquire, &free, &at(0));
     assert_eq!(refused, Decision::Refuse(Refusal::Queued { ahead: 2, free: true }));
     let record = Box::new(admitted(Kind::Freeze, Some(TTL)));
     free.freeze = Some(Freeze { record, left: Some(TTL), unknown: None });
     assert!(matches!(decide("x", &acquire, &free, &at(59)), Decision::Refuse(Refusal::Frozen(_))));
-    let mut held = evidence(slot(admitted(Kind::Guard, None)), Liveness::Alive);
+    let mut held = evidence(stored(admitted(Kind::Guard, None)), Liveness::Alive);
     held.freeze = free.freeze.clone();
     let refused = decide("x", &acquire, &held, &at(59));
     assert!(
         matches!(refused, Decision::Refuse(Refusal::Frozen(_))),
         "when the holder ends, it is frozen still"
     );
-    held.slot = Slot::Newer("2".into());
+    held.stored = Stored::Newer("2".into());
     let refused = decide("x", &acquire, &held, &at(59));
     assert!(matches!(refused, Decision::Refuse(Refusal::Unusable(_))), "waiting would not help: {refused:?}");
 }
@@ -318,15 +318,15 @@ fn nobody_overtakes_the_line_and_a_freeze_admits_nobody() {
 fn renewal_and_release_are_for_the_very_admission() {
     let mut record = admitted(Kind::Guard, Some(TTL));
     let own = Authority::Session(LockId::from_random([7; 16]));
-    let known = evidence(slot(record.clone()), Liveness::Alive);
+    let known = evidence(stored(record.clone()), Liveness::Alive);
     let Decision::Renew(renewed) = decide("x", &Request::Renew(own.clone(), None), &known, &at(90)) else {
         panic!("its own record is renewed, even after a pause");
     };
     assert_eq!(renewed.deadline(), Some(at(90).monotonic + TTL));
     assert_eq!((renewed.renewals, renewed.token), (Some(1), record.token));
     record.lock_id = "0".repeat(32);
-    let taken = evidence(slot(record), Liveness::Alive);
-    for gone in [taken, evidence(Slot::Empty, Liveness::Unknown)] {
+    let taken = evidence(stored(record), Liveness::Alive);
+    for gone in [taken, evidence(Stored::Empty, Liveness::Unknown)] {
         for request in [Request::Renew(own.clone(), None), Request::Release(own.clone())] {
             assert!(matches!(decide("x", &request, &gone, &at(1)), Decision::Refuse(Refusal::Lost(_))));
         }
@@ -336,10 +336,13 @@ fn renewal_and_release_are_for_the_very_admission() {
 #[test]
 fn what_can_not_be_read_is_not_lost() {
     let own = Authority::Session(LockId::from_random([7; 16]));
-    for slot in
-        [Slot::Corrupt("?".into()), Slot::Torn, Slot::Unreadable("EIO".into()), Slot::Newer("2".into())]
-    {
-        let unread = evidence(slot, Liveness::Unknown);
+    for stored in [
+        Stored::Corrupt("?".into()),
+        Stored::Torn,
+        Stored::Unreadable("EIO".into()),
+        Stored::Newer("2".into()),
+    ] {
+        let unread = evidence(stored, Liveness::Unknown);
         let renewed = decide("x", &Request::Renew(own.clone(), None), &unread, &at(1));
         assert!(matches!(renewed, Decision::Refuse(Refusal::Unusable(_))), "{renewed:?}");
     }
@@ -349,7 +352,7 @@ fn what_can_not_be_read_is_not_lost() {
 fn names_and_ids_are_enough_for_manual_locks_only() {
     let id = LockId::from_random([7; 16]).to_string();
     for (kind, may) in [(Kind::Manual, true), (Kind::Guard, false)] {
-        let known = evidence(slot(admitted(kind, Some(TTL))), Liveness::Unknown);
+        let known = evidence(stored(admitted(kind, Some(TTL))), Liveness::Unknown);
         for by in [Authority::Owner("ada".into()), Authority::Id(id.clone())] {
             for request in [Request::Release(by.clone()), Request::Renew(by.clone(), None)] {
                 let refused =
@@ -367,7 +370,7 @@ fn names_and_ids_are_enough_for_manual_locks_only() {
 #[test]
 fn nobody_renews_by_force() {
     for kind in [Kind::Guard, Kind::Manual] {
-        let known = evidence(slot(admitted(kind, Some(TTL))), Liveness::Unknown);
+        let known = evidence(stored(admitted(kind, Some(TTL))), Liveness::Unknown);
         for by in [Authority::Stale, Authority::Force] {
             let decided = decide("x", &Request::Renew(by, None), &known, &at(61));
             assert!(matches!(decided, Decision::Refuse(Refusal::NotOwner(_))), "{kind:?}: {decided:?}");
@@ -403,7 +406,7 @@ fn tokens_rise_above_what_the_record_and_the_counter_know() {
     let token_after = |token: u64| {
         let mut record = admitted(Kind::Guard, None);
         record.token = Some(token);
-        let known = evidence(slot(record), Liveness::Dead);
+        let known = evidence(stored(record), Liveness::Dead);
         let acquire = Request::Acquire(claim(Kind::Guard, None), Manner::Plain);
         match decide("x", &acquire, &known, &at(1)) {
             Decision::Admit { record, .. } => (record.token, known.next_token),
@@ -422,12 +425,12 @@ fn a_sweep_removes_what_binds_nobody_and_nothing_else() {
     let swept = |evidence: &Evidence, second| {
         matches!(decide("x", &Request::Sweep, evidence, &at(second)), Decision::Remove(_))
     };
-    assert!(swept(&evidence(slot(admitted(Kind::Guard, None)), Liveness::Dead), 1));
-    assert!(swept(&evidence(slot(admitted(Kind::Manual, Some(TTL))), Liveness::Unknown), 60));
+    assert!(swept(&evidence(stored(admitted(Kind::Guard, None)), Liveness::Dead), 1));
+    assert!(swept(&evidence(stored(admitted(Kind::Manual, Some(TTL))), Liveness::Unknown), 60));
     assert!(swept(&evidence(go_record(Some(60)), Liveness::Dead), 61));
-    assert!(!swept(&evidence(slot(admitted(Kind::Guard, Some(TTL))), Liveness::Alive), 60), "it lives");
-    assert!(!swept(&evidence(slot(admitted(Kind::Manual, None)), Liveness::Unknown), 1_000_000));
-    assert!(!swept(&evidence(Slot::Corrupt("?".into()), Liveness::Unknown), 1), "it can be looked at");
-    assert!(!swept(&evidence(Slot::Newer("2".into()), Liveness::Unknown), 1));
+    assert!(!swept(&evidence(stored(admitted(Kind::Guard, Some(TTL))), Liveness::Alive), 60), "it lives");
+    assert!(!swept(&evidence(stored(admitted(Kind::Manual, None)), Liveness::Unknown), 1_000_000));
+    assert!(!swept(&evidence(Stored::Corrupt("?".into()), Liveness::Unknown), 1), "it can be looked at");
+    assert!(!swept(&evidence(Stored::Newer("2".into()), Liveness::Unknown), 1));
     assert!(!swept(&evidence(go_record(Some(60)), Liveness::Dead), 59), "the Go tool keeps it as well");
 }

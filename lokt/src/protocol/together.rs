@@ -65,14 +65,14 @@ impl Held {
         let gone = |id: &LockId| displaced.iter().any(|gone| gone.holder.as_ref() == Some(id));
         self.0.holders.retain(|holder| joint.is_none() && !gone(&holder.id));
         if record.group().is_none() && record.joint.is_none() {
-            (self.0.slot, self.0.liveness) = (Slot::Record(record.clone()), Liveness::Alive);
+            (self.0.stored, self.0.liveness) = (Stored::Record(record.clone()), Liveness::Alive);
             return *record;
         }
         if let Some(joint) = joint {
-            self.0.slot = Slot::Record(joint);
+            self.0.stored = Stored::Record(joint);
         }
-        let slot = Slot::Record(record.clone());
-        let evidence = Evidence { slot, liveness: Liveness::Alive, ..Evidence::default() };
+        let stored = Stored::Record(record.clone());
+        let evidence = Evidence { stored, liveness: Liveness::Alive, ..Evidence::default() };
         self.0.holders.push(Holder { id: claim.lock_id.clone(), evidence });
         *record
     }
@@ -214,19 +214,19 @@ fn each_has_a_slot_of_its_own_the_lowest_that_is_free() {
 
 #[test]
 fn no_slot_is_handed_out_beside_one_that_nobody_can_tell() {
-    let beside = |slot: Slot, survivors| {
+    let beside = |stored: Stored, survivors| {
         let mut held = Held::by(2, Mode::Slots(4));
-        held.0.holders[1].evidence = Evidence { slot, survivors, ..Evidence::default() };
+        held.0.holders[1].evidence = Evidence { stored, survivors, ..Evidence::default() };
         let claim = claim(9, Mode::Slots(4), None);
         decide("x", &Request::Acquire(claim, Manner::BreakStale), &held.0, &at(1))
     };
-    for slot in [Slot::Newer("2".into()), Slot::Unreadable("a directory".into())] {
-        let decision = beside(slot, false);
+    for stored in [Stored::Newer("2".into()), Stored::Unreadable("a directory".into())] {
+        let decision = beside(stored, false);
         assert!(matches!(decision, Decision::Refuse(Refusal::Unusable(_))), "{decision:?}");
     }
-    let decision = beside(Slot::Corrupt("nonsense".into()), true);
+    let decision = beside(Stored::Corrupt("nonsense".into()), true);
     assert!(matches!(decision, Decision::Refuse(Refusal::Held { record: None, .. })), "{decision:?}");
-    let decision = beside(Slot::Corrupt("nonsense".into()), false);
+    let decision = beside(Stored::Corrupt("nonsense".into()), false);
     assert!(matches!(decision, Decision::Admit { .. }), "whose session is dead has none: {decision:?}");
 }
 
@@ -312,8 +312,8 @@ fn one_who_holds_it_for_certain_is_more_in_the_way_than_one_who_may_be_gone() {
     let now = at(61);
     let mut held = Held::by(2, Mode::Shared).with(0, Liveness::Dead);
     assert!(matches!(judge(&held.0, &now), Standing::Lapsed { .. }), "{:?}", judge(&held.0, &now));
-    let slot = Slot::Corrupt("nonsense".to_owned());
-    held.0.holders[0].evidence = Evidence { slot, survivors: true, ..Evidence::default() };
+    let stored = Stored::Corrupt("nonsense".to_owned());
+    held.0.holders[0].evidence = Evidence { stored, survivors: true, ..Evidence::default() };
     held.0.holders.reverse();
     assert!(matches!(judge(&held.0, &now), Standing::CorruptButAlive(_)), "{:?}", judge(&held.0, &now));
     let dead = Held::by(1, Mode::Shared).with(0, Liveness::Dead);
@@ -403,7 +403,7 @@ fn of_several_one_is_released_by_whoever_has_a_right_to_it() {
     assert!(matches!(release(&one, ada()), Refusal::NotOwner(_)), "of one it is told whose it is");
     assert!(matches!(release(&two, Authority::Stale), Refusal::NotStale { record: Some(_), .. }));
     let mut untold = Held::by(1, Mode::Shared);
-    untold.0.holders[0].evidence.slot = Slot::Unreadable("a directory".to_owned());
+    untold.0.holders[0].evidence.stored = Stored::Unreadable("a directory".to_owned());
     assert!(matches!(release(&untold, Authority::Force), Refusal::Unusable(_)));
     assert!(matches!(release(&untold, Authority::Session(id(1))), Refusal::Unusable(_)), "it may be its own");
 }

@@ -28,7 +28,7 @@ use crate::audit::{Event, Query, Source};
 use crate::host::{Identity, SessionFile};
 use crate::protocol::{
     Claim, Decision, Evidence, Freeze, FreezeDecision, FreezeRequest, Holder, LockId, Manner, Mode, Name,
-    Now, Record, Refusal, Request, Slot, Standing, judge,
+    Now, Record, Refusal, Request, Standing, Stored, judge,
 };
 
 /// Receives what went wrong beside the point: the log could not be written, say.
@@ -169,7 +169,7 @@ impl Waiter {
 /// A name as it can be seen without any lock.
 pub struct View {
     /// What stands in the record's place.
-    pub slot: Slot,
+    pub stored: Stored,
     /// How it stands.
     pub standing: Standing,
     /// Those who hold it together, if several do, by their slots.
@@ -208,7 +208,7 @@ pub struct Holding {
     /// Which admission.
     pub id: LockId,
     /// What stands in its record's place.
-    pub slot: Slot,
+    pub stored: Stored,
     /// How it stands.
     pub standing: Standing,
 }
@@ -216,7 +216,7 @@ pub struct Holding {
 impl Holding {
     /// Its record, if it can be read.
     pub fn record(&self) -> Option<&Record> {
-        self.slot.record()
+        self.stored.record()
     }
 }
 
@@ -226,22 +226,22 @@ impl View {
         let standing = judge(&evidence, &now);
         let holding = |holder: Holder| Holding {
             standing: judge(&holder.evidence, &now),
-            slot: holder.evidence.slot,
+            stored: holder.evidence.stored,
             id: holder.id,
         };
         let mut holders: Vec<Holding> = evidence.holders.into_iter().map(holding).collect();
         holders.sort_by_key(|holding| holding.record().map(|record| (record.slot, record.token)));
-        Self { slot: evidence.slot, standing, holders, freeze: evidence.freeze, now }
+        Self { stored: evidence.stored, standing, holders, freeze: evidence.freeze, now }
     }
 
     /// How the name is held, if it is.
     pub fn mode(&self) -> Mode {
-        self.slot.record().map_or(Mode::Exclusive, Record::mode)
+        self.stored.record().map_or(Mode::Exclusive, Record::mode)
     }
 
     /// The record of each who holds it, and how it stands.
     pub fn held_by(&self) -> impl Iterator<Item = (&Record, &Standing)> {
-        let alone = self.slot.record().filter(|record| record.group().is_none());
+        let alone = self.stored.record().filter(|record| record.group().is_none());
         let alone = alone.map(|record| (record, &self.standing));
         let together = self.holders.iter().filter_map(|one| Some((one.record()?, &one.standing)));
         alone.into_iter().chain(together)
@@ -249,17 +249,17 @@ impl View {
 
     /// What stands in each place from which somebody holds it or held it, and how it stands: one place, or that of
     /// each who holds it together with others.
-    pub fn places(&self) -> Vec<(&Slot, &Standing)> {
+    pub fn places(&self) -> Vec<(&Stored, &Standing)> {
         match self.holders.is_empty() {
-            true => vec![(&self.slot, &self.standing)],
-            false => self.holders.iter().map(|one| (&one.slot, &one.standing)).collect(),
+            true => vec![(&self.stored, &self.standing)],
+            false => self.holders.iter().map(|one| (&one.stored, &one.standing)).collect(),
         }
     }
 
     /// Those who seem to have died and left their records.
     fn dead(&self) -> impl Iterator<Item = Dead> {
-        let abandoned = |(slot, standing): (&Slot, &Standing)| {
-            let record = slot.record().filter(|_| matches!(standing, Standing::Abandoned(_)))?;
+        let abandoned = |(stored, standing): (&Stored, &Standing)| {
+            let record = stored.record().filter(|_| matches!(standing, Standing::Abandoned(_)))?;
             Some((record.lock_id.clone(), record.pid))
         };
         self.places().into_iter().filter_map(abandoned)
@@ -268,7 +268,7 @@ impl View {
     /// How many hold it for certain, or may.
     pub fn count(&self) -> usize {
         let gone = |standing: &Standing| matches!(standing, Standing::Abandoned(_) | Standing::Free);
-        match self.slot.record().and_then(Record::group) {
+        match self.stored.record().and_then(Record::group) {
             Some(_) => self.holders.iter().filter(|one| !gone(&one.standing)).count(),
             None => usize::from(!gone(&self.standing)),
         }
@@ -344,7 +344,7 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     ///
     /// The store can't be reached.
-    fn look_at_one(&self, name: &Name, lock_id: &LockId, patience: Duration) -> Result<Slot, Error>;
+    fn look_at_one(&self, name: &Name, lock_id: &LockId, patience: Duration) -> Result<Stored, Error>;
 
     /// How every name stands that has a record or a freeze, in order.
     ///

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use lokt::protocol::{Authority, Kind, LiftBy, Mode, Name};
-use lokt::{Error, Locks, News, Nobody, Patience, Session, Terms};
+use lokt::{Error, Locks, News, Patience, Session, Terms, Unobserved};
 
 use super::choices::Choices;
 use super::host::SimHost;
@@ -317,7 +317,7 @@ impl Act<'_> {
 
     fn lock(&self, terms: &Terms, patience: Patience, hold: Duration, renews: bool) {
         let ttl = terms.ttl;
-        let locked = self.locks.lock(self.name, terms, None, patience, &mut Nobody);
+        let locked = self.locks.lock(self.name, terms, None, patience, &mut Unobserved);
         self.host.world().no_longer_waits(self.host.pid);
         let Ok(record) = locked else { return };
         let id = record.lock_id.clone();

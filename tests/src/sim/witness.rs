@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lokt::protocol::{Kind, Record, Slot};
+use lokt::protocol::{Kind, Record, Stored};
 
 use super::disk::Place;
 use super::world::{Pid, World};
@@ -26,7 +26,7 @@ impl World {
 
     pub fn record_in(&self, place: &Place, file: &str) -> Option<Record> {
         match Record::read(self.disk.read(place, file)?, Duration::from_secs(3_600)) {
-            Slot::Record(record) => Some(*record),
+            Stored::Record(record) => Some(*record),
             _ => None,
         }
     }
@@ -81,7 +81,7 @@ impl World {
 
     fn sees_record(&mut self, pid: Pid, name: &str, content: &[u8]) {
         let new = match Record::read(content, Duration::MAX) {
-            Slot::Record(new) => *new,
+            Stored::Record(new) => *new,
             other => return self.violate("records are whole", format!("{name:?} gets {other:?}")),
         };
         let old = self.records(name);

@@ -13,7 +13,7 @@ use clap_complete::engine::{ArgValueCandidates, ArgValueCompleter, CompletionCan
 
 use crate::cli::usage::go_style;
 use crate::locks::Status;
-use crate::protocol::Slot;
+use crate::protocol::Stored;
 use crate::{Locks, words};
 
 /// The answer for these words of the command line, the program's name first.
@@ -90,7 +90,7 @@ impl Which {
     fn takes(self, status: &Status) -> bool {
         match self {
             Self::All => true,
-            Self::Held => !matches!(status.view.slot, Slot::Empty),
+            Self::Held => !matches!(status.view.stored, Stored::Empty),
             Self::Frozen => status.view.freeze.is_some(),
         }
     }

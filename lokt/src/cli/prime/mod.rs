@@ -13,7 +13,7 @@ use super::output::{Output, Report};
 use crate::host::{Project, environment};
 use crate::locks::Status;
 use crate::prime::{Guarded, Setting, find};
-use crate::protocol::Slot;
+use crate::protocol::Stored;
 use crate::{Error, Locks, words};
 
 /// As many commands are listed.
@@ -142,7 +142,7 @@ fn standing(status: &Status) -> Vec<String> {
         words::together(view.mode(), view.count()).map(|how| format!(" {how}")).unwrap_or_default();
     match view.held_by().next() {
         Some((record, _)) => lines.push(format!("{name}: {state}{together}, by {}{waiting}", by(record))),
-        None if view.slot == Slot::Empty => {}
+        None if view.stored == Stored::Empty => {}
         None => lines.push(format!("{name}: {state}{waiting}")),
     }
     if let Some(freeze) = &view.freeze {

@@ -4,14 +4,14 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::fields::{is_expired, left_sec, mode_fields, pid_status, whole_seconds};
 use crate::locks::Status;
-use crate::protocol::{Freeze, Record, Slot, Standing};
+use crate::protocol::{Freeze, Record, Standing, Stored};
 use crate::words;
 
 /// A name's objects in the list: its lock, its freeze.
 pub(super) fn objects(status: &Status) -> Vec<Value> {
     let mut objects = Vec::new();
     objects.extend(holders(status));
-    if objects.is_empty() && status.view.slot != Slot::Empty {
+    if objects.is_empty() && status.view.stored != Stored::Empty {
         let state = words::state(&status.view.standing, false);
         objects.push(json!({ "name": status.name.as_str(), "state": state }));
     }

@@ -15,7 +15,7 @@ use super::output::{Output, Report};
 use super::screen::Screen;
 use super::values::{interval, name};
 use crate::locks::Status;
-use crate::protocol::{Authority, Name, Refusal, Slot};
+use crate::protocol::{Authority, Name, Refusal, Stored};
 use crate::{Error, Locks, words};
 
 /// Show what is held, by whom, since when
@@ -65,13 +65,13 @@ fn one(locks: &Locks, name: &Name, args: &Args) -> Result<Report, Error> {
             Output::Text(format!("pruned expired lock \"{name}\""))
         }));
     }
-    match &view.slot {
-        Slot::Record(_) => Ok(Report::ok(if args.json {
+    match &view.stored {
+        Stored::Record(_) => Ok(Report::ok(if args.json {
             Output::Json(json::one(&status))
         } else {
             Output::Text(text::details(&status, Screen::stdout()))
         })),
-        Slot::Empty => {
+        Stored::Empty => {
             let mut report = Report::failed(&Error::refused(name, Refusal::NotFound, view.now.clone()));
             if let Some(freeze) = &view.freeze {
                 report.messages.push(format!("lock \"{name}\" is {}", words::frozen(freeze, &view.now)));
@@ -94,7 +94,7 @@ fn all(locks: &Locks, args: &Args) -> Result<Report, Error> {
         if !status.view.holders.is_empty() {
             // Others may hold it still.
             let left = locks.status(&status.name)?;
-            shown.extend((left.view.slot != Slot::Empty).then_some(left));
+            shown.extend((left.view.stored != Stored::Empty).then_some(left));
         }
         pruned.push(status.name);
     }

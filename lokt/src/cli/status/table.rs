@@ -5,7 +5,7 @@ use anstyle::Style;
 use crate::cli::screen::{BAD, DIM, FROZEN, GOOD, HELD, STRONG, Screen};
 use crate::cli::table::{Cell, Column, Table};
 use crate::locks::Status;
-use crate::protocol::{Freeze, Record, Slot, Standing};
+use crate::protocol::{Freeze, Record, Standing, Stored};
 use crate::words;
 
 /// A column that is never cut.
@@ -73,7 +73,7 @@ fn rows_of(status: &Status) -> Vec<Row> {
     let view = &status.view;
     let mut rows = Vec::new();
     rows.extend(view.held_by().map(|(record, standing)| lock(status, record, standing)));
-    if rows.is_empty() && view.slot != Slot::Empty {
+    if rows.is_empty() && view.stored != Stored::Empty {
         rows.push(row(status, words::state(&view.standing, false), None, String::new()));
     }
     rows.extend(view.freeze.as_ref().map(|freeze| frozen(status, freeze)));

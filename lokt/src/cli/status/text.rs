@@ -11,7 +11,7 @@ use super::table::style;
 use crate::cli::fields::{is_expired, pid_status, whole_seconds};
 use crate::cli::screen::{DIM, FROZEN, PLAIN, STRONG, Screen, padded};
 use crate::locks::Status;
-use crate::protocol::{Kind, Mode, Now, Record, Slot, Standing, format_duration};
+use crate::protocol::{Kind, Mode, Now, Record, Standing, Stored, format_duration};
 use crate::words;
 
 /// One lock in full.
@@ -158,7 +158,7 @@ fn lines_of(status: &Status) -> Vec<Line> {
         line.rest.push_str(&note(record));
         lines.push(line);
     }
-    if lines.is_empty() && view.slot != Slot::Empty {
+    if lines.is_empty() && view.stored != Stored::Empty {
         lines.push(Line {
             name: status.name.to_string(),
             person: "-".to_owned(),

@@ -11,7 +11,7 @@ use crate::cli::screen::{DIM, Screen, cut, rows};
 use crate::host::Root;
 use crate::host::signals::Signals;
 use crate::locks::Status;
-use crate::protocol::{Now, Refusal, Slot};
+use crate::protocol::{Now, Refusal, Stored};
 use crate::{Error, Locks, words};
 
 /// Above the rows: what this is, an empty line, the headings.
@@ -118,8 +118,8 @@ fn heading(seen: &[Status], all: &[table::Row], root: &str, now: &Now, screen: S
 /// One lock in full, whatever stands in its place.
 fn in_full(status: &Status, screen: Screen) -> String {
     let (name, view) = (&status.name, &status.view);
-    match &view.slot {
-        Slot::Record(_) => text::details(status, screen),
+    match &view.stored {
+        Stored::Record(_) => text::details(status, screen),
         _ => {
             let mut text = words::refusal(name, &Refusal::Unusable(view.standing.clone()), &view.now);
             if let Some(freeze) = &view.freeze {

@@ -69,7 +69,7 @@ impl<'a> Attempt<'a> {
                 self.lease = None;
             }
             let seen = store.snapshot(self.name, Line::Front(self.own()), self.by)?;
-            if let Some(own) = seen.state.own_slot(&self.claim.lock_id).record()
+            if let Some(own) = seen.state.own_stored(&self.claim.lock_id).record()
                 && own.lock_id == self.claim.lock_id.as_str()
             {
                 return self.adopt();

@@ -7,7 +7,7 @@ use super::super::etcd::{self, Op, Range, Span, Txn};
 use super::keys::Part;
 use super::snapshot::{InLine, Snapshot, State, found};
 use super::{EtcdStore, Failure};
-use crate::protocol::{LockId, Name, Slot};
+use crate::protocol::{LockId, Name, Stored};
 use crate::store::{Status, confirmed};
 
 impl EtcdStore {
@@ -47,7 +47,7 @@ impl EtcdStore {
     }
 
     /// The record of one admission as it is written, or what stands there in its stead.
-    pub(super) fn own_slot(&self, name: &Name, id: &LockId, by: Duration) -> Result<Slot, Failure> {
+    pub(super) fn own_stored(&self, name: &Name, id: &LockId, by: Duration) -> Result<Stored, Failure> {
         let parts = [Part::Record, Part::Holder(id.clone())];
         let look = |part: &Part| Op::Range(Range::of(Span::key(self.keys.part(name, part))));
         let txn = Txn { then: parts.iter().map(look).collect(), ..Txn::default() };
@@ -58,6 +58,6 @@ impl EtcdStore {
                 state.add(part, kv);
             }
         }
-        Ok(state.own_slot(id))
+        Ok(state.own_stored(id))
     }
 }

@@ -39,7 +39,7 @@ use crate::audit::{self, Event, Query, Source};
 use crate::error::LOOK_AT;
 use crate::host::{Host, Identity, SessionFile, SessionState, StripeError, UnixHost, runtime_dir};
 use crate::protocol::{
-    Claim, Decision, FreezeDecision, FreezeRequest, LockId, Manner, Name, Now, Refusal, Request, Slot,
+    Claim, Decision, FreezeDecision, FreezeRequest, LockId, Manner, Name, Now, Refusal, Request, Stored,
 };
 
 /// The TTL of a guard that asks for none: nobody can tell a dead holder on another machine from one that is cut off.
@@ -226,9 +226,9 @@ impl Store for EtcdStore {
         Ok(confirmed(seen, |view| view.dead().collect(), || look().ok()))
     }
 
-    fn look_at_one(&self, name: &Name, lock_id: &LockId, patience: Duration) -> Result<Slot, Error> {
+    fn look_at_one(&self, name: &Name, lock_id: &LockId, patience: Duration) -> Result<Stored, Error> {
         let by = self.monotonic() + patience;
-        let own = self.own_slot(name, lock_id, by);
+        let own = self.own_stored(name, lock_id, by);
         own.map_err(|failure| self.failed(LOOK_AT, name, failure, by))
     }
 

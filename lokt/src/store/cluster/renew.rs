@@ -9,7 +9,7 @@ use super::keys::Part;
 use super::snapshot::{Left, Line, Snapshot};
 use super::{BESIDE, EtcdStore, Failure};
 use crate::audit;
-use crate::protocol::{Authority, Decision, Name, Now, Record, Request, Slot, decide};
+use crate::protocol::{Authority, Decision, Name, Now, Record, Request, Stored, decide};
 use crate::store::Store;
 use crate::store::content::content_of;
 
@@ -37,7 +37,7 @@ impl EtcdStore {
                 return Err(Failure::Overtaken);
             };
             let lease = seen.state.sessions.get(&id).copied();
-            let before = seen.state.own_slot(&id);
+            let before = seen.state.own_stored(&id);
             let is_as_long = before.record().and_then(Record::ttl) == record.ttl();
             if lease.is_some() && alive == lease && is_as_long {
                 if own.is_none() {
@@ -86,7 +86,7 @@ impl EtcdStore {
         let lease = self.client.grant(whole_seconds(ttl.unwrap_or_default()), self.left(by))?.id;
         let mut change = Change::default();
         let mut written = record.clone();
-        if let Slot::Record(before) = seen.state.own_slot(&id) {
+        if let Stored::Record(before) = seen.state.own_stored(&id) {
             // On which machine it was acquired does not change, whoever renews it.
             written.clock_id = before.clock_id;
             written.pid_ns = before.pid_ns;

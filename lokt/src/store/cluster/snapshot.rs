@@ -16,7 +16,7 @@ use super::super::{View, Waiter};
 use super::keys::Part;
 use super::{EtcdStore, Failure};
 use crate::host::SessionState;
-use crate::protocol::{Evidence, FreezeEvidence, Holder, Kind, Liveness, LockId, Name, Now, Record, Slot};
+use crate::protocol::{Evidence, FreezeEvidence, Holder, Kind, Liveness, LockId, Name, Now, Record, Stored};
 
 /// No record in etcd is half written: it counts as old.
 const OLD: Duration = Duration::from_secs(3600);
@@ -101,8 +101,8 @@ impl State {
     }
 
     /// The record in the name's own place.
-    fn slot(&self) -> Slot {
-        slot(self.record.as_ref())
+    fn stored(&self) -> Stored {
+        stored(self.record.as_ref())
     }
 
     /// Those whose records stand beside it.
@@ -111,13 +111,13 @@ impl State {
     }
 
     /// The record of one admission as it is written, or what stands there in its stead.
-    pub(super) fn own_slot(&self, id: &LockId) -> Slot {
-        self.slot().of_one(|| slot(self.holders.get(id)))
+    pub(super) fn own_stored(&self, id: &LockId) -> Stored {
+        self.stored().of_one(|| stored(self.holders.get(id)))
     }
 }
 
-fn slot(kv: Option<&KeyValue>) -> Slot {
-    kv.map_or(Slot::Empty, |kv| Record::read(&kv.value, OLD))
+fn stored(kv: Option<&KeyValue>) -> Stored {
+    kv.map_or(Stored::Empty, |kv| Record::read(&kv.value, OLD))
 }
 
 impl EtcdStore {
@@ -164,24 +164,24 @@ impl EtcdStore {
     /// that gate stands, which therefore is of that revision or a later one.
     pub(super) fn evidence(&self, name: &Name, seen: &Snapshot, left: &Left, now: &Now) -> Evidence {
         let state = &seen.state;
-        let mut evidence = match state.slot() {
-            Slot::Record(record) => self.witness(name, state, *record, left, now),
-            Slot::Corrupt(why) => Evidence {
-                slot: Slot::Corrupt(why),
+        let mut evidence = match state.stored() {
+            Stored::Record(record) => self.witness(name, state, *record, left, now),
+            Stored::Corrupt(why) => Evidence {
+                stored: Stored::Corrupt(why),
                 survivors: !state.sessions.is_empty(),
                 ..Evidence::default()
             },
-            slot => Evidence { slot, ..Evidence::default() },
+            stored => Evidence { stored, ..Evidence::default() },
         };
         let group = evidence.record().and_then(Record::group).map(str::to_owned);
         if let Some(group) = group {
             let known = state.holders.iter().filter_map(|(id, kv)| {
-                let evidence = match slot(Some(kv)).of_group(&group) {
-                    Slot::Empty => return None,
-                    Slot::Record(record) => self.witness(name, state, *record, left, now),
-                    slot => {
+                let evidence = match stored(Some(kv)).of_group(&group) {
+                    Stored::Empty => return None,
+                    Stored::Record(record) => self.witness(name, state, *record, left, now),
+                    stored => {
                         let survivors = state.sessions.contains_key(id);
-                        Evidence { slot, survivors, ..Evidence::default() }
+                        Evidence { stored, survivors, ..Evidence::default() }
                     }
                 };
                 Some(Holder { id: id.clone(), evidence })
@@ -194,11 +194,13 @@ impl EtcdStore {
     }
 
     pub(super) fn freeze_evidence(&self, state: &State, left: &Left, now: &Now) -> FreezeEvidence {
-        let slot = match slot(state.freeze.as_ref()) {
-            Slot::Record(record) => Slot::Record(Box::new(on_our_clock(*record, state.frozen, left, now))),
-            slot => slot,
+        let stored = match stored(state.freeze.as_ref()) {
+            Stored::Record(record) => {
+                Stored::Record(Box::new(on_our_clock(*record, state.frozen, left, now)))
+            }
+            stored => stored,
         };
-        FreezeEvidence { slot, ..FreezeEvidence::NONE }
+        FreezeEvidence { stored, ..FreezeEvidence::NONE }
     }
 
     /// What is known of a holder, by its record.
@@ -209,7 +211,7 @@ impl EtcdStore {
         let mut record = on_our_clock(record, lease, left, now);
         // The number of a namespace says nothing on another machine: the first one has the same everywhere.
         record.pid_ns = record.pid_ns.filter(|_| is_here);
-        Evidence { slot: Slot::Record(Box::new(record)), liveness, ..Evidence::default() }
+        Evidence { stored: Stored::Record(Box::new(record)), liveness, ..Evidence::default() }
     }
 
     /// What this machine can tell of a holder that is on it.

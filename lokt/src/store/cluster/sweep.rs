@@ -100,7 +100,7 @@ impl EtcdStore {
             let dead = self.probe(&name, &id) == Some(false);
             // Its file is what proves it dead, as long as its record stands.
             let stands = || {
-                let own = self.own_slot(&name, &id, self.monotonic() + BESIDE);
+                let own = self.own_stored(&name, &id, self.monotonic() + BESIDE);
                 own.map_or(true, |own| own.record().is_some_and(|record| record.lock_id == id.as_str()))
             };
             if dead && !stands() {

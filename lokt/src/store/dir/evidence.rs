@@ -4,7 +4,7 @@ use super::freeze::unchanged_for;
 use super::list::Listing;
 use super::{DirStore, Seen};
 use crate::host::{Dir, ProcessState, SessionState};
-use crate::protocol::{Evidence, Kind, Liveness, LockId, Name, Now, Record, Request, Slot, Whom};
+use crate::protocol::{Evidence, Kind, Liveness, LockId, Name, Now, Record, Request, Stored, Whom};
 use crate::store::content::LARGEST;
 use crate::store::process_of;
 
@@ -30,11 +30,13 @@ impl DirStore {
         all: Option<&Listing>,
     ) -> Evidence {
         let mut evidence = match self.read_record(name) {
-            Slot::Record(record) => self.witness(name, record, seen, now),
-            Slot::Corrupt(why) => {
-                Evidence { survivors: self.has_survivors(name, all), slot: Slot::Corrupt(why), ..nothing() }
-            }
-            slot => Evidence { slot, ..nothing() },
+            Stored::Record(record) => self.witness(name, record, seen, now),
+            Stored::Corrupt(why) => Evidence {
+                survivors: self.has_survivors(name, all),
+                stored: Stored::Corrupt(why),
+                ..nothing()
+            },
+            stored => Evidence { stored, ..nothing() },
         };
         let whom = request.map_or(Whom::All, |request| request.concerns(evidence.mode()));
         self.add_holders(name, &mut evidence, whom, seen, now);
@@ -51,21 +53,21 @@ impl DirStore {
             liveness,
             // What lives is of this boot.
             earlier_boot: earlier_boot && liveness != Liveness::Alive,
-            slot: Slot::Record(record),
+            stored: Stored::Record(record),
             ..nothing()
         }
     }
 
-    pub(super) fn read_record(&self, name: &Name) -> Slot {
-        self.read_slot(Dir::Locks, &Self::record_file(name))
+    pub(super) fn read_record(&self, name: &Name) -> Stored {
+        self.read_stored(Dir::Locks, &Self::record_file(name))
     }
 
-    pub(super) fn read_slot(&self, dir: Dir<'_>, file: &str) -> Slot {
+    pub(super) fn read_stored(&self, dir: Dir<'_>, file: &str) -> Stored {
         match self.host.read(dir, file, LARGEST) {
-            Ok(None) => Slot::Empty,
+            Ok(None) => Stored::Empty,
             Ok(Some(content)) if content.truncated => Record::read_beginning(&content.bytes),
             Ok(Some(content)) => Record::read(&content.bytes, content.age),
-            Err(error) => Slot::Unreadable(error.to_string()),
+            Err(error) => Stored::Unreadable(error.to_string()),
         }
     }
 

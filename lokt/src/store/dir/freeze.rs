@@ -6,7 +6,7 @@ use std::io;
 use std::time::Duration;
 
 use super::list::Listing;
-use super::{DirStore, Error, Name, Now, Publish, Record, Seen, Slot, Stripe, stripe_of};
+use super::{DirStore, Error, Name, Now, Publish, Record, Seen, Stored, Stripe, stripe_of};
 use crate::audit;
 use crate::host::{Dir, Draft};
 use crate::protocol::{Freeze, FreezeDecision, FreezeEvidence, FreezeRequest, decide_freeze};
@@ -68,8 +68,8 @@ impl DirStore {
         }
         // What binds nobody (any more) hides no other that does.
         let legacy = at(Place::Legacy);
-        let counts = own.slot == Slot::Empty || legacy.in_force(now).is_some();
-        if counts && legacy.slot != Slot::Empty { (Place::Legacy, legacy) } else { (Place::Own, own) }
+        let counts = own.stored == Stored::Empty || legacy.in_force(now).is_some();
+        if counts && legacy.stored != Stored::Empty { (Place::Legacy, legacy) } else { (Place::Own, own) }
     }
 
     fn freeze_evidence_at(
@@ -80,24 +80,24 @@ impl DirStore {
         now: &Now,
         all: Option<&Listing>,
     ) -> FreezeEvidence {
-        let slot = self.read_freeze(place, name, all);
-        let record = slot.record();
+        let stored = self.read_freeze(place, name, all);
+        let record = stored.record();
         FreezeEvidence {
             unchanged_for: record.map_or(Duration::ZERO, |record| unchanged_for(record, seen, now)),
             earlier_boot: record.is_some_and(|record| self.is_of_earlier_boot(record, now)),
-            slot,
+            stored,
         }
     }
 
-    fn read_freeze(&self, place: Place, name: &Name, all: Option<&Listing>) -> Slot {
+    fn read_freeze(&self, place: Place, name: &Name, all: Option<&Listing>) -> Stored {
         let (dir, file) = (place.dir(), place.file(name));
         if all.is_some_and(|all| !all.has(dir, &file)) {
-            return Slot::Empty;
+            return Stored::Empty;
         }
-        match self.read_slot(dir, &file) {
+        match self.read_stored(dir, &file) {
             // A lock of ours may bear such a name.
-            Slot::Record(record) if place == Place::Legacy && record.kind.is_some() => Slot::Empty,
-            slot => slot,
+            Stored::Record(record) if place == Place::Legacy && record.kind.is_some() => Stored::Empty,
+            stored => stored,
         }
     }
 
@@ -176,7 +176,7 @@ impl DirStore {
         let placed = self.host.publish(dir, &file, &content, Publish::Replace, true, draft);
         // A write that failed leaves nothing behind: it may have been placed, and only not synced.
         if placed.is_err()
-            && matches!(self.read_slot(dir, &file), Slot::Record(stands) if stands.lock_id == record.lock_id)
+            && matches!(self.read_stored(dir, &file), Stored::Record(stands) if stands.lock_id == record.lock_id)
         {
             let _ = self.host.remove(dir, &file, false);
         }
@@ -187,7 +187,7 @@ impl DirStore {
         match self.host.remove(place.dir(), &place.file(name), true) {
             Ok(_) => Ok(()),
             // It is gone, for all who live: they must be told.
-            Err(error) if self.read_slot(place.dir(), &place.file(name)) == Slot::Empty => {
+            Err(error) if self.read_stored(place.dir(), &place.file(name)) == Stored::Empty => {
                 (self.warn)(&format!("the freeze of \"{name}\" may be back after a power cut: {error}"));
                 Ok(())
             }

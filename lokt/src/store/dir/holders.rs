@@ -6,7 +6,7 @@
 
 use std::io;
 
-use super::{DirStore, Error, Evidence, Kind, LockId, Name, Now, Publish, Record, Seen, Slot};
+use super::{DirStore, Error, Evidence, Kind, LockId, Name, Now, Publish, Record, Seen, Stored};
 use super::{evidence, stripe_of};
 use crate::host::{Dir, Draft};
 use crate::protocol::{Displaced, Holder, Whom};
@@ -36,29 +36,31 @@ impl DirStore {
                 let known = |id| self.holder(name, &group, id, seen, now);
                 evidence.holders = ids.into_iter().filter_map(known).collect();
             }
-            Err(error) => evidence.slot = Slot::Unreadable(error.to_string()),
+            Err(error) => evidence.stored = Stored::Unreadable(error.to_string()),
         }
     }
 
     fn holder(&self, name: &Name, group: &str, id: LockId, seen: &[Seen<'_>], now: &Now) -> Option<Holder> {
         let evidence = match self.read_holder(name, &id).of_group(group) {
-            Slot::Empty => return None,
-            Slot::Record(record) => self.witness(name, record, seen, now),
-            Slot::Corrupt(why) => {
-                Evidence { survivors: self.lives(name, &id), slot: Slot::Corrupt(why), ..Evidence::default() }
-            }
-            slot => Evidence { slot, ..Evidence::default() },
+            Stored::Empty => return None,
+            Stored::Record(record) => self.witness(name, record, seen, now),
+            Stored::Corrupt(why) => Evidence {
+                survivors: self.lives(name, &id),
+                stored: Stored::Corrupt(why),
+                ..Evidence::default()
+            },
+            stored => Evidence { stored, ..Evidence::default() },
         };
         Some(Holder { id, evidence })
     }
 
     /// The record of one of those who hold a name together, whichever group it is of.
-    pub(super) fn read_holder(&self, name: &Name, id: &LockId) -> Slot {
-        match self.read_slot(Dir::HoldersOf(name), &holder_file(id)) {
-            Slot::Record(record) if record.lock_id != id.as_str() => {
-                Slot::Corrupt("it is called after another admission".to_owned())
+    pub(super) fn read_holder(&self, name: &Name, id: &LockId) -> Stored {
+        match self.read_stored(Dir::HoldersOf(name), &holder_file(id)) {
+            Stored::Record(record) if record.lock_id != id.as_str() => {
+                Stored::Corrupt("it is called after another admission".to_owned())
             }
-            slot => slot,
+            stored => stored,
         }
     }
 
@@ -92,7 +94,7 @@ impl DirStore {
 
     /// Whether this group's record stands there.
     pub(super) fn stands_for(&self, name: &Name, joint: &Record) -> bool {
-        matches!(self.read_record(name), Slot::Record(stands) if stands.group() == joint.group())
+        matches!(self.read_record(name), Stored::Record(stands) if stands.group() == joint.group())
     }
 
     /// Removes the records of a group that has ended.
@@ -106,8 +108,8 @@ impl DirStore {
     /// Whether there are records of a group that has ended: whoever ended it died before it could clear them away.
     pub(super) fn has_old_holders(&self, name: &Name) -> bool {
         let has_ended = match self.read_record(name) {
-            Slot::Empty => true,
-            Slot::Record(record) => record.group().is_none(),
+            Stored::Empty => true,
+            Stored::Record(record) => record.group().is_none(),
             _ => false,
         };
         has_ended && self.has_holders(name)
@@ -150,13 +152,13 @@ impl DirStore {
     }
 
     /// The record of one admission: its own, or what stands there in its stead.
-    pub(super) fn own_slot(&self, name: &Name, id: &LockId) -> Slot {
+    pub(super) fn own_stored(&self, name: &Name, id: &LockId) -> Stored {
         self.read_record(name).of_one(|| self.read_holder(name, id))
     }
 
     /// What is known of a name for a request that is about one admission only.
     pub(super) fn evidence_of_one(&self, name: &Name, whom: Whom<'_>, now: &Now) -> Evidence {
-        let mut evidence = Evidence { slot: self.read_record(name), ..evidence::nothing() };
+        let mut evidence = Evidence { stored: self.read_record(name), ..evidence::nothing() };
         self.add_holders(name, &mut evidence, whom, &[], now);
         evidence
     }

@@ -11,7 +11,7 @@ use crate::Error;
 use crate::host::{Dir, ProcessState, SessionState, StripeError};
 use crate::protocol::{
     Abandoned, Authority, Decision, Evidence, Freeze, FreezeDecision, FreezeEvidence, FreezeRequest, LiftBy,
-    Name, Now, Request, Slot, Standing, decide, decide_freeze, judge,
+    Name, Now, Request, Standing, Stored, decide, decide_freeze, judge,
 };
 use crate::store::Store;
 use crate::store::sessions::{STRIPES, split_session};
@@ -62,13 +62,13 @@ impl DirStore {
     }
 
     /// What is known of a freeze: `None` if it binds nobody (any more).
-    pub(crate) fn freeze_at(&self, dir: Dir<'_>, file: &str) -> (Slot, Option<Freeze>) {
-        let slot = self.read_slot(dir, file);
+    pub(crate) fn freeze_at(&self, dir: Dir<'_>, file: &str) -> (Stored, Option<Freeze>) {
+        let stored = self.read_stored(dir, file);
         let now = self.host.now();
-        let earlier_boot = matches!(&slot, Slot::Record(record) if self.is_of_earlier_boot(record, &now));
-        let evidence = FreezeEvidence { slot, earlier_boot, ..FreezeEvidence::NONE };
+        let earlier_boot = matches!(&stored, Stored::Record(record) if self.is_of_earlier_boot(record, &now));
+        let evidence = FreezeEvidence { stored, earlier_boot, ..FreezeEvidence::NONE };
         let in_force = evidence.in_force(&now);
-        (evidence.slot, in_force)
+        (evidence.stored, in_force)
     }
 
     fn settle(&self, thing: &Leftover, act: Act) -> Result<bool, Error> {
@@ -154,7 +154,7 @@ impl DirStore {
         let tickets = self.tickets(name).map_err(Error::root)?;
         let dead: Vec<_> = tickets.iter().filter(|(_, id)| !self.lives(name, id)).collect();
         // Whoever came to the lock through the line takes the empty one away when it is done.
-        let held = self.read_record(name) != Slot::Empty;
+        let held = self.read_record(name) != Stored::Empty;
         if dead.is_empty() && (held || !tickets.is_empty() || !self.is_empty_line(name)?) {
             return Ok(false);
         }

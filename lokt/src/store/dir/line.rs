@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::{Claim, DirStore, Evidence, Name, Now, Publish, Stripe, Ticket, Turn, Waiter, stripe_of};
 use crate::Error;
 use crate::host::{Dir, Draft};
-use crate::protocol::{Kind, Liveness, LockId, Mode, Slot};
+use crate::protocol::{Kind, Liveness, LockId, Mode, Stored};
 use crate::store::{Place, Watch};
 
 /// How long the mutex is waited for by one who only does the others a favour.
@@ -113,9 +113,9 @@ impl DirStore {
     /// Whether a session's file may be the one that the record names: then it is what proves the holder dead.
     pub(super) fn may_be_recorded(&self, name: &Name, id: &LockId) -> bool {
         match self.read_record(name) {
-            Slot::Empty => false,
-            Slot::Record(record) if record.group().is_some() => self.read_holder(name, id) != Slot::Empty,
-            Slot::Record(record) => record.lock_id == id.as_str(),
+            Stored::Empty => false,
+            Stored::Record(record) if record.group().is_some() => self.read_holder(name, id) != Stored::Empty,
+            Stored::Record(record) => record.lock_id == id.as_str(),
             // It may be the one of a record that can't be read.
             _ => true,
         }
@@ -213,7 +213,7 @@ impl DirStore {
     }
 
     fn watch_holder(&self, evidence: &Evidence) -> Watch {
-        let Slot::Record(record) = &evidence.slot else {
+        let Stored::Record(record) = &evidence.stored else {
             return Watch::Doorbell;
         };
         if evidence.liveness == Liveness::Dead {
@@ -340,7 +340,7 @@ mod tests {
         let mut content = fs::read(file).unwrap();
         for zeros in [0, 200] {
             content.resize(content.len() + zeros, 0);
-            assert!(matches!(Record::read(&content, SOON), Slot::Corrupt(_)), "{zeros} zeros");
+            assert!(matches!(Record::read(&content, SOON), Stored::Corrupt(_)), "{zeros} zeros");
         }
     }
 

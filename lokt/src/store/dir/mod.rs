@@ -47,7 +47,7 @@ use crate::error::LOOK_AT;
 use crate::host::{Dir, Host, Identity, Publish, SessionFile, SessionState, Stripe, StripeError};
 use crate::protocol::{
     Claim, Decision, Evidence, FreezeDecision, FreezeRequest, Kind, LockId, Manner, Mode, Name, Now, Record,
-    Refusal, Request, Slot, Whom, decide,
+    Refusal, Request, Stored, Whom, decide,
 };
 
 /// The embedded store.
@@ -263,8 +263,8 @@ impl Store for DirStore {
         looked.map(drop).map_err(|error| Error::io(LOOK_AT, name, error))
     }
 
-    fn look_at_one(&self, name: &Name, lock_id: &LockId, _: Duration) -> Result<Slot, Error> {
-        Ok(self.own_slot(name, lock_id))
+    fn look_at_one(&self, name: &Name, lock_id: &LockId, _: Duration) -> Result<Stored, Error> {
+        Ok(self.own_stored(name, lock_id))
     }
 
     fn list(&self) -> Result<Vec<Status>, Error> {

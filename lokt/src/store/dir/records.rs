@@ -7,7 +7,7 @@ use super::line::ticket_file;
 use super::{Admission, DirStore, Error, Name, Ticket, holders, stripe_of};
 use crate::audit::{self, Event};
 use crate::host::{Dir, Draft, Publish, is_full};
-use crate::protocol::{Displaced, Evidence, Kind, Mode, Now, Record, Slot};
+use crate::protocol::{Displaced, Evidence, Kind, Mode, Now, Record, Stored};
 use crate::store::content::content_of;
 
 impl DirStore {
@@ -85,12 +85,12 @@ impl DirStore {
     /// Whether what was to be removed or replaced is no more, though not all came about that was decided.
     fn is_gone(&self, name: &Name, one: &Displaced) -> bool {
         match (&one.holder, &one.record) {
-            (Some(id), _) => self.read_holder(name, id) == Slot::Empty,
+            (Some(id), _) => self.read_holder(name, id) == Stored::Empty,
             (None, Some(record)) => match self.read_record(name) {
-                Slot::Record(stands) => stands.lock_id != record.lock_id,
-                slot => slot == Slot::Empty,
+                Stored::Record(stands) => stands.lock_id != record.lock_id,
+                stored => stored == Stored::Empty,
             },
-            (None, None) => self.read_record(name) == Slot::Empty,
+            (None, None) => self.read_record(name) == Stored::Empty,
         }
     }
 
@@ -120,7 +120,7 @@ impl DirStore {
         match self.host.remove(dir, file, sync) {
             Ok(_) => Ok(()),
             // It is gone, for all who live: what follows from that must follow.
-            Err(error) if self.read_slot(dir, file) == Slot::Empty => {
+            Err(error) if self.read_stored(dir, file) == Stored::Empty => {
                 (self.warn)(&format!("lock \"{name}\" may be back after a power cut: {error}"));
                 Ok(())
             }
@@ -167,7 +167,7 @@ impl DirStore {
         displaced: &[Displaced],
         ticket: Option<&Ticket>,
     ) -> io::Result<()> {
-        let how = if evidence.slot == Slot::Empty { Publish::New } else { Publish::Replace };
+        let how = if evidence.stored == Stored::Empty { Publish::New } else { Publish::Replace };
         let lasting = record.kind != Some(Kind::Guard);
         match (joint, evidence.record()) {
             (Some(joint), _) => self.form_group(name, joint, how, lasting)?,
@@ -203,7 +203,8 @@ impl DirStore {
         }
         // It may have been placed, and only not synced.
         let (dir, file) = Self::place_of(name, record);
-        if matches!(self.read_slot(dir, &file), Slot::Record(placed) if placed.lock_id == record.lock_id) {
+        if matches!(self.read_stored(dir, &file), Stored::Record(placed) if placed.lock_id == record.lock_id)
+        {
             let _ = self.host.remove(dir, &file, false);
         }
         if joint.is_some() {

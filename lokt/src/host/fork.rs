@@ -1,4 +1,4 @@
-//! The birth of a process: from its fork to its exec.
+//! A child process: from its fork to its exec.
 //!
 //! An exec takes as long as the file system that it reads from, and that may have gone away. So the parent does not sleep
 //! through it, as after vfork(2): it goes on, and a pipe that the exec closes tells when that is done.
@@ -11,43 +11,43 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
-use super::platform::{self, Cradle};
+use super::platform::{self, ChildStack};
 use super::signals::HeldBack;
 
-/// What a process does before its exec; it returns if there is none, and why. Async-signal-safe calls only.
-pub(crate) type Childhood = Box<dyn FnMut() -> Errno>;
+/// What a child does until its exec; it returns if there is none, and why. Async-signal-safe calls only.
+pub(crate) type UntilExec = Box<dyn FnMut() -> Errno>;
 
-/// A process that may not have come to its exec yet.
-pub(crate) struct Birth {
+/// A child that may not have come to its exec yet.
+pub(crate) struct Forked {
     pid: Pid,
     told: OwnedFd,
     /// The memory that it uses until its exec.
-    kept: Option<(Box<Life>, Cradle)>,
+    kept: Option<(Box<ChildMain>, ChildStack)>,
 }
 
-/// All of a process, if it does not come to an exec.
-pub(super) type Life = Box<dyn FnMut() -> c_int>;
+/// All that a child does, if it does not come to an exec.
+pub(super) type ChildMain = Box<dyn FnMut() -> c_int>;
 
-impl Birth {
-    /// Starts a process, which is born with every signal held back: none must end in the handlers that it is born with.
+impl Forked {
+    /// Starts a child, with every signal held back: none must end in the handlers that it inherits.
     #[expect(unsafe_code, reason = "only the system makes processes")]
-    pub(crate) fn begin(mut child: Childhood) -> io::Result<Self> {
+    pub(crate) fn begin(mut until_exec: UntilExec) -> io::Result<Self> {
         let held_back = HeldBack::all()?;
         let (told, tell) = platform::pipe()?;
         let number = tell.as_raw_fd();
-        let mut life: Box<Life> = Box::new(Box::new(move || {
-            let error = child() as i32;
+        let mut main: Box<ChildMain> = Box::new(Box::new(move || {
+            let error = until_exec() as i32;
             // SAFETY: it is open in this process, whatever the parent does with its own.
             let _ = rustix::io::write(unsafe { BorrowedFd::borrow_raw(number) }, &error.to_ne_bytes());
             127
         }));
-        // SAFETY: all that a childhood does is async-signal-safe; both are kept until it is over, or for ever.
-        let (pid, cradle) = unsafe { platform::bear(&raw mut *life) }?;
+        // SAFETY: all that it does is async-signal-safe; both are kept until it is over, or for ever.
+        let (pid, stack) = unsafe { platform::fork_child(&raw mut *main) }?;
         drop((tell, held_back));
-        Ok(Self { pid, told, kept: Some((life, cradle)) })
+        Ok(Self { pid, told, kept: Some((main, stack)) })
     }
 
-    /// The process.
+    /// Its id.
     pub(crate) fn pid(&self) -> Pid {
         self.pid
     }
@@ -57,7 +57,7 @@ impl Birth {
     ///
     /// # Errors
     ///
-    /// What the childhood has returned.
+    /// What it has returned instead of an exec.
     pub(crate) fn outcome(&mut self) -> Option<io::Result<()>> {
         let mut error = [0; size_of::<i32>()];
         let outcome = match rustix::io::read(&self.told, &mut error) {
@@ -82,7 +82,7 @@ impl Birth {
     }
 }
 
-impl Drop for Birth {
+impl Drop for Forked {
     fn drop(&mut self) {
         // It may still use it.
         mem::forget(self.kept.take());
@@ -97,17 +97,17 @@ mod tests {
     #[test]
     fn why_an_exec_failed_is_told_whatever_the_parent_meets_meanwhile() {
         let mut program = Program::new(&["/there is/no such program".into()]).unwrap();
-        let childhood = move || {
+        let until_exec = move || {
             (0..500_000)
                 .map(|_| program.exec())
                 .find(|error| *error != Errno::ENOENT)
                 .unwrap_or(Errno::ENOENT)
         };
-        let mut birth = Birth::begin(Box::new(childhood)).unwrap();
+        let mut child = Forked::begin(Box::new(until_exec)).unwrap();
         // Of half a million, one or two would be mistaken for this.
         let outcome = loop {
             (0..1000).for_each(|_| Errno::EAGAIN.set());
-            if let Some(outcome) = birth.outcome() {
+            if let Some(outcome) = child.outcome() {
                 break outcome;
             }
         };

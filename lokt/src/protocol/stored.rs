@@ -4,7 +4,7 @@ use super::record::Record;
 
 /// What stands in a record's place.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub enum Slot {
+pub enum Stored {
     /// Nothing.
     #[default]
     Empty,
@@ -20,7 +20,7 @@ pub enum Slot {
     Unreadable(String),
 }
 
-impl Slot {
+impl Stored {
     /// The record, if it is one.
     pub fn record(&self) -> Option<&Record> {
         match self {
@@ -34,7 +34,7 @@ impl Slot {
     pub fn of_group(self, group: &str) -> Self {
         match self {
             Self::Record(record) if record.joint.as_deref() != Some(group) => Self::Empty,
-            slot => slot,
+            stored => stored,
         }
     }
 
@@ -53,18 +53,18 @@ mod tests {
     use super::super::record::Kind;
     use super::*;
 
-    fn of(group: Option<&str>, kind: Kind) -> Slot {
+    fn of(group: Option<&str>, kind: Kind) -> Stored {
         let joint = group.map(str::to_owned);
-        Slot::Record(Box::new(Record { joint, kind: Some(kind), shared: true, ..Record::default() }))
+        Stored::Record(Box::new(Record { joint, kind: Some(kind), shared: true, ..Record::default() }))
     }
 
     #[test]
     fn of_a_group_counts_what_is_of_that_group() {
         let own = of(Some("a"), Kind::Guard);
         assert_eq!(own.clone().of_group("a"), own);
-        assert_eq!(own.of_group("b"), Slot::Empty);
-        assert_eq!(of(None, Kind::Guard).of_group("a"), Slot::Empty);
-        let untold = Slot::Corrupt("nonsense".to_owned());
+        assert_eq!(own.of_group("b"), Stored::Empty);
+        assert_eq!(of(None, Kind::Guard).of_group("a"), Stored::Empty);
+        let untold = Stored::Corrupt("nonsense".to_owned());
         assert_eq!(untold.clone().of_group("a"), untold, "it may be of any");
     }
 
@@ -73,8 +73,8 @@ mod tests {
         let (group, alone) = (of(Some("a"), Kind::Joint), of(None, Kind::Guard));
         let own = || of(Some("a"), Kind::Guard);
         assert_eq!(group.clone().of_one(own), own());
-        assert_eq!(group.of_one(|| of(Some("b"), Kind::Guard)), Slot::Empty);
+        assert_eq!(group.of_one(|| of(Some("b"), Kind::Guard)), Stored::Empty);
         assert_eq!(alone.clone().of_one(own), alone);
-        assert_eq!(Slot::Empty.of_one(own), Slot::Empty);
+        assert_eq!(Stored::Empty.of_one(own), Stored::Empty);
     }
 }
