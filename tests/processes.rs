@@ -40,9 +40,9 @@ mod several;
 mod shared;
 #[path = "processes/slots.rs"]
 mod slots;
-#[path = "processes/starved.rs"]
-mod starved;
 #[path = "processes/starts.rs"]
 mod starts;
+#[path = "processes/starved.rs"]
+mod starved;
 #[path = "processes/waiters.rs"]
 mod waiters;

@@ -150,7 +150,9 @@ fn every_row_of_the_protocols_table_has_its_test() {
 
 #[test]
 fn the_changelog_has_something_to_say_of_this_version() {
-    let version = env!("CARGO_PKG_VERSION");
     let text = read("CHANGELOG.md");
-    assert!(text.contains("## Unreleased") || text.contains(&format!("## {version}")));
+    let (title, section) = text.split_once("\n## ").and_then(|(_, rest)| rest.split_once('\n')).unwrap();
+    assert!(["Unreleased", env!("CARGO_PKG_VERSION")].contains(&title.split(' ').next().unwrap()), "{title}");
+    let own = section.split("\n## ").next().unwrap();
+    assert!(own.lines().any(|line| line.starts_with("- ")), "nothing under {title}");
 }
