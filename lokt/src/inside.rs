@@ -18,17 +18,33 @@ pub(crate) const HELD: &str = "LOKT_HELD";
 /// The variable that lists their tokens, in the same way: `name:token`.
 pub(crate) const TOKENS: &str = "LOKT_TOKENS";
 
-/// The value of such a list for a command that gets `entries` beside those of the guards around it.
-pub(crate) fn with(list: &str, entries: &[(&Name, String)]) -> String {
+/// How many of one name are told of. There are several if guards in different roots hold it; or if the guard around an
+/// earlier one has ended, and that can go on for ever.
+const OF_A_NAME: usize = 8;
+
+/// What [`HELD`] is for a command that gets `entries` beside those of the guards around it.
+pub(crate) fn held_with(entries: &[(&Name, String)]) -> String {
+    with(HELD, entries, OF_A_NAME)
+}
+
+/// What [`TOKENS`] is for a command that gets `entries`. Of each name it has the innermost: that is the one that is asked for.
+pub(crate) fn tokens_with(entries: &[(&Name, String)]) -> String {
+    with(TOKENS, entries, 1)
+}
+
+/// Of each name, the last so many.
+fn with(list: &str, entries: &[(&Name, String)], of_a_name: usize) -> String {
     let outer = environment(list).unwrap_or_default();
-    // One of the same name is of an earlier admission, whose guard has ended.
-    let stands = |pair: &&str| {
-        let of = pair.split_once(':').map_or("", |(of, _)| of);
-        !of.is_empty() && entries.iter().all(|(name, _)| name.as_str() != of)
-    };
-    let outer = outer.split(' ').filter(stands).map(str::to_owned);
+    let outer = outer.split(' ').map(str::to_owned);
     let own = entries.iter().map(|(name, entry)| format!("{name}:{entry}"));
-    outer.chain(own).collect::<Vec<_>>().join(" ")
+    let all: Vec<String> = outer.chain(own).collect();
+    let name_of =
+        |pair: &str| pair.split_once(':').map(|(name, _)| name.to_owned()).filter(|name| !name.is_empty());
+    let stands = |(at, pair): &(usize, &String)| {
+        let name = name_of(pair);
+        name.is_some() && all[at + 1..].iter().filter(|later| name_of(later) == name).count() < of_a_name
+    };
+    all.iter().enumerate().filter(stands).map(|(_, pair)| pair.as_str()).collect::<Vec<_>>().join(" ")
 }
 
 /// The record of `name` that admits the guard around this process, if there is one.

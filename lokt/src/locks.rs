@@ -192,24 +192,28 @@ impl Locks {
         patience: Patience,
         observer: &mut dyn Observer,
     ) -> Result<Record, Error> {
-        let tied = match pid {
-            None => (0, None),
-            Some(pid) => (pid, Some(self.start_of(pid)?)),
-        };
-        let claim = self.claim(Kind::Manual, terms, (tied.0, tied.1.flatten()))?;
+        let tied = pid.map(|pid| Ok::<_, Error>((pid, self.start_of(pid)?))).transpose()?;
+        let claim = self.claim(Kind::Manual, terms, tied.unwrap_or_default())?;
         let (admission, ticket) = self.admit(name, claim, terms, patience, observer)?;
         if let Some(ticket) = ticket {
             // It stood in line as a process; it is held by none.
             self.store.end_session(name, &ticket.lock_id, ticket.session.as_ref());
         }
-        Ok(*admission.record)
+        let record = *admission.record;
+        match tied {
+            Some((pid, start)) if self.start_of(pid).ok() != Some(start) => {
+                // It has ended while the lock was waited for: nobody would hold it.
+                let _ = self.unlock(name, Authority::Id(record.lock_id));
+                Err(no_process(pid))
+            }
+            _ => Ok(record),
+        }
     }
 
     fn start_of(&self, pid: i64) -> Result<Option<i64>, Error> {
         match self.host.process(pid, None) {
             ProcessState::Running => Ok(crate::host::process::start_of(pid)),
-            _ => Err(Error::invalid(format!("there is no process {pid} to tie the lock to"))
-                .with_hint("give the id of one that runs, as in --pid $$ for this shell")),
+            _ => Err(no_process(pid)),
         }
     }
 
@@ -408,4 +412,8 @@ impl Locks {
 
 fn asked() -> Asked<'static> {
     Asked::now(PATIENCE)
+}
+fn no_process(pid: i64) -> Error {
+    let error = Error::invalid(format!("there is no process {pid} to tie the lock to"));
+    error.with_hint("give the id of one that runs, as in --pid $$ for this shell")
 }

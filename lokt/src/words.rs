@@ -117,7 +117,8 @@ pub(crate) fn refusal(name: &Name, refusal: &Refusal, now: &Now) -> String {
             };
             let by = person(record);
             let held = if *holders == 1 { "one held".to_owned() } else { format!("{holders} held, one") };
-            format!("lock \"{name}\" has {slots} slots, {held} by {by}: {asked}")
+            let slots = if *slots == 1 { "one slot".to_owned() } else { format!("{slots} slots") };
+            format!("lock \"{name}\" has {slots}, {held} by {by}: {asked}")
         }
         Refusal::OtherMode { held: mode, asked, holders, record } => {
             let holders = and_others(holders.saturating_sub(1));

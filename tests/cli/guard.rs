@@ -41,6 +41,9 @@ fn a_command_that_cannot_be_started_has_the_codes_of_a_shell_and_leaves_no_lock(
         ! lokt: failed to run ./plain: Permission denied
         ! lokt: hint: if it is a program, make it one: chmod +x ./plain
         = 126
+        $ cp /bin/true busy; exec 9<> busy; lokt guard build -- ./busy
+        ! lokt: failed to run ./busy: Text file busy
+        = 126
         $ printf '#! /nonexist -x\n' > odd; chmod +x odd; lokt guard build -- ./odd
         ! lokt: failed to run ./odd: there is no interpreter "/nonexist", which its first line names
         ! lokt: hint: install that, or mend the first line of ./odd

@@ -104,4 +104,6 @@ fn a_waiter_by_another_clock_times_the_freeze_itself() {
     }
     let session = entered.recv_timeout(SOON).expect("unchanged for its whole time");
     session.unwrap().release().unwrap();
+    let next = frozen.ops.try_acquire(&frozen.name, &Terms::default());
+    next.expect("who has seen it lapse has taken it away, for all").release().unwrap();
 }

@@ -51,6 +51,18 @@ fn a_quit_reaches_grandchildren_and_waits_for_them() {
 }
 
 #[test]
+fn what_a_command_that_was_killed_leaves_running_is_asked_to_end() {
+    let sandbox = sandbox();
+    let child = "trap 'echo left > log; exit' TERM; echo in; while :; do read line; done";
+    let script = format!("sh -c \"{child}\" & read go < gate; kill -KILL $$");
+    make_gate(&sandbox, "gate");
+    let mut guard = hold_with(&sandbox, &["guard", "x", "--kill-after", "60s"], &script);
+    open_gate(&sandbox, "gate");
+    assert_eq!(guard.await_end(), 128 + Signal::KILL.as_raw());
+    assert_eq!(work_file(&sandbox, "log"), "left\n");
+}
+
+#[test]
 fn a_command_that_survives_a_signal_ends_with_its_own_code() {
     let sandbox = sandbox();
     let script = "trap 'echo got; read go < gate; exit 9' TERM; echo in; while :; do read line; done";

@@ -1,5 +1,7 @@
 //! Leases: what lapses, what can't be renewed, and what becomes of the command.
 
+use std::fs;
+
 use lokt_tests::sandbox::{Running, Sandbox, eventually, start, strace_available};
 use rustix::process::Signal;
 
@@ -160,6 +162,16 @@ fn a_guard_that_cannot_renew_ends_its_command_before_its_lease_lapses() {
 #[test]
 fn a_guard_that_cannot_renew_for_want_of_room_ends_a_stubborn_command_too() {
     unrenewable("trap '' TERM; echo $$ > pid; echo in; while :; do read line; done", "ENOSPC");
+}
+
+#[test]
+fn a_lock_whose_mutex_was_removed_is_not_said_to_be_gone() {
+    let sandbox = sandbox();
+    let guard = hold_with(&sandbox, &["guard", "x", "--ttl", "1s"], "echo in; exec sleep 1000");
+    fs::remove_dir_all(sandbox.root().join("stripes")).unwrap();
+    let said = guard.output();
+    assert_eq!(said.code, 5, "{said:?}");
+    assert!(said.stderr.contains("could not be renewed") && !said.stderr.contains("gone"), "{said:?}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
+use lokt_tests::sandbox::eventually;
 use rustix::process::Signal;
 
 use crate::helpers::{SOON, await_state, queue, record, sandbox, signal, waiters};
@@ -66,6 +67,22 @@ fn a_waiter_enters_when_the_process_of_a_lock_ends() {
     end(process);
     waiter.await_line("in");
     assert!(ended.elapsed() < SOON, "{:?}", ended.elapsed());
+}
+
+#[test]
+fn a_lock_is_not_tied_to_a_process_that_has_ended_in_the_wait() {
+    let sandbox = sandbox();
+    let process = some_process();
+    let pid = process.id().to_string();
+    assert_eq!(sandbox.run(["lock", "x"]).code, 0);
+    let waiter = sandbox.start(["lock", "x", "--wait", "--pid", &pid]);
+    eventually("it stands in line", || waiters(&sandbox, "x") == 1);
+    end(process);
+    assert_eq!(sandbox.run(["unlock", "x"]).code, 0);
+    let said = waiter.output();
+    assert_eq!((said.code, said.stdout.as_str()), (64, ""), "{said:?}");
+    assert!(said.stderr.contains(&format!("there is no process {pid}")), "{said:?}");
+    assert_eq!(sandbox.run(["exists", "x"]).code, 3);
 }
 
 #[test]

@@ -238,6 +238,18 @@ fn a_waiter_with_another_clock_that_becomes_the_first_does_not_take_a_lease_that
     assert_eq!(holder.await_end(), 0);
 }
 
+/// Without `--fork` only its children are in the namespace, the first of which sees no parent.
+#[test]
+fn a_guard_whose_children_are_in_a_namespace_of_their_own_runs_its_command() {
+    let own = &["--pid"];
+    if !allowed(own) {
+        return;
+    }
+    let sandbox = sandbox();
+    let said = output(&mut inside(&sandbox, own, &["guard", "x", "--ttl", "5m", "--", "echo", "in"]));
+    assert_eq!((said.code, said.stdout.as_str()), (0, "in\n"), "{said:?}");
+}
+
 #[test]
 fn a_lapsed_lease_with_another_clock_goes_to_a_waiter_who_has_watched_all_of_it() {
     if !allowed(TIME) {

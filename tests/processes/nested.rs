@@ -1,9 +1,14 @@
 //! A guard inside a guard: being inside is proved, not claimed.
 
-use lokt_tests::sandbox::{eventually, output};
+use std::fs;
+
+use lokt_tests::sandbox::{eventually, output, start, strace_available};
 use rustix::process::Signal;
 
-use crate::helpers::{hold_with, holders, make_gate, nothing_is_left, open_gate, record, sandbox, work_file};
+use crate::helpers::{
+    calls, hold_with, holder_pid, holders, make_gate, nothing_is_left, open_gate, record, sandbox, signal,
+    traced, work_file, work_pid,
+};
 
 fn straight_through(script: &str) {
     let sandbox = sandbox();
@@ -23,6 +28,38 @@ fn a_guard_of_the_same_name_runs_straight_through() {
 fn a_guard_of_the_same_name_runs_straight_through_with_another_in_between() {
     straight_through("$LOKT guard y -- $LOKT guard x -- echo inner");
     straight_through("$LOKT guard y -- $LOKT guard z -- $LOKT guard x -- $LOKT guard y -- echo inner");
+}
+
+#[test]
+fn a_guard_runs_straight_through_with_one_of_its_name_in_another_root_in_between() {
+    let within = "env LOKT_ROOT=$LOKT_ROOT $LOKT guard x -- echo inner";
+    straight_through(&format!("LOKT_ROOT=$PWD/other $LOKT guard x -- {within}"));
+    let tokens = "test \"$LOKT_TOKENS\" = \"x:$LOKT_TOKEN\" && echo inner";
+    straight_through(&format!("LOKT_ROOT=$PWD/other $LOKT guard x -- sh -c '{tokens}'"));
+}
+
+#[test]
+fn a_signal_reaches_the_innermost_command_once() {
+    if !strace_available("guards inside a guard, and who signals whom") {
+        return;
+    }
+    let sandbox = sandbox();
+    let innermost = "trap 'echo got' TERM; echo $$ > pid; echo in; while [ ! -e go ]; do sleep 0.02; done";
+    let within = ["guard", "x", "--", "sh", "-c", "$LOKT guard y -- $LOKT guard z -- sh -c \"$0\"; exit"];
+    let mut guard = start(traced(&sandbox, &[], &within).arg(innermost));
+    guard.await_line("in");
+    let command = work_pid(&sandbox, "pid");
+    signal(holder_pid(&sandbox, "x"), Signal::TERM);
+    guard.await_line("got");
+    fs::write(sandbox.work().join("go"), "").unwrap();
+    guard.await_end();
+    let calls = calls(&sandbox);
+    let to_it = |call: &&str| {
+        [format!("kill({command}, SIGTERM"), format!("kill(-{command}, SIGTERM")]
+            .iter()
+            .any(|to| call.contains(to))
+    };
+    assert_eq!(calls.lines().filter(to_it).count(), 1, "{calls}");
 }
 
 #[test]

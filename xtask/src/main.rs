@@ -132,12 +132,14 @@ impl std::fmt::Display for UsageError {
 impl std::error::Error for UsageError {}
 
 fn main() -> ExitCode {
+    // If it can't be, all that is lost is time.
+    let _ = paths::without_cargos_own();
     let task = match Task::try_parse() {
         Ok(task) => task,
         Err(error) => return explain(&error),
     };
     match Shell::new().map_err(Into::into).and_then(|sh| task.run(&sh)) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => console::ended(),
         Err(error) => {
             console::error(&format!("{error:#}"));
             match error.is::<UsageError>() {
@@ -153,7 +155,7 @@ fn explain(error: &clap::Error) -> ExitCode {
     let text = error.render().to_string();
     if !error.use_stderr() {
         console::print(&text);
-        return ExitCode::SUCCESS;
+        return console::ended();
     }
     console::error(&first_paragraph(&text));
     ExitCode::from(EXIT_USAGE)

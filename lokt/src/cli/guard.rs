@@ -156,8 +156,9 @@ fn not_started(args: &Args, error: &io::Error) -> Report {
         }
         None if error.kind() == io::ErrorKind::ArgumentListTooLong => (words::cause(error), too_long(args)),
         None => {
+            let may_not = error.kind() == io::ErrorKind::PermissionDenied && Path::new(name).is_file();
             let hint = format!("if it is a program, make it one: chmod +x {program}");
-            (words::cause(error), Path::new(name).is_file().then_some(hint))
+            (words::cause(error), may_not.then_some(hint))
         }
     };
     let program = if program.is_empty() { "\"\"".into() } else { program };

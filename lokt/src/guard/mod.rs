@@ -348,6 +348,10 @@ impl Guard<'_> {
         }
         let Some(ending) = self.ending else {
             self.kill_at(now() + self.policy.kill_after, false);
+            if !self.group.was_told_to_end() {
+                self.group.send(Signal::TERM);
+                self.group.send(Signal::CONT);
+            }
             return false;
         };
         self.left_behind = now() >= ending.kill_at + AFTER_KILL;

@@ -57,8 +57,8 @@ pub(super) fn spawn(
             take_foreground(foreground, getpid());
         }
         platform::die_with_parent(death).map_err(code)?;
-        // It may have died before it was asked to tell.
-        if getppid() != Some(guard) {
+        // It may have died before it was asked to tell; the first of a new namespace of processes (unshare -p) sees no parent.
+        if getppid().is_some_and(|parent| parent != guard) {
             return Err(Errno::ESRCH);
         }
         if give_up.is_some_and(|give_up| monotonic() >= give_up) {
@@ -87,7 +87,7 @@ fn introduction(held: &Held) -> Vec<(&'static str, Option<String>)> {
     let ids = list(|session| session.lock_id().to_string());
     let tokens = list(|session| session.token().to_string());
     let mut variables =
-        vec![(HELD, Some(inside::with(HELD, &ids))), (TOKENS, Some(inside::with(TOKENS, &tokens)))];
+        vec![(HELD, Some(inside::held_with(&ids))), (TOKENS, Some(inside::tokens_with(&tokens)))];
     if let Some(badge) = held.badge() {
         variables.extend([
             ("LOKT_NAME", Some(badge.name.clone())),

@@ -90,7 +90,8 @@ impl RootDir {
                 // Another may have made it at the same moment; that is as good.
                 Err(_) if self.path.is_dir() => {}
                 Err(_) if self.path.symlink_metadata().is_ok() => {
-                    return Err(strange(&self.path, "not a directory"));
+                    let why = format!("{} is not a directory: no locks can be there", self.path.display());
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, why));
                 }
                 other => other.map_err(|error| named(&error, "create", &self.path))?,
             }

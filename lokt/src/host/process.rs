@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::sync::OnceLock;
 
 use rustix::fs::{Mode, OFlags, Stat as FileStat, major, minor, open};
@@ -140,6 +141,11 @@ pub(crate) fn ancestors() -> Vec<i64> {
 
 /// Every process that descends from `pid`, nearest first.
 pub(crate) fn descendants(pid: i64) -> Vec<i64> {
+    descendants_up_to(pid, &|_| false)
+}
+
+/// As [`descendants`], but none that descends from one at which its line ends.
+pub(crate) fn descendants_up_to(pid: i64, is_end: &dyn Fn(i64) -> bool) -> Vec<i64> {
     let entries = match fs::read_dir("/proc") {
         Ok(entries) if is_ours() => entries,
         _ => return Vec::new(),
@@ -152,10 +158,20 @@ pub(crate) fn descendants(pid: i64) -> Vec<i64> {
     let mut found = vec![pid];
     let mut next = 0;
     while let Some(&parent) = found.get(next) {
-        found.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid));
+        if !is_end(parent) {
+            found.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid));
+        }
         next += 1;
     }
     found.split_off(1)
+}
+
+/// Whether another process runs the program that this one runs.
+pub(crate) fn is_another_of_us(pid: i64) -> bool {
+    let program = |process: &str| fs::metadata(format!("/proc/{process}/exe")).ok();
+    let same =
+        |(own, other): (fs::Metadata, fs::Metadata)| (own.dev(), own.ino()) == (other.dev(), other.ino());
+    program("self").zip(program(&pid.to_string())).is_some_and(same) && pid != i64::from(std::process::id())
 }
 
 /// Who holds a flock on this file, as far as `/proc/locks` tells.
@@ -163,7 +179,7 @@ pub(crate) fn flock_holder(file: &FileStat) -> Option<String> {
     let locks = fs::read_to_string("/proc/locks").ok()?;
     let pid = holder_among(&locks, file)?;
     let command = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-    let stopped = if is_stopped(pid) { ", which is stopped" } else { "" };
+    let stopped = if is_stopped(pid) { ", which is stopped," } else { "" };
     match command.trim_end() {
         "" => Some(format!("process {pid}{stopped}")),
         command => Some(format!("process {pid} ({command}){stopped}")),

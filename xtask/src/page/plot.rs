@@ -198,8 +198,7 @@ pub fn scatter(dots: &[Dot], across_name: &str, name: &str) -> String {
     };
     drawn(&[FULL, WIDE, NARROW], |width| {
         let bottom = 210.0;
-        let across =
-            Scale::from_zero(largest_x, if width > 400.0 { 10 } else { 5 }, |value| format!("{value:.0}"));
+        let across = Scale::counts(largest_x, if width > 400.0 { 10 } else { 5 });
         let up = Scale::from_zero(largest_y, 5, |value| format!("{value} s"));
         let mut body = foot(&across, across_name, width, bottom);
         body += &side(&up, width, bottom);

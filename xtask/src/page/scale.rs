@@ -55,6 +55,12 @@ impl Scale {
         Self::linear(0.0, largest.max(f64::MIN_POSITIVE), most_ticks, label)
     }
 
+    /// Numbers of things, from zero; each tick is a whole one.
+    pub fn counts(largest: f64, most_ticks: usize) -> Self {
+        let most = most_ticks.min(largest.ceil().max(1.0) as usize);
+        Self::from_zero(largest.max(1.0), most, |value| format!("{value:.0}"))
+    }
+
     fn linear(low: f64, high: f64, most_ticks: usize, label: fn(f64) -> String) -> Self {
         let step = round_step((high - low) / most_ticks as f64);
         let high = (high / step).ceil() * step;
@@ -148,6 +154,13 @@ mod tests {
         let of = |values: [f64; 2]| Scale::percent(values.into_iter());
         assert_eq!(labels(&of([48.0, 50.0])), ["0 %", "10 %", "20 %", "30 %", "40 %", "50 %", "60 %"]);
         assert_eq!(of([-12.0, 50.0]).low, -20.0);
+    }
+
+    #[test]
+    fn numbers_of_few_things_have_no_tick_between_them() {
+        let of = |largest| labels(&Scale::counts(largest, 10)).join(" ");
+        assert_eq!([of(0.0), of(1.0), of(3.0)], ["0 1", "0 1", "0 1 2 3"]);
+        assert_eq!([of(15.0), of(100.0)], ["0 2 4 6 8 10 12 14 16", "0 10 20 30 40 50 60 70 80 90 100"]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::list::Listing;
 use super::{DirStore, Error, Name, Now, Publish, Record, Seen, Stored, Stripe, stripe_of};
 use crate::audit;
 use crate::host::{Dir, Draft};
-use crate::protocol::{Freeze, FreezeDecision, FreezeEvidence, FreezeRequest, decide_freeze};
+use crate::protocol::{Freeze, FreezeDecision, FreezeEvidence, FreezeRequest, Kind, LiftBy, decide_freeze};
 use crate::store::Store;
 use crate::store::content::content_of;
 
@@ -168,6 +168,21 @@ impl DirStore {
             FreezeDecision::Refuse(_) => {}
         }
         Ok(decision)
+    }
+
+    /// Takes away a freeze that the one who is admitted has seen lapse, under the mutex of the name: of another clock (another
+    /// machine's, a container's), nobody else could tell that it has.
+    pub(super) fn lift_outwaited(&self, name: &Name, seen: &[Seen<'_>], now: &Now) {
+        if !seen.iter().any(|seen| seen.record.kind == Some(Kind::Freeze)) {
+            return;
+        }
+        let request = FreezeRequest::Lift(LiftBy::Sweep);
+        let evidence = self.freeze_evidence_at(Place::Own, name, seen, now, None);
+        if let FreezeDecision::Lift(record) = decide_freeze(name.as_str(), &request, &evidence, now)
+            && self.lift(name, Place::Own).is_ok()
+        {
+            self.log(&self.event(audit::UNFREEZE, name, now).lifted(&request, record.as_deref()));
+        }
     }
 
     fn place(&self, name: &Name, record: &Record) -> io::Result<()> {

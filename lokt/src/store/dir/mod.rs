@@ -187,6 +187,7 @@ impl Store for DirStore {
                         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                         Err(error) => return Err(failed(error)),
                         Ok(admission) => {
+                            self.lift_outwaited(name, asked.seen, &now);
                             self.log(&self.event(audit::ACQUIRE, name, &now).record(&admission.record));
                             if admission.record.joint.is_some() {
                                 // There may be room for one more; and if not, the next has more to watch now than us.
@@ -215,8 +216,8 @@ impl Store for DirStore {
             Request::Sweep => "clear away",
         };
         let stripe = match self.locked_to(verb, name, name.as_str(), asked.patience) {
-            // No root, no record.
-            Err(error) if error.is_not_there() => {
+            // No root, no record; but somebody may have removed the mutex alone.
+            Err(error) if error.is_not_there() && self.read_record(name) == Stored::Empty => {
                 let evidence = evidence::nothing();
                 return Ok(decide(name.as_str(), request, &evidence, &self.host.now()));
             }
