@@ -215,6 +215,8 @@ fn a_guard_that_is_denied_runs_nothing() {
         ! lokt: hint: wait for it: --wait, or --wait --timeout 5m
         = 2
         $ lokt guard build --conflict-exit-code 0 -- echo ran 2>/dev/null
+        $ lokt guard build --wait --timeout 0s -- echo ran 2>&1 | grep -c 'timed out after 0s'
+        1
         $ lokt guard build --conflict-exit-code 75 --wait --timeout 10ms -- echo ran 2>/dev/null
         = 75
         "#,
@@ -252,7 +254,7 @@ fn what_makes_no_sense_is_refused() {
         ! lokt: hint: see lokt guard --help
         = 64
         $ lokt guard build --conflict-exit-code 256 -- true
-        ! lokt: --conflict-exit-code: 256 is not in 0..=255
+        ! lokt: --conflict-exit-code: "256" is not an exit code: a number from 0 to 255
         ! lokt: hint: see lokt guard --help
         = 64
         $ lokt status

@@ -64,7 +64,7 @@ fn only_its_owner_or_who_knows_its_id_renews_a_lock() {
         = 4
         $ lokt renew deploy --lock-id 00000000000000000000000000000000
         ! lokt: lock "deploy" is not the one with the id ID: ada@HOST (agent agent-test) has it now
-        ! lokt: hint: if you are sure that it is abandoned: lokt unlock deploy --force
+        ! lokt: hint: see who that is: lokt why deploy
         = 4
         $ lokt renew deploy --lock-id $(lokt status deploy | sed -n 's/^lock-id: *//p')
         renewed lock "deploy" for 5m0s

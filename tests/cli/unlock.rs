@@ -61,7 +61,7 @@ fn a_lock_is_released_by_its_id_whoever_owns_it_and_no_other_lock_is() {
         acquired lock "deploy"
         $ lokt unlock deploy --lock-id 00000000000000000000000000000000
         ! lokt: lock "deploy" is not the one with the id ID: ada@HOST (agent agent-test) has it now
-        ! lokt: hint: if you are sure that it is abandoned: lokt unlock deploy --force
+        ! lokt: hint: see who that is: lokt why deploy
         = 4
         $ lokt unlock deploy --lock-id 7
         ! lokt: --lock-id: "7" is not a lock's id: 32 hexadecimal digits, as lokt status NAME shows them

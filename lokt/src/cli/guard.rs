@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::exit::Exit;
 use super::output::{Report, say_soon};
-use super::values::{How, Names, duration, names};
+use super::values::{How, Names, duration, exit_code, names};
 use super::waiting::Watcher;
 use crate::guard::{self, OnLost, Policy, Wanted};
 use crate::host::signals::Signals;
@@ -54,11 +54,11 @@ pub(super) struct Args {
     /// What to do with the command when the lock is lost
     #[arg(long, value_name = "ACTION", default_value = "kill")]
     on_lost: Lost,
-    /// How long the command may take to end before it is killed
+    /// How long the command may take to end before it is killed [default: 5s]
     #[arg(long, value_name = "DURATION", value_parser = duration, allow_hyphen_values = true)]
     kill_after: Option<Duration>,
     /// Exit with this code, instead of 2, when the lock is held
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = exit_code, allow_hyphen_values = true)]
     conflict_exit_code: Option<u8>,
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "CMD")]

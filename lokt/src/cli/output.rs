@@ -254,8 +254,10 @@ pub(super) fn another(name: &Name, id: &str, error: &Error) -> Report {
     if let Some(Refusal::NotOwner(record)) = error.refusal()
         && record.lock_id != id
     {
-        report.messages[0] =
-            format!("lock \"{name}\" is not the one with the id {id}: {} has it now", words::person(record));
+        report.messages = vec![
+            format!("lock \"{name}\" is not the one with the id {id}: {} has it now", words::person(record)),
+            format!("hint: see who that is: lokt why {name}"),
+        ];
     }
     report
 }

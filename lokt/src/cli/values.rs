@@ -57,6 +57,11 @@ pub(super) fn lock_id(text: &str) -> Result<String, String> {
     }
 }
 
+pub(super) fn exit_code(text: &str) -> Result<u8, String> {
+    text.parse()
+        .map_err(|_| format!("\"{}\" is not an exit code: a number from 0 to 255", words::printable(text)))
+}
+
 pub(super) fn pid(text: &str) -> Result<i64, String> {
     match text.parse() {
         Ok(pid) if pid > 0 => Ok(pid),
@@ -101,7 +106,7 @@ pub(super) struct How {
     /// Take over a lease that has lapsed, although its holder may still be alive
     #[arg(long)]
     break_stale: bool,
-    /// Let so many hold it at once; the command sees which slot it has as LOKT_SLOT, from 1
+    /// Let so many hold it at once; a guard's command sees which slot it has as LOKT_SLOT, from 1
     #[arg(long, value_name = "N", value_parser = slots, allow_hyphen_values = true, conflicts_with = "shared")]
     slots: Option<u32>,
     /// Share it with all who ask for it so, and with nobody who does not: many readers or one writer
@@ -141,6 +146,6 @@ impl How {
         if !self.wait {
             return Patience::None;
         }
-        Patience::AtMost(self.timeout.filter(|time| !time.is_zero()).unwrap_or(DEFAULT_WAIT))
+        Patience::AtMost(self.timeout.unwrap_or(DEFAULT_WAIT))
     }
 }

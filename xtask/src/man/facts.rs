@@ -94,7 +94,7 @@ pub const FILES: [Fact; 4] = [
         ALL,
     ),
     fact(
-        "$LOKT_ROOT/{stripes,sessions,lines}",
+        "$LOKT_ROOT/{stripes,sessions,lines,holders}",
         "Mutexes, and what tells the living from the dead. Nothing to edit.",
         ALL,
     ),
