@@ -13,6 +13,8 @@ mod calls;
 mod doors;
 #[path = "etcd/failures.rs"]
 mod failures;
+#[path = "etcd/foreign.rs"]
+mod foreign;
 #[path = "etcd/locks.rs"]
 mod locks;
 #[path = "etcd/outages.rs"]

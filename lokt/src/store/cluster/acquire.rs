@@ -20,6 +20,9 @@ use crate::store::{Admission, Answer, Store, Ticket, Turn};
 /// More than this is not displaced in one transaction, of which etcd takes 128 parts.
 pub(super) const AT_ONCE: usize = 50;
 
+/// The pause before the next look at a line of which all who were looked at are out.
+const MOMENT: Duration = Duration::from_millis(5);
+
 /// A claim on its way, and what was made for an admission that has not come about yet.
 pub(super) struct Attempt<'a> {
     pub(super) store: &'a EtcdStore,
@@ -77,8 +80,9 @@ impl<'a> Attempt<'a> {
             let evidence = store.evidence(self.name, &seen, &Left::new(), &now);
             let mut sight = Sight { seen, evidence, now };
             match self.decide(request, &mut sight) {
-                // More of the line must be looked at.
-                None => {}
+                None if store.left(self.by).is_zero() => return Err(Failure::Overtaken),
+                // More of the line must be looked at. Whoever was put out of it still stands there if etcd would not.
+                None => store.pause(MOMENT, self.by),
                 Some(Decision::Admit { displaced, .. }) if displaced.len() > AT_ONCE => {
                     store.remove(self.name, &Request::Release(Authority::Stale), self.by)?;
                 }

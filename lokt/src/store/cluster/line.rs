@@ -156,7 +156,8 @@ impl Attempt<'_> {
                 store.last_alive(name, before, seen.revision)
             }
             (None, Some(Joined { before, .. }))
-                if !before.nearest.as_ref().is_some_and(|id| store.is_dead(name, id)) =>
+                if seen.foreign == 0
+                    && !before.nearest.as_ref().is_some_and(|id| store.is_dead(name, id)) =>
             {
                 before.clone()
             }
@@ -249,6 +250,10 @@ impl Attempt<'_> {
         }
         let count = ranges.first().map_or(0, |found| usize::try_from(found.count).unwrap_or_default());
         let nearest = places.into_iter().find(|place| place.number < number).map(|place| place.id);
+        if nearest.is_none() && count > 1 {
+            // A foreign key was put last before it: whoever stands in line is further ahead.
+            return Ok((number, store.before(name, number, self.by)?));
+        }
         Ok((number, Before { nearest, ahead: count.saturating_sub(1), revision: done.revision }))
     }
 }

@@ -24,6 +24,7 @@ mod watching;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use self::events::Events;
@@ -126,6 +127,11 @@ impl EtcdStore {
     /// What is left until then.
     fn left(&self, by: Duration) -> Duration {
         by.saturating_sub(self.monotonic())
+    }
+
+    /// Pauses, but not beyond `by`.
+    fn pause(&self, time: Duration, by: Duration) {
+        thread::park_timeout(time.min(self.left(by)));
     }
 
     fn held(&self) -> MutexGuard<'_, HashMap<LockId, i64>> {

@@ -52,8 +52,10 @@ pub(super) struct Snapshot {
     pub(super) state: State,
     /// Those of the line who were looked at, the first first.
     pub(super) line: Vec<InLine>,
-    /// How many stand in line.
+    /// How many stand in line; what was not looked at counts too.
     pub(super) waiting: usize,
+    /// How many keys were looked at that are no tickets.
+    pub(super) foreign: usize,
     /// The place of the one who asks.
     pub(super) own: Option<InLine>,
 }
@@ -75,7 +77,7 @@ const FRONT: i64 = 8;
 impl Snapshot {
     /// Of nothing, so far.
     pub(super) fn at(revision: i64) -> Self {
-        Self { revision, state: State::default(), line: Vec::new(), waiting: 0, own: None }
+        Self { revision, state: State::default(), line: Vec::new(), waiting: 0, foreign: 0, own: None }
     }
 }
 
@@ -123,13 +125,29 @@ fn stored(kv: Option<&KeyValue>) -> Stored {
 impl EtcdStore {
     /// How the name and its line stand.
     pub(super) fn snapshot(&self, name: &Name, line: Line<'_>, by: Duration) -> Result<Snapshot, Failure> {
+        let seen = self.snapshot_of(name, line, FRONT, by)?;
+        if seen.line.is_empty() && seen.waiting > 0 {
+            // Nothing but foreign keys: the tickets are behind them.
+            return self.snapshot_of(name, line, 0, by);
+        }
+        Ok(seen)
+    }
+
+    /// With so many keys of the line, if only its front is asked for; 0 for all.
+    fn snapshot_of(
+        &self,
+        name: &Name,
+        line: Line<'_>,
+        front: i64,
+        by: Duration,
+    ) -> Result<Snapshot, Failure> {
         let mut looks = vec![Range::of(Span::prefix(self.keys.state(name)))];
         let all = Range::of(Span::prefix(self.keys.line(name))).oldest_first();
         match line {
             Line::Unseen => {}
             Line::Whole => looks.push(all),
             Line::Front(own) => {
-                looks.push(all.at_most(FRONT));
+                looks.push(all.at_most(front));
                 looks.extend(own.map(|id| Range::of(Span::key(self.keys.ticket(name, id)))));
             }
         }
@@ -143,8 +161,10 @@ impl EtcdStore {
             }
         }
         if let Some(OpAnswer::Range(found)) = answers.next() {
-            snapshot.waiting = usize::try_from(found.count).unwrap_or_default();
             snapshot.line = found.kvs.iter().filter_map(|kv| Some(self.in_line(kv)?.1)).collect();
+            snapshot.foreign = found.kvs.len() - snapshot.line.len();
+            snapshot.waiting =
+                usize::try_from(found.count).unwrap_or_default().saturating_sub(snapshot.foreign);
         }
         let own = answers.next().into_iter().flat_map(found).next();
         snapshot.own = own.and_then(|kv| Some(self.in_line(&kv)?.1));

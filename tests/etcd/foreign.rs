@@ -1,0 +1,53 @@
+//! Keys below a root's prefix that are not of the store's making, or that nobody needs any more.
+
+use lokt::store::etcd::{Op, Range, Span, Txn};
+
+use super::site::Site;
+use super::{SOON, client, put};
+
+/// Puts so many keys that begin so.
+fn litter(site: &Site, prefix: &str, count: usize) {
+    let keys: Vec<String> = (0..count).map(|number| format!("{prefix}{number:032x}")).collect();
+    for some in keys.chunks(100) {
+        let then = some.iter().map(|key| Op::put(key.as_str(), "junk")).collect();
+        client(&site.etcd).txn(&Txn { then, ..Txn::default() }, SOON).unwrap();
+    }
+}
+
+fn count(site: &Site, prefix: &str) -> i64 {
+    client(&site.etcd).range(&Range::of(Span::prefix(prefix)).keys_only(), SOON).unwrap().count
+}
+
+#[test]
+fn a_key_in_a_line_that_is_no_ticket_keeps_nobody_out() {
+    let Some(site) = Site::new(1) else { return };
+    client(&site.etcd).txn(&put("/lokt/line/x/README", "junk"), SOON).unwrap();
+    for args in [&["guard", "x", "--", "true"][..], &["guard", "x", "--wait", "--", "true"], &["lock", "x"]] {
+        let said = site.machine(0).run(args);
+        assert_eq!(said.code, 0, "{said:?}");
+    }
+}
+
+#[test]
+fn waiters_stand_in_their_order_behind_many_keys_that_are_no_tickets() {
+    let Some(site) = Site::new(1) else { return };
+    let (here, there) = site.machines();
+    litter(&site, "/lokt/line/x/README-", 20);
+    let mut holder = here.hold(&["x"]);
+    let waiters: Vec<_> = [there, here, there]
+        .iter()
+        .enumerate()
+        .map(|(number, machine)| {
+            let mut guard = machine.guard(&["x", "--wait"], &format!("echo {number} >> order"));
+            guard.await_stderr("lokt: waiting");
+            guard
+        })
+        .collect();
+    holder.let_go();
+    for waiter in waiters {
+        let said = waiter.output();
+        assert_eq!(said.code, 0, "{said:?}");
+    }
+    assert_eq!(site.file("order"), "0\n1\n2\n");
+    assert_eq!(count(&site, "/lokt/line/x/README-"), 20, "they are not ours to remove");
+}
