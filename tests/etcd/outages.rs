@@ -134,3 +134,14 @@ fn whoever_can_not_look_is_told_nothing_of_changes() {
     assert!(looked.stderr.ends_with(hint) && looked.stderr.lines().count() == 2, "{looked:?}");
     assert!(tried.stderr.ends_with(hint) && tried.stderr.contains("nothing has changed"), "{tried:?}");
 }
+
+#[test]
+fn a_guard_notices_at_once_that_the_cluster_has_lost_its_data() {
+    let Some(mut site) = Site::new(1) else { return };
+    let mut holder = site.machine(0).hold(&["x", "--ttl", "60s"]);
+    site.etcd.stop(0);
+    site.etcd.start_anew(0);
+    let begun = Instant::now();
+    assert_eq!(holder.await_end(), 5, "it is lost");
+    assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+}

@@ -157,3 +157,19 @@ fn a_watch_that_nobody_answers_can_be_cancelled() {
     assert!(news.recv().is_err(), "it has told of nothing");
     drop(connection);
 }
+
+#[test]
+fn a_watch_from_a_revision_that_the_cluster_has_not_reached_says_so_and_ends() {
+    let Some(etcd) = Etcd::single() else { return };
+    let client = client(&etcd);
+    let now = client.txn(&put("k", "1"), SOON).unwrap().revision;
+    let (_next, next) = watch(&client, &Span::key("k"), now + 1);
+    began(&next);
+    let (_watch, news) = watch(&client, &Span::key("k"), now + 2);
+    match news.recv_timeout(SOON).expect("the end") {
+        News::Compacted { revision } => assert_eq!(revision, now),
+        other => panic!("{other:?}"),
+    }
+    client.txn(&put("k", "2"), SOON).unwrap();
+    assert_eq!(event(&next), "k=2", "the next one is no such revision");
+}

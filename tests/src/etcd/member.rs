@@ -139,6 +139,11 @@ impl Member {
         }
         self.paused = false;
     }
+
+    /// Removes the data of one that was stopped.
+    pub fn forget(&self) {
+        fs::remove_dir_all(&self.data).expect("its data can be removed");
+    }
 }
 
 impl Drop for Member {

@@ -227,6 +227,12 @@ impl Etcd {
         self.await_health(index);
     }
 
+    /// Starts one that was stopped without the data that it had, and waits until it is of use.
+    pub fn start_anew(&mut self, index: usize) {
+        self.members[index].forget();
+        self.start(index);
+    }
+
     /// Lets no packet through from or to a member, and tells nobody.
     pub fn cut_off(&self, index: usize) {
         assert!(self.setup.apart, "only members in networks of their own can be cut off");

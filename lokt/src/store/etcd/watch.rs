@@ -7,11 +7,11 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::call::{Call, Miss, Trouble, miss, refusal};
-use super::client::Shared;
+use super::client::{Client, Shared};
 use super::error::{Error, Fault};
 use super::http::Connection;
 use super::json::{Bytes, Number, Streamed};
-use super::keys::{KeyValue, Span};
+use super::keys::{KeyValue, Range, Span};
 use super::wire::{WatchCreate, WatchRequest, WatchResponse};
 use crate::host::clock::monotonic;
 
@@ -42,10 +42,11 @@ pub enum News {
     },
     /// The member is lost, or all of them are; nothing is missed if it begins again.
     Interrupted(Error),
-    /// What happened from the revision asked for is forgotten by the cluster: look at the keys again, and watch from
+    /// What happened from the revision asked for is forgotten by the cluster, or that revision is still to come, as the
+    /// cluster has gone back (its data was lost, or an older backup restored): look at the keys again, and watch from
     /// there. The watch is over.
     Compacted {
-        /// The first revision that is still known.
+        /// The first revision that is still known; or the one to which the cluster has gone back.
         revision: i64,
     },
     /// The watch is refused, and over.
@@ -255,6 +256,16 @@ impl Watcher {
         if self.line.is_cancelled() { End::Cancelled } else { End::Interrupted(trouble) }
     }
 
+    /// Whether the cluster has not come to the revision asked for, of which etcd would say nothing until then: if only
+    /// the member has not, it is behind the others.
+    fn gone_back(&self) -> Option<End> {
+        let look = Range::of(Span::key(self.span.key.clone())).keys_only().at_most(1);
+        match Client(Arc::clone(&self.shared)).range(&look, PATIENCE) {
+            Ok(found) => (found.revision + 1 < self.next).then_some(End::Compacted(found.revision)),
+            Err(error) => Some(End::Interrupted(Trouble::passing(&error.to_string()))),
+        }
+    }
+
     /// Passes on what a message says.
     fn hear(&mut self, response: WatchResponse, stream: &Stream, began: &mut bool) -> Option<End> {
         if response.canceled {
@@ -270,11 +281,17 @@ impl Watcher {
             });
         }
         if response.created {
+            let revision = response.header.revision.0;
+            if revision + 1 < self.next
+                && let Some(ended) = self.gone_back()
+            {
+                return Some(ended);
+            }
             *began = true;
             if self.next == 0 {
-                self.next = response.header.revision.0 + 1;
+                self.next = revision + 1;
             }
-            self.tell(News::Began { revision: response.header.revision.0 });
+            self.tell(News::Began { revision });
         }
         for event in response.events {
             let deleted = event.kind == "DELETE";
