@@ -51,3 +51,20 @@ fn waiters_stand_in_their_order_behind_many_keys_that_are_no_tickets() {
     assert_eq!(site.file("order"), "0\n1\n2\n");
     assert_eq!(count(&site, "/lokt/line/x/README-"), 20, "they are not ours to remove");
 }
+
+#[test]
+fn the_sweep_of_old_events_takes_nothing_else() {
+    let Some(site) = Site::new(1) else { return };
+    let mut inner = site.machine(1).lokt(&["lock", "x"]);
+    let locked =
+        lokt_tests::sandbox::output(inner.env("LOKT_ROOT", format!("{}/audit/0", site.etcd.address())));
+    assert_eq!(locked.code, 0, "{locked:?}");
+    // More than one look shows, before the event.
+    litter(&site, "/lokt/audit/0/other/", 150);
+    let others = count(&site, "/lokt/audit/0/");
+    let event = format!("/lokt/audit/{:020}.{:032x}", 1, 1);
+    client(&site.etcd).txn(&put(&event, ""), SOON).unwrap();
+    let swept = site.machine(0).run(&["doctor", "--fix"]);
+    assert_eq!(count(&site, &event), 0, "the event is old: {swept:?}");
+    assert_eq!(count(&site, "/lokt/audit/0/"), others, "{swept:?}");
+}

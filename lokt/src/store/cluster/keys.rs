@@ -95,6 +95,16 @@ impl Keys {
         format!("{}/audit/{}", self.0, instant(at))
     }
 
+    /// Whether a key is one of events.
+    pub(super) fn is_event(&self, key: &[u8]) -> bool {
+        let rest = std::str::from_utf8(key).ok().and_then(|key| key.strip_prefix(&self.audit()));
+        rest.and_then(|rest| rest.split_once('.')).is_some_and(|(at, unique)| {
+            at.len() == DIGITS
+                && at.bytes().all(|byte| byte.is_ascii_digit())
+                && LockId::parse(unique).is_some()
+        })
+    }
+
     /// What a key of a state is, and of which name's.
     pub(super) fn read_state(&self, key: &[u8]) -> Option<(Name, Part)> {
         let rest = std::str::from_utf8(key).ok()?.strip_prefix(&self.states())?;
@@ -121,9 +131,12 @@ impl Keys {
     }
 }
 
+/// In so many digits an instant is written.
+const DIGITS: usize = 20;
+
 /// Nanoseconds of the wall clock, in so many digits that they sort as they count.
 fn instant(at: Timestamp) -> String {
-    format!("{:020}", at.as_nanosecond().max(0))
+    format!("{:0DIGITS$}", at.as_nanosecond().max(0))
 }
 
 #[cfg(test)]
@@ -154,5 +167,24 @@ mod tests {
         let at = |second| Timestamp::from_second(second).unwrap();
         assert!(keys.events(at(9), &id) < keys.events_from(at(10)));
         assert!(keys.events_from(at(10)) < keys.events(at(10), &id));
+    }
+
+    #[test]
+    fn an_event_is_told_from_the_keys_of_another_root() {
+        let (keys, id) = (Keys::below("/a"), LockId::from_random([7; 16]));
+        let event = keys.events(Timestamp::from_second(9).unwrap(), &id);
+        assert!(keys.is_event(event.as_bytes()));
+        let other = Keys::below("/a/audit/0");
+        let others = [
+            other.part(&"x".parse().unwrap(), &Part::Gate),
+            other.events(Timestamp::from_second(9).unwrap(), &id),
+            event.replace("audit/0", "audit/"),
+            event.replace("audit/0", "audit/+"),
+            format!("{event}/x"),
+            keys.events_from(Timestamp::from_second(9).unwrap()),
+        ];
+        for key in others {
+            assert!(!keys.is_event(key.as_bytes()), "{key}");
+        }
     }
 }

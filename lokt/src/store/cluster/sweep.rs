@@ -66,26 +66,22 @@ impl EtcdStore {
         let Ok(until) = self.local.now().wall.checked_sub(KEPT) else {
             return;
         };
-        let until = self.keys.events_from(until);
-        let oldest = Range::of(Span::prefix(self.keys.audit())).keys_only().at_most(EVENTS);
+        let mut rest = Span::prefix(self.keys.audit()).before(self.keys.events_from(until));
         while !self.left(by).is_zero() {
+            let oldest = Range::of(rest.clone()).keys_only().at_most(EVENTS);
             let Ok(found) = self.client.range(&oldest, self.left(by)) else {
                 return;
             };
-            let old: Vec<Op> = found
-                .kvs
-                .into_iter()
-                .map(|kv| kv.key)
-                .filter(|key| key.as_slice() < until.as_bytes())
-                .map(|key| Op::Delete(Span::key(key)))
-                .collect();
-            let are_all = (old.len() as i64) < EVENTS;
+            let Some(last) = found.kvs.last() else {
+                return;
+            };
+            rest = rest.from([&*last.key, b"\0"].concat());
+            // Another's keys may stand among them: another root's, whose prefix is longer.
+            let events = found.kvs.into_iter().map(|kv| kv.key).filter(|key| self.keys.is_event(key));
+            let old: Vec<Op> = events.map(|key| Op::Delete(Span::key(key))).collect();
             if !old.is_empty()
                 && self.client.txn(&Txn { then: old, ..Txn::default() }, self.left(by)).is_err()
             {
-                return;
-            }
-            if are_all {
                 return;
             }
         }
