@@ -68,3 +68,21 @@ fn the_sweep_of_old_events_takes_nothing_else() {
     assert_eq!(count(&site, &event), 0, "the event is old: {swept:?}");
     assert_eq!(count(&site, "/lokt/audit/0/"), others, "{swept:?}");
 }
+
+#[test]
+fn however_many_sessions_are_left_over_a_name_is_taken() {
+    let Some(site) = Site::new(1) else { return };
+    let (here, there) = site.machines();
+    for (name, mode) in [("x", &[][..]), ("y", &["--shared"])] {
+        litter(&site, &format!("/lokt/state/{name}/session/"), 300);
+        litter(&site, &format!("/lokt/state/{name}/holder/"), 60);
+        let mut holder = here.hold(&[&[name], mode].concat());
+        let refused = there.run(&["guard", name, "--", "true"]);
+        assert_eq!(refused.code, 2, "{refused:?}");
+        holder.let_go();
+        assert_eq!(holder.output().code, 0);
+        let next = there.run(&["guard", name, "--", "true"]);
+        assert_eq!(next.code, 0, "{next:?}");
+        assert_eq!(count(&site, &format!("/lokt/state/{name}/")), 1, "only its gate is left");
+    }
+}

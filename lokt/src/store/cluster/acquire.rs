@@ -207,7 +207,8 @@ impl<'a> Attempt<'a> {
         store.watching.only(&store.client, session, Some((key, from)));
     }
 
-    /// Puts the record of one who is admitted, alone or beside others, and removes what is displaced.
+    /// Puts the record of one who is admitted, alone or beside others, and removes what is displaced; then what nobody
+    /// has cleared away, as much of it as there is room for in a transaction. The rest binds nobody.
     fn place(
         &self,
         change: &mut Change,
@@ -220,11 +221,13 @@ impl<'a> Attempt<'a> {
         // Whoever joins a group leaves the others of it in place.
         let joins = record.joint.is_some() && joint.is_none();
         let goes = |one: &LockId| !joins || displaced.iter().any(|gone| gone.holder.as_ref() == Some(one));
-        for one in state.holder_ids().filter(|one| goes(one) && *one != id) {
-            change.delete(keys.part(name, &Part::Holder(one.clone())));
-        }
-        for one in state.sessions.keys().filter(|one| goes(one) && *one != id) {
-            change.delete(keys.part(name, &Part::Session(one.clone())));
+        let is_displaced = |one: &LockId| displaced.iter().any(|gone| gone.id().as_ref() == Some(one));
+        let holders = state.holder_ids().map(|one| (one, Part::Holder(one.clone())));
+        let sessions = state.sessions.keys().map(|one| (one, Part::Session(one.clone())));
+        let mut gone: Vec<_> = holders.chain(sessions).filter(|(one, _)| goes(one) && *one != id).collect();
+        gone.sort_by_cached_key(|(one, _)| !is_displaced(one));
+        for (_, part) in gone.into_iter().take(2 * AT_ONCE) {
+            change.delete(keys.part(name, &part));
         }
         if let Some(joint) = joint {
             change.put(keys.part(name, &Part::Record), content_of(joint)?, 0);
