@@ -4,6 +4,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use lokt_tests::etcd::{Setup, network};
 use lokt_tests::sandbox::{output, throughout};
+use rustix::process::Signal;
 
 use super::site::{SOON, Site};
 
@@ -144,4 +145,32 @@ fn a_guard_notices_at_once_that_the_cluster_has_lost_its_data() {
     let begun = Instant::now();
     assert_eq!(holder.await_end(), 5, "it is lost");
     assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_waiter_outlasts_a_cluster_that_is_out_of_space() {
+    let Some(site) = Site::new(1) else { return };
+    let here = site.machine(0);
+    let holder = here.hold(&["x", "--ttl", "60s"]);
+    let mut waiter = here.queue(&["x", "--wait"]);
+    alarm(&site, "ACTIVATE");
+    holder.signal(Signal::KILL);
+    let mut newcomer = here.guard(&["x", "--wait"], "echo in");
+    newcomer.await_stderr("out of space");
+    throughout(Duration::from_secs(2), "both go on", || waiter.runs() && newcomer.runs());
+    let begun = Instant::now();
+    let tried = site.machine(1).run(&["guard", "y", "--", "true"]);
+    assert!(tried.code == 1 && tried.stderr.contains("out of space"), "{tried:?}");
+    assert!(begun.elapsed() < SOON, "a plain try is told at once: {:?}", begun.elapsed());
+    alarm(&site, "DEACTIVATE");
+    waiter.await_line("in");
+    waiter.let_go();
+    newcomer.await_line("in");
+}
+
+/// Has the cluster take itself for full, or no more.
+fn alarm(site: &Site, action: &str) {
+    let body = format!(r#"{{"action":"{action}","memberID":"0","alarm":"NOSPACE"}}"#);
+    let answer = site.etcd.post(0, "/v3/maintenance/alarm", &body).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }

@@ -131,7 +131,10 @@ impl EtcdStore {
 
     /// Pauses, but not beyond `by`.
     fn pause(&self, time: Duration, by: Duration) {
-        thread::park_timeout(time.min(self.left(by)));
+        let until = by.min(self.monotonic() + time);
+        while !self.left(until).is_zero() {
+            thread::park_timeout(self.left(until));
+        }
     }
 
     fn held(&self) -> MutexGuard<'_, HashMap<LockId, i64>> {
@@ -156,7 +159,8 @@ impl EtcdStore {
             }
             // What ends before its time is over won't be better the next time.
             Failure::Etcd(error) => {
-                let passes = error.outcome() != etcd::Outcome::Refused && self.left(by).is_zero();
+                let is_final = error.outcome() == etcd::Outcome::Refused && !error.is_out_of_space();
+                let passes = !is_final && self.left(by).is_zero();
                 Error::cluster(verb, Some(name), error.to_string(), passes)
             }
         }
@@ -194,8 +198,14 @@ impl Store for EtcdStore {
         asked: Asked<'_>,
     ) -> Result<Answer, Error> {
         let by = self.monotonic() + asked.patience;
-        self.try_acquire(name, claim, manner, turn, by)
-            .map_err(|failure| self.failed("lock", name, failure, by))
+        let answer = self.try_acquire(name, claim, manner, turn, by);
+        if let (Err(Failure::Etcd(error)), Turn::Waiting { .. }) = (&answer, turn)
+            && error.is_out_of_space()
+        {
+            // A waiter outlasts that like any other outage, which takes all of its time.
+            self.pause(asked.patience, by);
+        }
+        answer.map_err(|failure| self.failed("lock", name, failure, by))
     }
 
     fn change(&self, name: &Name, request: &Request, asked: Asked<'_>) -> Result<Decision, Error> {

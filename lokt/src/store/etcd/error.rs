@@ -75,6 +75,11 @@ impl Fault {
         }
     }
 
+    /// Its database has reached its quota: it takes no writes until somebody has made room and disarmed the alarm.
+    fn is_out_of_space(&self) -> bool {
+        self.message.contains("database space exceeded")
+    }
+
     /// What the user can do about it.
     fn advice(&self) -> &'static str {
         let says = |words: &str| self.message.contains(words);
@@ -84,8 +89,8 @@ impl Fault {
             "; see ETCDCTL_USER and ETCDCTL_PASSWORD"
         } else if says("permission denied") {
             "; the user in ETCDCTL_USER needs a role that may read and write below the prefix"
-        } else if says("database space exceeded") {
-            "; compact and defragment it, then disarm the alarm: etcdctl alarm disarm"
+        } else if self.is_out_of_space() {
+            "; it is out of space: compact and defragment it, then disarm the alarm: etcdctl alarm disarm"
         } else {
             ""
         }
@@ -121,6 +126,11 @@ impl Error {
     /// There is no such lease (any more).
     pub fn is_lease_gone(&self) -> bool {
         self.fault().is_some_and(|fault| fault.message.contains("requested lease not found"))
+    }
+
+    /// etcd takes no writes until it has room again.
+    pub fn is_out_of_space(&self) -> bool {
+        self.fault().is_some_and(Fault::is_out_of_space)
     }
 
     /// The user is not known, not let in, or not allowed to do this.
