@@ -208,7 +208,8 @@ impl<'a> Attempt<'a> {
     }
 
     /// Puts the record of one who is admitted, alone or beside others, and removes what is displaced; then what nobody
-    /// has cleared away, as much of it as there is room for in a transaction. The rest binds nobody.
+    /// has cleared away, records first, as much of it as there is room for in a transaction. The rest is for whoever
+    /// comes next: a session without a record binds nobody.
     fn place(
         &self,
         change: &mut Change,
