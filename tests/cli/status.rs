@@ -154,9 +154,8 @@ fn a_freeze_is_shown_beside_the_lock() {
         &sandbox,
         r#"
         $ lokt status deploy
-        ! lokt: lock "deploy" not found
+        ! lokt: lock "deploy" is held by nobody, and frozen by ops@h, for 0s
         ! lokt: hint: see what is held: lokt status
-        ! lokt: lock "deploy" is frozen by ops@h, for 0s
         = 3
         $ lokt status --json
         [

@@ -34,7 +34,7 @@ fn what_is_wrong_is_said_in_a_line_and_what_to_do_in_another() {
         = 64
         $ lokt lock x --timeout 5s
         ! lokt: --timeout requires --wait
-        ! lokt: hint: see lokt lock --help
+        ! lokt: hint: to wait so long: --wait --timeout 5m
         = 64
         $ lokt exists a b
         ! lokt: unexpected argument "b"

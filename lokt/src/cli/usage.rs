@@ -196,6 +196,11 @@ impl Complaint<'_> {
                 let command = self.first(ContextKind::InvalidArg);
                 format!("the command goes after --: lokt guard NAME -- {command}")
             }
+            _ if missing
+                && self.all(ContextKind::InvalidArg).iter().any(|missing| missing.starts_with("--wait")) =>
+            {
+                "to wait so long: --wait --timeout 5m".to_owned()
+            }
             _ if missing && self.command == "guard" => "lokt guard NAME -- CMD".to_owned(),
             _ if missing && self.command == "freeze" => "lokt freeze NAME --ttl 30m".to_owned(),
             _ if missing && !self.all(ContextKind::InvalidArg).concat().contains("--") => {

@@ -140,7 +140,7 @@ pub(super) fn files(patient: &Patient) -> Check {
     };
     let (foreign, strangers) = (&contents.foreign, &contents.strangers);
     if foreign.is_empty() && strangers.is_empty() {
-        return Check::ok("all that stands in it is lokt's, and of the right users");
+        return Check::ok("what stands in its places is lokt's, and of the right users");
     }
     let path = shell_word(patient.root.path.display());
     let check = match (foreign.len(), strangers.len()) {

@@ -353,8 +353,12 @@ fn unusable(contents: &Contents) -> Option<Check> {
         ));
     }
     if !unreadable.is_empty() {
+        let advice = match newer.is_empty() {
+            true => "see what stands there and whose it is; lokt removes nothing that is not its own",
+            false => "see what stands there and whose it is; upgrade lokt for what is newer",
+        };
+        unreadable.append(&mut newer);
         let message = format!("{} can't be read, and what can't be read counts as held", number(&unreadable));
-        let advice = "see what stands there and whose it is; lokt removes nothing that is not its own";
         return Some(Check::fail(message).naming(unreadable).advise(advice));
     }
     let message = format!("{} of a newer version, and what is newer counts as held", number(&newer));

@@ -74,7 +74,8 @@ fn one(locks: &Locks, name: &Name, args: &Args) -> Result<Report, Error> {
         Stored::Empty => {
             let mut report = Report::failed(&Error::refused(name, Refusal::NotFound, view.now.clone()));
             if let Some(freeze) = &view.freeze {
-                report.messages.push(format!("lock \"{name}\" is {}", words::frozen(freeze, &view.now)));
+                let frozen = words::frozen(freeze, &view.now);
+                report.messages[0] = format!("lock \"{name}\" is held by nobody, and {frozen}");
             }
             Ok(report)
         }
