@@ -145,6 +145,13 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_object_is_no_beginning_of_a_record() {
+        let mut version = None;
+        let read = serde_json::Deserializer::from_slice(b"[1]").deserialize_map(Head(&mut version));
+        assert!(read.is_err_and(|error| error.to_string().contains("expected a record")));
+    }
+
+    #[test]
     fn never_is_a_time_too() {
         for never in ["9999-12-31T00:00:00Z", "9999-12-31T23:59:59.999+14:00", "9999-12-30T22:00:00Z"] {
             let Stored::Record(record) = read(&format!(r#"{{"version":1,"expires_at":"{never}"}}"#)) else {
@@ -152,7 +159,13 @@ mod tests {
             };
             assert!(record.expires() > "9999-12-30T20:00:00Z".parse().ok(), "{never}");
         }
-        for none in ["9999-12-31", "9999-12-32T00:00:00Z", "10000-01-01T00:00:00Z", "9999-12-31T00:00:00"] {
+        for none in [
+            "9999-12-31",
+            "9999-12-32T00:00:00Z",
+            "10000-01-01T00:00:00Z",
+            "9999-12-31T00:00:00",
+            "-009999-01-01T00:00:00Z",
+        ] {
             let stored = read(&format!(r#"{{"version":1,"expires_at":"{none}"}}"#));
             assert!(matches!(stored, Stored::Corrupt(_)), "{none}: {stored:?}");
         }

@@ -278,6 +278,27 @@ mod tests {
     }
 
     #[test]
+    fn a_record_tells_its_boot_and_its_process_to_who_reads_the_same_clock() {
+        let of = |clock: &str| Record {
+            clock_id: Some(clock.to_owned()),
+            pid_start_ns: Some(7),
+            ..Record::default()
+        };
+        let (record, here) = (of("boot-1/0"), ClockId::new("boot-1/0"));
+        assert_eq!(record.clock().as_ref(), Some(&here));
+        assert!(record.is_of_boot(&here) && !of("boot-2/0").is_of_boot(&here));
+        assert!(of("boot-1/9").is_of_boot(&here), "another time namespace of the same boot");
+        assert_eq!(
+            [record, of("boot-1/9"), of("boot-2/0")].map(|one| one.pid_start_on(&here)),
+            [Some(7), None, None]
+        );
+        let untold = Record::default();
+        assert!(
+            untold.clock().is_none() && !untold.is_of_boot(&here) && untold.pid_start_on(&here).is_none()
+        );
+    }
+
+    #[test]
     fn a_record_says_how_the_name_is_held() {
         let alone = Record::default();
         let (shared, slots) =
