@@ -5,6 +5,7 @@
 //! inherited, or has that guard among its ancestors. A variable can be copied, and a process can outlive its
 //! guard.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
@@ -35,16 +36,20 @@ pub(crate) fn tokens_with(entries: &[(&Name, String)]) -> String {
 /// Of each name, the last so many.
 fn with(list: &str, entries: &[(&Name, String)], of_a_name: usize) -> String {
     let outer = environment(list).unwrap_or_default();
-    let outer = outer.split(' ').map(str::to_owned);
     let own = entries.iter().map(|(name, entry)| format!("{name}:{entry}"));
-    let all: Vec<String> = outer.chain(own).collect();
-    let name_of =
-        |pair: &str| pair.split_once(':').map(|(name, _)| name.to_owned()).filter(|name| !name.is_empty());
-    let stands = |(at, pair): &(usize, &String)| {
-        let name = name_of(pair);
-        name.is_some() && all[at + 1..].iter().filter(|later| name_of(later) == name).count() < of_a_name
-    };
-    all.iter().enumerate().filter(stands).map(|(_, pair)| pair.as_str()).collect::<Vec<_>>().join(" ")
+    let all: Vec<String> = outer.split(' ').map(str::to_owned).chain(own).collect();
+    let mut told = BTreeMap::<&str, usize>::new();
+    let mut last = Vec::new();
+    for pair in all.iter().rev() {
+        let Some((name, _)) = pair.split_once(':').filter(|(name, _)| !name.is_empty()) else { continue };
+        let of_it = told.entry(name).or_default();
+        *of_it += 1;
+        if *of_it <= of_a_name {
+            last.push(pair.as_str());
+        }
+    }
+    last.reverse();
+    last.join(" ")
 }
 
 /// The record of `name` that admits the guard around this process, if there is one.

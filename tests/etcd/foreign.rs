@@ -2,7 +2,7 @@
 
 use lokt::store::etcd::{Op, Range, Span, Txn};
 
-use super::site::Site;
+use super::site::{Site, in_line};
 use super::{SOON, client, put};
 
 /// Puts so many keys that begin so.
@@ -34,15 +34,7 @@ fn waiters_stand_in_their_order_behind_many_keys_that_are_no_tickets() {
     let (here, there) = site.machines();
     litter(&site, "/lokt/line/x/README-", 20);
     let mut holder = here.hold(&["x"]);
-    let waiters: Vec<_> = [there, here, there]
-        .iter()
-        .enumerate()
-        .map(|(number, machine)| {
-            let mut guard = machine.guard(&["x", "--wait"], &format!("echo {number} >> order"));
-            guard.await_stderr("lokt: waiting");
-            guard
-        })
-        .collect();
+    let waiters = in_line(&[there, here, there]);
     holder.let_go();
     for waiter in waiters {
         let said = waiter.output();

@@ -7,7 +7,7 @@ use lokt_tests::etcd::Setup;
 use lokt_tests::sandbox::{eventually, output, skipped, start};
 use rustix::process::Signal;
 
-use super::site::{HOLD, SOON, Site};
+use super::site::{HOLD, SOON, Site, in_line};
 
 #[test]
 fn a_crowd_on_two_machines_gets_in_one_at_a_time() {
@@ -42,15 +42,7 @@ fn waiters_on_two_machines_get_in_in_their_order() {
     let Some(site) = Site::new(1) else { return };
     let (here, there) = site.machines();
     let mut holder = here.hold(&["x"]);
-    let waiters: Vec<_> = [there, here, there, here]
-        .iter()
-        .enumerate()
-        .map(|(number, machine)| {
-            let mut guard = machine.guard(&["x", "--wait"], &format!("echo {number} >> order"));
-            guard.await_stderr("lokt: waiting");
-            guard
-        })
-        .collect();
+    let waiters = in_line(&[there, here, there, here]);
     let status = here.json(&["status", "x", "--json"]);
     assert_eq!(status["waiters"].as_array().map(Vec::len), Some(4), "{status}");
     let refused = there.run(&["guard", "x", "--", "true"]);

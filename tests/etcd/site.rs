@@ -94,3 +94,13 @@ impl Machine<'_> {
         serde_json::from_str(&said.stdout).unwrap_or_else(|error| panic!("{error}: {said:?}"))
     }
 }
+
+/// Guards of `x` that stand in line one after the other, each on its machine; each notes its number in the file `order`.
+pub fn in_line(machines: &[Machine<'_>]) -> Vec<Running> {
+    let wait = |(number, machine): (usize, &Machine<'_>)| {
+        let mut guard = machine.guard(&["x", "--wait"], &format!("echo {number} >> order"));
+        guard.await_stderr("lokt: waiting");
+        guard
+    };
+    machines.iter().enumerate().map(wait).collect()
+}

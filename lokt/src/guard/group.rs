@@ -78,15 +78,30 @@ impl Group {
     /// Sends `signal` to every process of the command. What asks for an end is passed on by a guard inside of it to its own
     /// command, which must not get it twice: for many programs the second one means at once, whatever is lost.
     pub(super) fn send(&self, signal: Signal) {
+        let ends = asks_to_end(signal) && signal != Signal::KILL;
+        // Before it is sent: who ends leaves his children to us.
+        let passed_on = if ends { self.below_guards() } else { Vec::new() };
         if self.apart {
             signal_group(self.child, signal);
         }
         let told = |group: i32| self.apart && group == self.child.as_raw_nonzero().get();
         self.send_to_child(signal, told);
-        let passes_on = |pid| asks_to_end(signal) && signal != Signal::KILL && process::is_another_of_us(pid);
-        for (pid, _) in self.others_up_to(&passes_on).filter(|(_, group)| !told(*group)) {
+        let others: Vec<_> = self.others().filter(|(pid, _)| !passed_on.contains(&raw(*pid))).collect();
+        for (pid, _) in others.into_iter().filter(|(_, group)| !told(*group)) {
             let _ = kill_process(pid, signal);
         }
+    }
+
+    /// Asks every process of the command to end, the stopped ones too.
+    pub(super) fn ask_to_end(&self) {
+        self.send(Signal::TERM);
+        self.send(Signal::CONT);
+    }
+
+    /// Those to whom a guard inside of the command passes on what asks for an end.
+    fn below_guards(&self) -> Vec<i64> {
+        let members = self.members().into_iter().map(|(pid, _)| raw(pid));
+        members.filter(|pid| process::is_another_of_us(*pid)).flat_map(process::descendants).collect()
     }
 
     /// The command itself is found wherever it has gone (another session, a `/proc` that does not show it), unless it is
@@ -122,23 +137,18 @@ impl Group {
     /// Whether any process of the command is left.
     pub(super) fn lives(&self) -> bool {
         let unseen = self.apart && !self.adopts && group_lives(self.child);
-        unseen || !self.members(&|_| false).is_empty()
+        unseen || !self.members().is_empty()
     }
 
     /// Each of them but the command itself, and its process group.
     fn others(&self) -> impl Iterator<Item = (Pid, i32)> {
-        self.others_up_to(&|_| false)
-    }
-
-    /// As [`others`](Self::others), but none that descends from one at which its line ends.
-    fn others_up_to(&self, is_end: &dyn Fn(i64) -> bool) -> impl Iterator<Item = (Pid, i32)> {
-        self.members(is_end).into_iter().filter(|(pid, _)| *pid != self.child)
+        self.members().into_iter().filter(|(pid, _)| *pid != self.child)
     }
 
     /// Each of them that can be seen, and its process group.
-    fn members(&self, is_end: &dyn Fn(i64) -> bool) -> Vec<(Pid, i32)> {
+    fn members(&self) -> Vec<(Pid, i32)> {
         let Some((_, session)) = job_of(0) else { return Vec::new() };
-        let alive = self.descendants(is_end).into_iter().filter(|pid| !process::is_zombie(*pid));
+        let alive = self.descendants().into_iter().filter(|pid| !process::is_zombie(*pid));
         alive
             .filter_map(|pid| Some((process::as_pid(pid)?, job_of(pid)?)))
             .filter(|(_, (_, of))| *of == session)
@@ -146,14 +156,11 @@ impl Group {
             .collect()
     }
 
-    fn descendants(&self, is_end: &dyn Fn(i64) -> bool) -> Vec<i64> {
-        let child = raw(self.child);
-        let ours = process::descendants_up_to(raw(getpid()), is_end);
+    fn descendants(&self) -> Vec<i64> {
+        let (ours, child) = (process::descendants(raw(getpid())), raw(self.child));
         match self.adopts {
             true => ours,
-            false if ours.contains(&child) => {
-                [vec![child], process::descendants_up_to(child, is_end)].concat()
-            }
+            false if ours.contains(&child) => [vec![child], process::descendants(child)].concat(),
             // Its id may be another's by now.
             false => Vec::new(),
         }

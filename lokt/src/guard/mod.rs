@@ -296,8 +296,7 @@ impl Guard<'_> {
         self.kill_at(self.last_moment(), true);
         // To end it needs the terminal too: an editor sets the modes back.
         self.setting.hand_over(self.group.child());
-        self.group.send(Signal::TERM);
-        self.group.send(Signal::CONT);
+        self.group.ask_to_end();
         (self.tell)(&format!("{why}; ending the command"));
     }
 
@@ -349,8 +348,7 @@ impl Guard<'_> {
         let Some(ending) = self.ending else {
             self.kill_at(now() + self.policy.kill_after, false);
             if !self.group.was_told_to_end() {
-                self.group.send(Signal::TERM);
-                self.group.send(Signal::CONT);
+                self.group.ask_to_end();
             }
             return false;
         };

@@ -141,11 +141,6 @@ pub(crate) fn ancestors() -> Vec<i64> {
 
 /// Every process that descends from `pid`, nearest first.
 pub(crate) fn descendants(pid: i64) -> Vec<i64> {
-    descendants_up_to(pid, &|_| false)
-}
-
-/// As [`descendants`], but none that descends from one at which its line ends.
-pub(crate) fn descendants_up_to(pid: i64, is_end: &dyn Fn(i64) -> bool) -> Vec<i64> {
     let entries = match fs::read_dir("/proc") {
         Ok(entries) if is_ours() => entries,
         _ => return Vec::new(),
@@ -158,9 +153,7 @@ pub(crate) fn descendants_up_to(pid: i64, is_end: &dyn Fn(i64) -> bool) -> Vec<i
     let mut found = vec![pid];
     let mut next = 0;
     while let Some(&parent) = found.get(next) {
-        if !is_end(parent) {
-            found.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid));
-        }
+        found.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid));
         next += 1;
     }
     found.split_off(1)

@@ -154,9 +154,7 @@ impl DirStore {
                 self.log(&self.event(audit::FREEZE, name, now).record(record));
             }
             FreezeDecision::Lift(record) => {
-                self.lift(name, place)?;
-                let event = self.event(audit::UNFREEZE, name, now);
-                self.log(&event.lifted(request, record.as_deref()));
+                self.lift(name, place, request, record.as_deref(), now)?;
                 if place == Place::Legacy {
                     drop(stripe);
                     self.wake_line(name, 1);
@@ -178,10 +176,9 @@ impl DirStore {
         }
         let request = FreezeRequest::Lift(LiftBy::Sweep);
         let evidence = self.freeze_evidence_at(Place::Own, name, seen, now, None);
-        if let FreezeDecision::Lift(record) = decide_freeze(name.as_str(), &request, &evidence, now)
-            && self.lift(name, Place::Own).is_ok()
-        {
-            self.log(&self.event(audit::UNFREEZE, name, now).lifted(&request, record.as_deref()));
+        if let FreezeDecision::Lift(record) = decide_freeze(name.as_str(), &request, &evidence, now) {
+            // If it can't be, the next who waits for it does.
+            let _ = self.lift(name, Place::Own, &request, record.as_deref(), now);
         }
     }
 
@@ -198,16 +195,25 @@ impl DirStore {
         placed
     }
 
-    fn lift(&self, name: &Name, place: Place) -> Result<(), Error> {
+    /// Takes a freeze away, and says so in the log.
+    fn lift(
+        &self,
+        name: &Name,
+        place: Place,
+        request: &FreezeRequest,
+        record: Option<&Record>,
+        now: &Now,
+    ) -> Result<(), Error> {
         match self.host.remove(place.dir(), &place.file(name), true) {
-            Ok(_) => Ok(()),
+            Ok(_) => {}
             // It is gone, for all who live: they must be told.
             Err(error) if self.read_stored(place.dir(), &place.file(name)) == Stored::Empty => {
                 (self.warn)(&format!("the freeze of \"{name}\" may be back after a power cut: {error}"));
-                Ok(())
             }
-            Err(error) => Err(Error::io("unfreeze", name, error)),
+            Err(error) => return Err(Error::io("unfreeze", name, error)),
         }
+        self.log(&self.event(audit::UNFREEZE, name, now).lifted(request, record));
+        Ok(())
     }
 }
 
