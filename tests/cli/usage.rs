@@ -1,6 +1,7 @@
 //! Bad arguments, help, and what the Go tool takes too.
 
 use super::transcript::{check, commands, sandbox, sh};
+use lokt::protocol::format_duration;
 use lokt_tests::sandbox::output;
 
 #[test]
@@ -282,4 +283,12 @@ fn a_variable_that_is_no_number_of_bytes_is_refused() {
         ran
         "#,
     );
+}
+
+#[test]
+fn the_default_that_the_help_tells_is_the_one_there_is() {
+    let help = sandbox().run(["guard", "--help"]).stdout;
+    let (_, about) = help.split_once("--kill-after").unwrap();
+    let default = format!("[default: {}]", format_duration(lokt::KILL_AFTER));
+    assert!(about.split("\n\n").next().is_some_and(|about| about.contains(&default)), "{help}");
 }

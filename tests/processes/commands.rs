@@ -76,6 +76,24 @@ fn a_command_that_survives_a_signal_ends_with_its_own_code() {
 }
 
 #[test]
+fn what_a_command_leaves_running_that_has_survived_a_hangup_keeps_nothing_locked() {
+    let sandbox = sandbox();
+    let daemon = "trap '' HUP; sleep 1000 <&- >/dev/null 2>&1 & echo $! > daemon";
+    let script = format!(
+        "{daemon}; trap 'echo reloaded' HUP; echo in; while [ ! -e go ]; do sleep 0.02; done; exit 0"
+    );
+    let mut guard = hold_with(&sandbox, &["guard", "x", "--kill-after", "0s"], &script);
+    let daemon = work_pid(&sandbox, "daemon");
+    guard.signal(Signal::HUP);
+    guard.await_line("reloaded");
+    fs::write(sandbox.work().join("go"), "").unwrap();
+    assert_eq!(guard.await_end(), 0);
+    assert_eq!(sandbox.run(["guard", "x", "--", "true"]).code, 0);
+    assert!(!is_gone(daemon));
+    signal(daemon, Signal::KILL);
+}
+
+#[test]
 fn a_lingerer_is_killed_after_its_grace() {
     let sandbox = sandbox();
     let script = "sh -c 'trap \"\" TERM; echo $$ > pid; echo in; while :; do read line; done' & wait";

@@ -44,13 +44,18 @@ fn a_signal_reaches_the_innermost_command_once() {
         return;
     }
     let sandbox = sandbox();
-    let innermost = "trap 'echo got' TERM; echo $$ > pid; echo in; while [ ! -e go ]; do sleep 0.02; done";
-    let within = ["guard", "x", "--", "sh", "-c", "$LOKT guard y -- $LOKT guard z -- sh -c \"$0\"; exit"];
+    let innermost = "trap 'echo got' TERM; trap 'echo done' USR1; echo $$ > pid; echo in; \
+        while [ ! -e go ]; do sleep 0.02; done";
+    let within =
+        ["guard", "x", "--", "sh", "-c", "trap : USR1; $LOKT guard y -- $LOKT guard z -- sh -c \"$0\""];
     let mut guard = start(traced(&sandbox, &[], &within).arg(innermost));
     guard.await_line("in");
     let command = work_pid(&sandbox, "pid");
     signal(holder_pid(&sandbox, "x"), Signal::TERM);
     guard.await_line("got");
+    // The outer guard takes up the second when it has passed on all of the first.
+    signal(holder_pid(&sandbox, "x"), Signal::USR1);
+    guard.await_line("done");
     fs::write(sandbox.work().join("go"), "").unwrap();
     guard.await_end();
     let calls = calls(&sandbox);

@@ -59,6 +59,7 @@ mod tools;
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::error::ErrorKind;
 use xshell::Shell;
 
 /// Exit code for a command line that makes no sense (`EX_USAGE`), the one that `lokt` itself uses.
@@ -150,12 +151,16 @@ fn main() -> ExitCode {
     }
 }
 
-/// Help goes to stdout as it is; of a mistake, one line says what is wrong.
+/// Help goes to stdout as it is, also for one who names no task; of a mistake, one line says what is wrong.
 fn explain(error: &clap::Error) -> ExitCode {
     let text = error.render().to_string();
     if !error.use_stderr() {
         console::print(&text);
         return console::ended();
+    }
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        console::print(&text);
+        return ExitCode::from(EXIT_USAGE);
     }
     console::error(&first_paragraph(&text));
     ExitCode::from(EXIT_USAGE)

@@ -11,6 +11,7 @@
 //! * A zombie is still in its group, for ever if its parent does not care; it counts as gone.
 
 use std::cell::Cell;
+use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::process::{
@@ -18,6 +19,7 @@ use rustix::process::{
     waitid,
 };
 
+use crate::host::clock::monotonic as now;
 use crate::host::signals::{Came, asks_to_end, job_of};
 use crate::host::{platform, process};
 
@@ -28,6 +30,8 @@ pub(super) struct Group {
     apart: bool,
     adopts: bool,
     told_to_end: Cell<bool>,
+    /// When a hangup was last sent on, or came to all from the terminal.
+    hung_up: Cell<Option<Duration>>,
     /// The command itself has ended, and its process id is anybody's.
     child_ended: Cell<bool>,
     /// We have stopped its job, which a shell does not know of.
@@ -37,7 +41,7 @@ pub(super) struct Group {
 impl Group {
     pub(super) fn new(child: Pid, apart: bool, adopts: bool) -> Self {
         let (told_to_end, child_ended, paused) = <(Cell<bool>, Cell<bool>, Cell<bool>)>::default();
-        Self { child, apart, adopts, told_to_end, child_ended, paused }
+        Self { child, apart, adopts, told_to_end, hung_up: Cell::default(), child_ended, paused }
     }
 
     /// The command's own process id, which is that of its group if it has one.
@@ -55,9 +59,10 @@ impl Group {
         self.adopts
     }
 
-    /// Whether a signal that ends things was sent on, or typed.
-    pub(super) fn was_told_to_end(&self) -> bool {
-        self.told_to_end.get()
+    /// Whether a signal that ends things was sent on, or typed. To a command that runs on for longer than its `grace`, a hangup
+    /// meant what it means to a daemon: to read its settings anew.
+    pub(super) fn was_told_to_end(&self, grace: Duration) -> bool {
+        self.told_to_end.get() || self.hung_up.get().is_some_and(|at| now().saturating_sub(at) < grace)
     }
 
     /// Sends on what the guard has received.
@@ -65,7 +70,10 @@ impl Group {
         let signal = came.signal;
         let user = [Signal::USR1, Signal::USR2].contains(&signal);
         let ends = asks_to_end(signal) && !user;
-        self.told_to_end.set(self.told_to_end.get() || ends);
+        match signal {
+            Signal::HUP => self.hung_up.set(Some(now())),
+            _ => self.told_to_end.set(self.told_to_end.get() || ends),
+        }
         // A hangup is told to the session's leader only.
         let everywhere = came.typed && signal != Signal::HUP && !self.apart;
         match (everywhere, ends) {

@@ -341,13 +341,14 @@ impl Guard<'_> {
     /// What it started, and what a signal ended with it, keeps the lock until it is gone. A command that came to
     /// its own end may leave a daemon behind on purpose: that one keeps nothing.
     fn is_over(&mut self, status: WaitStatus) -> bool {
-        let by_itself = !status.signaled() && !self.group.was_told_to_end();
+        let told_to_end = self.group.was_told_to_end(self.policy.kill_after);
+        let by_itself = !status.signaled() && !told_to_end;
         if by_itself && self.ending.is_none() || !self.group.lives() {
             return true;
         }
         let Some(ending) = self.ending else {
             self.kill_at(now() + self.policy.kill_after, false);
-            if !self.group.was_told_to_end() {
+            if !told_to_end {
                 self.group.ask_to_end();
             }
             return false;
