@@ -1,13 +1,13 @@
 //! The rules of an admission: who gets a name, in whose place, beside whom.
 
 use super::clock::Now;
-use super::decide::{Claim, Decision, Displaced, Manner};
+use super::decision::{Decision, Displaced};
 use super::evidence::Evidence;
 use super::mode::Mode;
 use super::record::{Kind, Record, VERSION};
 use super::refusal::Refusal;
-use super::seats::{Seat, first_in_the_way, is_joint, of_nobody, seats};
-use super::standing::Standing;
+use super::request::{Claim, Manner};
+use super::standing::{Seat, Standing, first_in_the_way, is_joint, seats};
 
 /// From here on no counter has handed a token out, nor will it in a thousand years, and all JSON readers still count
 /// exactly. One that a record claims nevertheless would lift the name's next
@@ -51,11 +51,11 @@ pub(super) fn acquire(
         let free = first.has_room(held, holding.len()) || !first.agrees(held);
         return Decision::Refuse(Refusal::Queued { ahead: evidence.ahead, free });
     }
-    let mut record = new_record(name, claim, Some(next_token), now);
+    let mut record = claim.record(name, Some(next_token), now);
     let joins = claim.mode == held && is_joint(evidence) && !is_of_nobody;
     let displaced = match joins {
         true => make_room(claim.mode, &holding, to_be_had),
-        false if is_of_nobody => vec![of_nobody(evidence, standing, None)],
+        false if is_of_nobody => vec![Displaced::of_nobody(evidence, standing, None)],
         false => all(to_be_had),
     };
     let joint = (!joins && claim.mode != Mode::Exclusive).then(|| Box::new(joint_record(&record)));
@@ -113,7 +113,7 @@ fn next_token(evidence: &Evidence, seats: &[Seat<'_>]) -> u64 {
 }
 
 fn all(seats: Vec<Seat<'_>>) -> Vec<Displaced> {
-    seats.iter().map(|seat| seat.displaced(None)).collect()
+    seats.iter().map(|seat| Displaced::of_seat(seat, None)).collect()
 }
 
 /// Of those whose places are to be had, who must go for one more to join: whoever is gone, and of those whose leases
@@ -133,31 +133,6 @@ fn free_slot(slots: u32, evidence: &Evidence, displaced: &[Displaced]) -> Option
     let stays = evidence.holders.iter().filter(|holder| !goes(&holder.id));
     let taken: Vec<u32> = stays.filter_map(|holder| holder.evidence.record()?.slot).collect();
     (1..=slots).find(|slot| !taken.contains(slot))
-}
-
-/// The record of a claim from `now` on.
-pub(super) fn new_record(name: &str, claim: &Claim, token: Option<u64>, now: &Now) -> Record {
-    let mut record = Record {
-        version: VERSION,
-        name: name.to_owned(),
-        lock_id: claim.lock_id.as_str().to_owned(),
-        owner: claim.owner.clone(),
-        host: claim.host.clone(),
-        pid: claim.pid,
-        pid_start_ns: claim.pid_start,
-        agent_id: claim.agent_id.clone(),
-        acquired_ts: now.wall.to_string(),
-        kind: Some(claim.kind),
-        token,
-        note: claim.note.clone(),
-        pid_ns: claim.pid_ns,
-        ..Record::default()
-    };
-    record.set_mode(claim.mode);
-    record.start_lease(claim.ttl, now);
-    // Also without a lease: it tells an earlier boot's record from one of now.
-    record.clock_id = Some(now.clock.as_str().to_owned());
-    record
 }
 
 /// What says that several hold the name, of whom `first` is the first. It has no process and no lease, so that the

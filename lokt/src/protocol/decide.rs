@@ -7,167 +7,14 @@ use std::time::Duration;
 
 use super::admit::acquire;
 use super::clock::Now;
+use super::decision::{Decision, Displaced};
 use super::evidence::Evidence;
 use super::lease::lapse;
-use super::mode::Mode;
-use super::record::{Kind, LockId, Record};
+use super::record::{Kind, Record};
 use super::refusal::Refusal;
-use super::seats::{Seat, first_in_the_way, is_joint, of_nobody, seats};
-use super::standing::{Abandoned, Standing, judge};
+use super::request::{Authority, Request};
+use super::standing::{Abandoned, Seat, Standing, first_in_the_way, is_joint, judge, seats};
 use super::stored::Stored;
-
-/// Who claims a name, and on what terms.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Claim {
-    /// The identity of the admission, should it come to one.
-    pub lock_id: LockId,
-    /// Session of a process, or manual.
-    pub kind: Kind,
-    /// Who, for people.
-    pub owner: String,
-    /// Which machine, for people.
-    pub host: String,
-    /// The process that holds it, or that a manual lock is tied to; 0 for none.
-    pub pid: i64,
-    /// When that process started.
-    pub pid_start: Option<i64>,
-    /// The process-id namespace of `pid`.
-    pub pid_ns: Option<u64>,
-    /// The agent that acts for the owner.
-    pub agent_id: String,
-    /// The length of the lease; `None` for a strict lock.
-    pub ttl: Option<Duration>,
-    /// Alone, or together with others.
-    pub mode: Mode,
-    /// What the claimant says about it.
-    pub note: Option<String>,
-}
-
-/// How far a claimant goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Manner {
-    /// Takes what is free or abandoned.
-    Plain,
-    /// Takes over lapsed leases too: `--break-stale`, and whoever stands in line.
-    BreakStale,
-}
-
-/// By what right a record is renewed or released.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Authority {
-    /// The admission's own process.
-    Session(LockId),
-    /// Somebody of that owner's name; enough for manual locks.
-    Owner(String),
-    /// Somebody who knows the `lock_id`; enough for manual locks.
-    Id(String),
-    /// `unlock --break-stale`: only what is stale.
-    Stale,
-    /// `unlock --force`: whatever stands there.
-    Force,
-    /// `unlock --force --lock-id`: that one, whosoever it is.
-    ForceId(String),
-}
-
-impl Authority {
-    /// Whether it is about one holder or an owner's, and not about whatever stands there.
-    fn names_a_holder(&self) -> bool {
-        !matches!(self, Self::Stale | Self::Force)
-    }
-}
-
-/// What is asked of a name.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Request {
-    /// Admit this claim.
-    Acquire(Claim, Manner),
-    /// Start a new lease; `Some` changes its length.
-    Renew(Authority, Option<Duration>),
-    /// Remove the record.
-    Release(Authority),
-    /// Remove the record if it binds nobody any more.
-    Sweep,
-}
-
-impl Request {
-    /// Whether nothing counts but the record: for what a session does with its own, it does not matter whether its
-    /// holder lives, or whether the name is frozen.
-    pub fn is_of_ones_own(&self) -> bool {
-        matches!(self, Self::Renew(Authority::Session(_), _) | Self::Release(Authority::Session(_)))
-    }
-
-    /// Of those who hold a name together in the mode `held`, whom the request is about.
-    pub fn concerns(&self, held: Mode) -> Whom<'_> {
-        match self {
-            Self::Renew(Authority::Session(id), _) | Self::Release(Authority::Session(id)) => Whom::One(id),
-            // However many share it, there is room for one more, whether they live or not.
-            Self::Acquire(claim, _) if (claim.mode, held) == (Mode::Shared, Mode::Shared) => Whom::Nobody,
-            _ => Whom::All,
-        }
-    }
-}
-
-/// Some of those who hold a name together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Whom<'a> {
-    /// All of them.
-    All,
-    /// This one.
-    One(&'a LockId),
-    /// None of them.
-    Nobody,
-}
-
-/// What happens. The store carries it out.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Decision {
-    /// Write this record: its claimant is admitted.
-    Admit {
-        /// The new record, with its token.
-        record: Box<Record>,
-        /// What stands in the name's place if several hold it together from now on: written first.
-        joint: Option<Box<Record>>,
-        /// What it takes the place of.
-        displaced: Vec<Displaced>,
-    },
-    /// Write this record: its lease starts anew.
-    Renew(Box<Record>),
-    /// Remove this; it is never nothing.
-    Remove(Vec<Displaced>),
-    /// Change nothing.
-    Refuse(Refusal),
-}
-
-/// What a decision removes, and on what grounds.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Displaced {
-    /// Which of those who hold the name together; `None` for what stands in the name's own place.
-    pub holder: Option<LockId>,
-    /// The record, if it was one.
-    pub record: Option<Box<Record>>,
-    /// How it stood.
-    pub standing: Standing,
-    /// By what right, for a release.
-    pub authority: Option<Authority>,
-}
-
-impl Displaced {
-    /// Which admission it was, or that founded a group of which nobody is left.
-    pub fn id(&self) -> Option<LockId> {
-        let recorded = || self.record.as_ref().and_then(|record| record.id().or_else(|| record.founder()));
-        self.holder.clone().or_else(recorded)
-    }
-
-    /// Whether it is the business of its own session, which needs no telling.
-    pub fn is_given_up(&self) -> bool {
-        matches!(self.authority, Some(Authority::Session(_)))
-    }
-
-    /// Whether somebody was admitted by it: what only says that several hold the name is no admission.
-    pub fn is_admission(&self) -> bool {
-        self.record.as_ref().is_none_or(|record| record.kind != Some(Kind::Joint))
-    }
-}
 
 /// Decides what `request` makes of a name of which `evidence` is known at `now`.
 pub fn decide(name: &str, request: &Request, evidence: &Evidence, now: &Now) -> Decision {
@@ -248,14 +95,14 @@ fn release_of_several(authority: &Authority, evidence: &Evidence, standing: Stan
     let gone: Vec<Displaced> = match authority {
         Authority::Force => {
             let removable = all.iter().filter(|seat| !matches!(seat.standing, Standing::Unreadable(_)));
-            removable.map(|seat| seat.displaced(Some(authority))).collect()
+            removable.map(|seat| Displaced::of_seat(seat, Some(authority))).collect()
         }
         Authority::Stale => {
             let stale = all.iter().filter(|seat| seat.standing.is_stale());
-            stale.map(|seat| seat.displaced(Some(authority))).collect()
+            stale.map(|seat| Displaced::of_seat(seat, Some(authority))).collect()
         }
         _ => match (entitled(authority, evidence, now), authority) {
-            (Ok(seat), _) => vec![seat.displaced(Some(authority))],
+            (Ok(seat), _) => vec![Displaced::of_seat(&seat, Some(authority))],
             (Err(Refusal::NotOwner(_)), Authority::Owner(_)) if all.len() > 1 => {
                 return Decision::Refuse(Refusal::SeveralOfOthers(all.len()));
             }
@@ -330,9 +177,9 @@ fn refuse_fresh(evidence: &Evidence, standing: &Standing) -> Option<Refusal> {
 fn sweep(evidence: &Evidence, standing: Standing, now: &Now) -> Decision {
     let all = seats(evidence, now);
     let gone: Vec<Displaced> =
-        all.iter().filter(|seat| is_swept(seat, now)).map(|seat| seat.displaced(None)).collect();
+        all.iter().filter(|seat| is_swept(seat, now)).map(|seat| Displaced::of_seat(seat, None)).collect();
     if gone.is_empty() && all.is_empty() && is_joint(evidence) {
-        return Decision::Remove(vec![of_nobody(evidence, standing, None)]);
+        return Decision::Remove(vec![Displaced::of_nobody(evidence, standing, None)]);
     }
     if gone.is_empty() {
         return Decision::Refuse(Refusal::NotStale { record: held_record(evidence), standing });

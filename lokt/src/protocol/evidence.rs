@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::freeze::Freeze;
 use super::mode::Mode;
 use super::record::{LockId, Record};
 use super::stored::Stored;
@@ -51,6 +50,26 @@ impl Evidence {
     pub fn record(&self) -> Option<&Record> {
         self.stored.record()
     }
+}
+
+/// A freeze that is in force: nobody is admitted until it ends.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Freeze {
+    /// Its record.
+    pub record: Box<Record>,
+    /// What is left of it; `None` if it does not end by itself.
+    pub left: Option<Duration>,
+    /// Why nothing is known of it but that it is there; its record tells nothing then.
+    pub unknown: Option<UnknownFreeze>,
+}
+
+/// Why nothing is known of a freeze.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UnknownFreeze {
+    /// It is of this version, which is newer.
+    Newer(String),
+    /// What stands in its place can't be read, and why.
+    Unreadable(String),
 }
 
 /// What this machine can say of a holder's life.

@@ -5,33 +5,13 @@
 
 use std::time::Duration;
 
-use super::admit::new_record;
 use super::clock::Now;
-use super::decide::Claim;
+use super::evidence::{Freeze, UnknownFreeze};
 use super::lease::lapse;
 use super::record::{Kind, Record};
 use super::refusal::Refusal;
+use super::request::Claim;
 use super::stored::Stored;
-
-/// A freeze that is in force: nobody is admitted until it ends.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Freeze {
-    /// Its record.
-    pub record: Box<Record>,
-    /// What is left of it; `None` if it does not end by itself.
-    pub left: Option<Duration>,
-    /// Why nothing is known of it but that it is there; its record tells nothing then.
-    pub unknown: Option<UnknownFreeze>,
-}
-
-/// Why nothing is known of a freeze.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum UnknownFreeze {
-    /// It is of this version, which is newer.
-    Newer(String),
-    /// What stands in its place can't be read, and why.
-    Unreadable(String),
-}
 
 /// What is known of the freeze of a name at the instant of a decision.
 #[derive(Debug, Clone, PartialEq)]
@@ -122,7 +102,7 @@ fn place(name: &str, claim: &Claim, freeze: Option<Freeze>, now: &Now) -> Freeze
     if let Some(freeze) = freeze {
         return FreezeDecision::Refuse(Refusal::FrozenAlready(freeze));
     }
-    FreezeDecision::Place(Box::new(new_record(name, claim, None, now)))
+    FreezeDecision::Place(Box::new(claim.record(name, None, now)))
 }
 
 fn lift(by: &LiftBy, stored: &Stored, freeze: Option<Freeze>) -> FreezeDecision {

@@ -30,6 +30,7 @@
 mod admit;
 mod clock;
 mod decide;
+mod decision;
 mod duration;
 mod evidence;
 mod freeze;
@@ -39,7 +40,7 @@ mod name;
 mod reading;
 mod record;
 mod refusal;
-mod seats;
+mod request;
 mod standing;
 mod stored;
 
@@ -50,16 +51,16 @@ mod together;
 
 pub(crate) use admit::NO_TOKEN;
 pub use clock::{ClockId, Now};
-pub use decide::{Authority, Claim, Decision, Displaced, Manner, Request, Whom, decide};
+pub use decide::decide;
+pub use decision::{Decision, Displaced};
 pub use duration::{BadDuration, format_duration, parse_duration};
-pub use evidence::{Evidence, Holder, Liveness};
-pub use freeze::{
-    Freeze, FreezeDecision, FreezeEvidence, FreezeRequest, LiftBy, UnknownFreeze, decide_freeze,
-};
+pub use evidence::{Evidence, Freeze, Holder, Liveness, UnknownFreeze};
+pub use freeze::{FreezeDecision, FreezeEvidence, FreezeRequest, LiftBy, decide_freeze};
 pub use lease::{Beat, Lapse, MIN_GUARD_TTL, lapse};
 pub use mode::Mode;
 pub use name::{BadName, Name};
 pub use record::{Kind, LockId, Record, VERSION};
 pub use refusal::Refusal;
+pub use request::{Authority, Claim, Manner, Request, Whom};
 pub use standing::{Abandoned, Standing, judge};
 pub use stored::Stored;

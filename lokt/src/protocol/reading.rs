@@ -4,8 +4,6 @@
 use std::fmt;
 use std::time::Duration;
 
-use jiff::Timestamp;
-use jiff::fmt::temporal::Pieces;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
@@ -81,17 +79,6 @@ impl<'de> Visitor<'de> for Head<'_> {
         }
         Ok(())
     }
-}
-
-/// A time of RFC 3339. What comes within a day of the year 10000 ("never", as people write it) is the last one that there
-/// is here.
-pub(super) fn time_of(text: &str) -> Option<Timestamp> {
-    let beyond = || {
-        let pieces = Pieces::parse(text).ok()?;
-        pieces.offset()?;
-        (pieces.time().is_some() && pieces.date().year() == 9999).then_some(Timestamp::MAX)
-    };
-    text.parse().ok().or_else(beyond)
 }
 
 /// The version in words, if it is a number beyond [`VERSION`], or says so.

@@ -7,12 +7,12 @@ use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use jiff::fmt::temporal::Pieces;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::clock::{ClockId, Now};
 use super::mode::Mode;
-use super::reading::time_of;
 
 /// The record version that this code reads and writes.
 pub const VERSION: u64 = 1;
@@ -256,6 +256,17 @@ impl Record {
             expiry.unwrap_or(Timestamp::MAX).to_string()
         });
     }
+}
+
+/// A time of RFC 3339. What comes within a day of the year 10000 ("never", as people write it) is the last one that there
+/// is here.
+fn time_of(text: &str) -> Option<Timestamp> {
+    let beyond = || {
+        let pieces = Pieces::parse(text).ok()?;
+        pieces.offset()?;
+        (pieces.time().is_some() && pieces.date().year() == 9999).then_some(Timestamp::MAX)
+    };
+    text.parse().ok().or_else(beyond)
 }
 
 #[cfg(test)]

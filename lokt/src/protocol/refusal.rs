@@ -1,6 +1,6 @@
 //! Why a request is refused.
 
-use super::freeze::Freeze;
+use super::evidence::Freeze;
 use super::mode::Mode;
 use super::record::{LockId, Record};
 use super::standing::Standing;
