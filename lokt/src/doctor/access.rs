@@ -3,7 +3,6 @@
 use rustix::fs::RawMode;
 
 use super::check::{ACCESS, Check, count};
-use super::contents::DIRECTORIES;
 use super::place::CHOOSE;
 use super::{Patient, State};
 use crate::host::{Dir, Place, basename, group_called, me_called, user_called};
@@ -89,7 +88,7 @@ fn of_the_root(path: &str, root: Place, parent: Place) -> Vec<Wrong> {
 fn of_its_directories(patient: &Patient, group: Option<&String>) -> Vec<Wrong> {
     let mut wrong = Vec::new();
     let users = patient.host.users().unwrap_or_default();
-    for dir in DIRECTORIES {
+    for dir in Dir::OF_A_ROOT {
         let Ok(Some(place)) = patient.host.place_of(dir) else { continue };
         let (name, path, mode) = (basename(dir), shell_word(patient.host.path_of(dir).display()), place.mode);
         match group {

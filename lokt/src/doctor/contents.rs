@@ -121,7 +121,7 @@ impl Look<'_> {
     fn at_root(&mut self) {
         let survey = self.survey(Dir::Root);
         for entry in &survey.entries {
-            let known = DIRECTORIES.iter().any(|dir| basename(*dir) == entry.name);
+            let known = Dir::OF_A_ROOT.iter().any(|dir| basename(*dir) == entry.name);
             let log = entry.name == crate::audit::FILE;
             if !known && !log {
                 // What else stands there is not lokt's business, whatever it is called.
@@ -296,10 +296,6 @@ pub(super) fn said(name: &Name, (stored, standing): (&Stored, &Standing), now: &
         _ => format!("\"{name}\""),
     }
 }
-
-/// The directories in a root.
-pub(super) const DIRECTORIES: [Dir<'static>; 6] =
-    [Dir::Locks, Dir::Freezes, Dir::Sessions, Dir::Stripes, Dir::Lines, Dir::Holders];
 
 /// How the hidden files begin that lokt makes in the root itself.
 const HIDDEN: [&str; 3] = [".audit.log.", ".doctor.", ".doctor-made."];

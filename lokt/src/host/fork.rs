@@ -3,7 +3,6 @@
 //! An exec takes as long as the file system that it reads from, and that may have gone away. So the parent does not sleep
 //! through it, as after vfork(2): it goes on, and a pipe that the exec closes tells when that is done.
 
-use std::ffi::c_int;
 use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
@@ -11,7 +10,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
-use super::platform::{self, ChildStack};
+use super::platform::{self, ChildMain, ChildStack};
 use super::signals::HeldBack;
 
 /// What a child does until its exec; it returns if there is none, and why. Async-signal-safe calls only.
@@ -24,9 +23,6 @@ pub(crate) struct Forked {
     /// The memory that it uses until its exec.
     kept: Option<(Box<ChildMain>, ChildStack)>,
 }
-
-/// All that a child does, if it does not come to an exec.
-pub(super) type ChildMain = Box<dyn FnMut() -> c_int>;
 
 impl Forked {
     /// Starts a child, with every signal held back: none must end in the handlers that it inherits.

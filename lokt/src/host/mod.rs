@@ -75,6 +75,12 @@ pub enum Dir<'a> {
     HoldersOf(&'a Name),
 }
 
+impl Dir<'static> {
+    /// Those that stand in the root itself.
+    pub(crate) const OF_A_ROOT: [Self; 6] =
+        [Self::Locks, Self::Freezes, Self::Sessions, Self::Stripes, Self::Lines, Self::Holders];
+}
+
 /// A file's content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Content {

@@ -4,8 +4,13 @@
 //! its descriptor; no adoption, so what a command started is found by its process group only; and no way to be told
 //! of the end of a process that is nobody's child, so that is looked for now and then.
 
+use std::ffi::c_int;
+
 pub(super) use imp::{ChildStack, execve, fork_child};
 pub(crate) use imp::{FilesAs, adopt_orphans, die_with_parent, end_of_process, make_fifo, pipe};
+
+/// All that a child does, if it does not come to an exec.
+pub(super) type ChildMain = Box<dyn FnMut() -> c_int>;
 
 #[cfg(target_os = "linux")]
 mod imp {
@@ -29,7 +34,7 @@ mod imp {
 
     use syscalls::{Sysno, syscall};
 
-    use crate::host::fork::ChildMain;
+    use super::ChildMain;
 
     /// What the few calls before an exec have for a stack. Here it costs only the pages that are used.
     static STACK: Mutex<Stack> = Mutex::new(Stack([0; 16 * 1024]));
@@ -164,7 +169,7 @@ mod imp {
     use rustix::io::{Errno, FdFlags, fcntl_setfd};
     use rustix::process::{Pid, Signal};
 
-    use crate::host::fork::ChildMain;
+    use super::ChildMain;
 
     pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
         let (readable, writable) = rustix::pipe::pipe()?;
