@@ -1,5 +1,6 @@
 //! One admission: its liveness, its heartbeat, its end. The guard and the race test run this same code.
 
+use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -57,6 +58,8 @@ struct State {
     deadline: Option<Duration>,
     /// When the next beat is due.
     due: Option<Duration>,
+    /// When the latest look at the record began that has come to an end.
+    looked: Duration,
     lost: bool,
     ended: bool,
 }
@@ -103,7 +106,13 @@ impl Session {
         let record = admission.record;
         let lease = record.ttl().map(|ttl| Lease { ttl, beat: Beat::new(ttl, kill_after) });
         let deadline = record.deadline();
-        let state = State { deadline, due: due_after(deadline, lease), lost: false, ended: false };
+        let state = State {
+            deadline,
+            due: due_after(deadline, lease),
+            looked: Duration::ZERO,
+            lost: false,
+            ended: false,
+        };
         let shared = Shared {
             store,
             identity,
@@ -205,7 +214,12 @@ impl Session {
         if self.due().is_some_and(|due| now >= due) { self.renew() } else { self.shared.check() }
     }
 
-    /// Wakes the heartbeat: whatever is due is done now.
+    /// Whether it was looked since then, however that went, whether it is still this session's own.
+    pub(crate) fn was_looked_at_since(&self, since: Duration) -> bool {
+        self.shared.state().looked >= since
+    }
+
+    /// Wakes the heartbeat: whatever is due is done now, and else it looks whether it is still this session's own.
     pub(crate) fn nudge(&self) {
         self.shared.file.ring();
     }
@@ -227,15 +241,9 @@ impl Session {
 
     fn end(&mut self) -> Result<(), Error> {
         let shared = Arc::clone(&self.shared);
-        {
-            let mut state = shared.state();
-            if state.ended {
-                return Ok(());
-            }
-            state.ended = true;
-        }
-        if std::process::id() != shared.process {
-            // A child that was forked with a copy of the session: it is not the child's to end.
+        // A child that was forked with a copy of the session: it is not the child's to end. Its copy of the mutex may be
+        // locked for ever, by a thread that it has not.
+        if std::process::id() != shared.process || mem::replace(&mut shared.state().ended, true) {
             return Ok(());
         }
         // Whatever the heartbeat is about to do, it will find the record gone, and say nothing: whoever waits for the
@@ -290,6 +298,8 @@ impl Shared {
             if self.state().ended {
                 return;
             }
+            // Whoever rings does not want to wait for the next try.
+            let due = if woken == Wake::Rung { self.state().due } else { due };
             let now = self.store.now().monotonic;
             let outcome = match self.lease {
                 Some(lease) if due.is_some_and(|due| now >= due) => {
@@ -341,7 +351,9 @@ impl Shared {
         let give_up = self.state().deadline.map(|deadline| deadline.saturating_sub(lease.beat.margin));
         let asked = Asked::now(give_up.unwrap_or(now).saturating_sub(now).clamp(lease.beat.retry, ATTEMPT));
         let request = Request::Renew(self.authority(), Some(lease.ttl));
-        match self.store.change(&self.name, &request, asked)? {
+        let answer = self.store.change(&self.name, &request, asked);
+        self.has_looked(now);
+        match answer? {
             Decision::Renew(record) => Ok(self.renewed(&record, lease)),
             Decision::Refuse(refusal) => Err(self.refused(refusal)),
             Decision::Admit { .. } | Decision::Remove(_) => Err(self.refused(Refusal::Lost(None))),
@@ -357,12 +369,15 @@ impl Shared {
 
     /// Looks whether the record is still this session's own, without the mutex and without writing.
     fn check(&self) -> Result<(), Error> {
+        let now = self.store.now().monotonic;
         let look = match (self.lease, self.state().due) {
             // The next renewal is not to wait for it.
-            (Some(lease), Some(due)) => due.saturating_sub(self.store.now().monotonic).max(lease.beat.retry),
+            (Some(lease), Some(due)) => due.saturating_sub(now).max(lease.beat.retry),
             _ => ATTEMPT,
         };
-        let refusal = match self.store.look_at_one(&self.name, &self.lock_id, look.min(ATTEMPT))? {
+        let seen = self.store.look_at_one(&self.name, &self.lock_id, look.min(ATTEMPT));
+        self.has_looked(now);
+        let refusal = match seen? {
             Stored::Record(record) if record.lock_id == self.lock_id.as_str() => return Ok(()),
             Stored::Record(record) => Refusal::Lost(Some(record)),
             Stored::Empty => Refusal::Lost(None),
@@ -370,6 +385,11 @@ impl Shared {
             _ => return Ok(()),
         };
         Err(self.refused(refusal))
+    }
+
+    fn has_looked(&self, began: Duration) {
+        let mut state = self.state();
+        state.looked = state.looked.max(began);
     }
 
     fn refused(&self, refusal: Refusal) -> Error {

@@ -165,6 +165,34 @@ fn a_guard_that_cannot_renew_for_want_of_room_ends_a_stubborn_command_too() {
 }
 
 #[test]
+fn a_guard_whose_file_system_hangs_ends_its_command_before_its_lease_lapses() {
+    if !strace_available("a guard whose file system hangs ends its command before its lease lapses") {
+        return;
+    }
+    let sandbox = sandbox();
+    let guard =
+        hold_with(&sandbox, &["guard", "x", "--ttl", "1s"], "echo $$ > pid; echo in; exec sleep 1000");
+    let command = work_pid(&sandbox, "pid");
+    // From now on none of its threads comes back from where it asks for the mutex.
+    let mut hang = sandbox.command("strace");
+    hang.args([
+        "-f",
+        "-qq",
+        "-o",
+        "/dev/null",
+        "-e",
+        "trace=flock",
+        "-e",
+        "inject=flock:delay_enter=1000s",
+        "-p",
+    ]);
+    let hang = start(hang.arg(holder_pid(&sandbox, "x").to_string()));
+    eventually("its command has ended", || is_gone(command));
+    signal(guard.pid(), Signal::KILL);
+    drop(hang);
+}
+
+#[test]
 fn a_lock_whose_mutex_was_removed_is_not_said_to_be_gone() {
     let sandbox = sandbox();
     let guard = hold_with(&sandbox, &["guard", "x", "--ttl", "1s"], "echo in; exec sleep 1000");

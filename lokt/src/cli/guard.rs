@@ -109,9 +109,9 @@ pub(super) fn run(locks: &Locks, args: &Args) -> Result<Report, Error> {
         Lost::Warn => OnLost::Warn,
     };
     let policy = Policy { on_lost, kill_after };
-    let mut untidy = false;
-    let ended = guard::run(held, program, policy, &signals, &say_soon, || untidy = locks.is_untidy());
-    if untidy {
+    let mut untidy = None;
+    let ended = guard::run(held, program, policy, &signals, &say_soon, || untidy = Some(locks.is_untidy()));
+    if untidy.unwrap_or_else(|| locks.is_untidy()) {
         super::tidy(locks);
     }
     Ok(match ended {

@@ -177,11 +177,20 @@ impl Held {
 
     /// Proves of each that it is still ours, and renews its lease. What is lost is news.
     pub(super) fn renew(&self) {
-        self.sessions.iter().for_each(|session| self.renew_one(session));
+        self.sessions.iter().for_each(|session| self.note_loss(session, session.renew()));
     }
 
-    fn renew_one(&self, session: &Session) {
-        self.note_loss(session, session.renew());
+    /// Has it looked whether each is still ours, and renewed what is due; what is lost is news. It is done by the heartbeats:
+    /// where a file system hangs, whoever asks has to be able to end the command.
+    pub(super) fn look(&mut self, signals: &Signals, tell: &(dyn Fn(&str) + Sync)) {
+        self.keep_alive(signals, tell);
+        self.sessions[..self.beating].iter().for_each(Session::nudge);
+        self.sessions[self.beating..].iter().for_each(|session| self.note_loss(session, session.renew()));
+    }
+
+    /// Whether each was looked at since then, or is lost.
+    pub(super) fn was_looked_at_since(&self, since: Duration) -> bool {
+        self.sessions.iter().all(|session| session.is_lost() || session.was_looked_at_since(since))
     }
 
     fn note_loss(&self, session: &Session, outcome: Result<(), Error>) {
@@ -189,17 +198,6 @@ impl Held {
             && error.is_lost()
         {
             self.losses().note(session.name(), error);
-        }
-    }
-
-    /// One more try for what is about to lapse, by this thread for so long, and by the heartbeats.
-    pub(super) fn renew_urgently(&self, patience: Duration) {
-        let end = now() + patience;
-        for session in self.sessions.iter().filter(|session| is_late(session)) {
-            if now() < end {
-                self.renew_one(session);
-            }
-            session.nudge();
         }
     }
 

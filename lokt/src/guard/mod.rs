@@ -9,8 +9,9 @@
 //!   With a lease it is SIGKILL, as nobody would be left to follow up before the lease lapses.
 //! * To end a command is to end all that it has started: [`group`]. How it shares the terminal: [`terminal`].
 //! * A stopped process gets SIGCONT after SIGTERM, or it would never hear of it.
-//! * The guard itself may have been stopped. When it runs again it first proves that the lock is still its own;
+//! * The guard itself may have been stopped. When it runs again it first has proved that the lock is still its own;
 //!   only then does its command go on.
+//! * A file system can hang, and whoever asks it anything hangs with it. While the command runs, only the heartbeats ask.
 //! * A message can block for ever (a full pipe, Ctrl-S): first what has to be done, then what there is to say.
 
 mod acquire;
@@ -77,7 +78,7 @@ pub(crate) enum Ended {
 }
 
 /// Runs `program`, the command, under what is held, and releases that when it has ended. What is short, and for which nobody
-/// should wait, is done `meanwhile`.
+/// should wait, is done `meanwhile`; but not under a lease, which waits for nothing.
 pub(crate) fn run(
     held: Held,
     program: Program,
@@ -97,12 +98,15 @@ pub(crate) fn run(
     let setting = Setting::find();
     let adopts = group::adopt_orphans();
     let child = spawn::spawn(&held, program, &setting, signals)?;
-    meanwhile();
+    if held.beat().is_none() {
+        meanwhile();
+    }
     let guard = Guard {
         held,
         group: Group::new(child.pid(), setting.is_apart(), adopts),
         starting: Some(child),
         setting,
+        resumed: None,
         policy,
         signals,
         tell,
@@ -128,6 +132,8 @@ struct Guard<'a> {
     /// The command, until its exec is done.
     starting: Option<Forked>,
     setting: Setting,
+    /// When it was continued, until its command is.
+    resumed: Option<Duration>,
     policy: Policy,
     signals: &'a Signals,
     tell: &'a (dyn Fn(&str) + Sync),
@@ -172,6 +178,7 @@ impl Guard<'_> {
                 started?;
             }
             self.look_at_lock();
+            self.go_on();
             self.kill_in_time();
             if let Some(status) = self.status.filter(|status| self.is_over(*status)) {
                 return Ok(status);
@@ -234,15 +241,23 @@ impl Guard<'_> {
 
     /// Stops this process as the command is stopped; SIGCONT says when to [`resume`](Self::resume).
     fn stop(&mut self) {
+        self.resumed = None;
         self.setting.take_back(self.group.child(), false);
         if !self.signals.stop() {
             self.resume();
         }
     }
 
-    /// Lets the command go on, if the lock is still there.
+    /// Lets the command [go on](Self::go_on) as soon as it is known whether the lock is still there.
     fn resume(&mut self) {
-        self.held.renew();
+        self.resumed = Some(now());
+        self.held.look(self.signals, self.tell);
+    }
+
+    fn go_on(&mut self) {
+        if self.resumed.take_if(|since| self.held.was_looked_at_since(*since)).is_none() {
+            return;
+        }
         self.look_at_lock();
         if self.ending.is_none() {
             self.setting.hand_over(self.group.child());
@@ -269,12 +284,11 @@ impl Guard<'_> {
         }
     }
 
-    /// We may have been paused, and the heartbeats with us: one more try, and not only by threads whose turn to run
-    /// may come too late.
-    fn last_chance(&self) {
+    /// We may have been paused, and the heartbeats with us: one more try.
+    fn last_chance(&mut self) {
         let margin = self.held.beat().map(|beat| beat.margin / 5);
         let chance = margin.unwrap_or(LAST_CHANCE).min(LAST_CHANCE);
-        self.held.renew_urgently(chance);
+        self.held.look(self.signals, self.tell);
         let last = now() + chance;
         while now() < last && self.must_give_up() {
             self.signals.wait(Some(now() + GROUP_POLL));
@@ -333,7 +347,8 @@ impl Guard<'_> {
         };
         let waits = self.status.is_some() || self.ending.is_some_and(|ending| ending.killed);
         let look = waits.then(|| now() + poll);
-        [renewal, kill, look, self.held.quiet_until()].into_iter().flatten().min()
+        let resumes = self.resumed.map(|_| now() + GROUP_POLL);
+        [renewal, kill, look, resumes, self.held.quiet_until()].into_iter().flatten().min()
     }
 
     /// Whether nothing is left that keeps the lock, now that the command itself has ended.
