@@ -5,10 +5,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use lokt_tests::sandbox::{Sandbox, eventually, output, start, strace_available};
-use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 
 use crate::helpers::{
-    hold_with, is_gone, make_gate, open_gate, sandbox, signal, traced, work_file, work_pid,
+    hold_with, holder_pid, is_gone, make_gate, open_gate, sandbox, signal, traced, work_file, work_pid,
 };
 
 /// A command whose child notes the signal, and lingers until the gate opens.
@@ -103,6 +103,19 @@ fn a_lingerer_is_killed_after_its_grace() {
     assert_eq!(guard.await_end(), 143);
     assert!(is_gone(work_pid(&sandbox, "pid")));
     assert_eq!(sandbox.run(["guard", "x", "--", "true"]).code, 0);
+}
+
+#[test]
+fn a_lingerer_is_killed_by_a_guard_that_can_open_nothing_any_more() {
+    let sandbox = sandbox();
+    let lingerer = "sh -c 'trap \"\" TERM; echo $$ > pid; echo in; read line <&3' & wait";
+    let script = format!("exec 3<&0; {lingerer}");
+    let mut guard = hold_with(&sandbox, &["guard", "x", "--kill-after", "100ms"], &script);
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    prlimit(Pid::from_raw(holder_pid(&sandbox, "x")), Resource::Nofile, none).unwrap();
+    guard.signal(Signal::TERM);
+    assert_eq!(guard.await_end(), 143);
+    assert!(is_gone(work_pid(&sandbox, "pid")));
 }
 
 #[test]

@@ -7,7 +7,7 @@
 //! * A process whose parent has ended is adopted: by this guard, where the kernel knows such a thing (Linux), so that
 //!   it is still found as a descendant, and its end is told by SIGCHLD. If the guard has older children (it was
 //!   exec'd by a shell that had some), they could not be told apart, and it adopts nobody.
-//! * Where `/proc` is missing, or another namespace's, only the command and its group are found.
+//! * Where `/proc` is missing, or another namespace's, or can't be read, only the command and its group are found.
 //! * A zombie is still in its group, for ever if its parent does not care; it counts as gone.
 
 use std::cell::Cell;
@@ -108,8 +108,9 @@ impl Group {
 
     /// Those to whom a guard inside of the command passes on what asks for an end.
     fn below_guards(&self) -> Vec<i64> {
-        let members = self.members().into_iter().map(|(pid, _)| raw(pid));
-        members.filter(|pid| process::is_another_of_us(*pid)).flat_map(process::descendants).collect()
+        let members = self.members().unwrap_or_default().into_iter().map(|(pid, _)| raw(pid));
+        let guards = members.filter(|pid| process::is_another_of_us(*pid));
+        guards.filter_map(process::descendants).flatten().collect()
     }
 
     /// The command itself is found wherever it has gone (another session, a `/proc` that does not show it), unless it is
@@ -144,34 +145,33 @@ impl Group {
 
     /// Whether any process of the command is left.
     pub(super) fn lives(&self) -> bool {
-        let unseen = self.apart && !self.adopts && group_lives(self.child);
-        unseen || !self.members().is_empty()
+        let members = self.members();
+        let sees_all = self.adopts && members.is_some();
+        let unseen = self.apart && !sees_all && group_lives(self.child);
+        unseen || members.is_some_and(|members| !members.is_empty())
     }
 
     /// Each of them but the command itself, and its process group.
     fn others(&self) -> impl Iterator<Item = (Pid, i32)> {
-        self.members().into_iter().filter(|(pid, _)| *pid != self.child)
+        self.members().unwrap_or_default().into_iter().filter(|(pid, _)| *pid != self.child)
     }
 
-    /// Each of them that can be seen, and its process group.
-    fn members(&self) -> Vec<(Pid, i32)> {
-        let Some((_, session)) = job_of(0) else { return Vec::new() };
-        let alive = self.descendants().into_iter().filter(|pid| !process::is_zombie(*pid));
-        alive
-            .filter_map(|pid| Some((process::as_pid(pid)?, job_of(pid)?)))
-            .filter(|(_, (_, of))| *of == session)
-            .map(|(pid, (group, _))| (pid, group))
-            .collect()
+    /// Each of them, and its process group; `None` if nobody can be seen.
+    fn members(&self) -> Option<Vec<(Pid, i32)>> {
+        let (_, session) = job_of(0)?;
+        let alive = self.descendants()?.into_iter().filter(|pid| !process::is_zombie(*pid));
+        let known = alive.filter_map(|pid| Some((process::as_pid(pid)?, job_of(pid)?)));
+        Some(known.filter(|(_, (_, of))| *of == session).map(|(pid, (group, _))| (pid, group)).collect())
     }
 
-    fn descendants(&self) -> Vec<i64> {
-        let (ours, child) = (process::descendants(raw(getpid())), raw(self.child));
-        match self.adopts {
+    fn descendants(&self) -> Option<Vec<i64>> {
+        let (ours, child) = (process::descendants(raw(getpid()))?, raw(self.child));
+        Some(match self.adopts {
             true => ours,
-            false if ours.contains(&child) => [vec![child], process::descendants(child)].concat(),
+            false if ours.contains(&child) => [vec![child], process::descendants(child)?].concat(),
             // Its id may be another's by now.
             false => Vec::new(),
-        }
+        })
     }
 }
 

@@ -1,12 +1,17 @@
 //! This machine's clocks. The wall clock is read for people; the others decide.
 
+use std::thread;
 use std::time::Duration;
 
-use rustix::event::Timespec;
+use rustix::event::{PollFd, Timespec, poll};
+use rustix::io::Errno;
 use rustix::time::{ClockId as Clock, clock_gettime};
 
 use super::process;
 use crate::protocol::ClockId;
+
+/// How often to ask again what can't be asked.
+const BETWEEN_POLLS: Duration = Duration::from_millis(10);
 
 /// `CLOCK_MONOTONIC`.
 pub(crate) fn monotonic() -> Duration {
@@ -17,6 +22,17 @@ pub(crate) fn monotonic() -> Duration {
 pub(super) fn time_left(until: Duration) -> Timespec {
     let left = until.saturating_sub(monotonic());
     Timespec { tv_sec: left.as_secs().min(i32::MAX as u64) as i64, tv_nsec: left.subsec_nanos().into() }
+}
+
+/// Sleeps until something comes of `asked`, a signal comes, or the monotonic clock reaches `until`: poll(2). Where that does
+/// not work (the limit of descriptors was lowered below what we have: prlimit(1)), nobody spins meanwhile.
+pub(super) fn poll_until(asked: &mut [PollFd<'_>], until: Option<Duration>) -> rustix::io::Result<usize> {
+    let polled = poll(asked, until.map(time_left).as_ref());
+    if polled.is_err_and(|error| error != Errno::INTR) {
+        let left = until.map_or(BETWEEN_POLLS, |until| until.saturating_sub(monotonic()));
+        thread::park_timeout(left.min(BETWEEN_POLLS));
+    }
+    polled
 }
 
 /// `CLOCK_BOOTTIME`; elsewhere than on Linux, the monotonic clock must do.

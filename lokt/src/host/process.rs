@@ -139,24 +139,24 @@ pub(crate) fn ancestors() -> Vec<i64> {
     found
 }
 
-/// Every process that descends from `pid`, nearest first.
-pub(crate) fn descendants(pid: i64) -> Vec<i64> {
-    let entries = match fs::read_dir("/proc") {
-        Ok(entries) if is_ours() => entries,
-        _ => return Vec::new(),
-    };
+/// Every process that descends from `pid`, nearest first; `None` if nobody can be seen: `/proc` is missing, or another
+/// namespace's, or there is no descriptor left to read it by.
+pub(crate) fn descendants(pid: i64) -> Option<Vec<i64>> {
+    let entries = fs::read_dir("/proc").ok()?;
     let parents: Vec<(i64, i64)> = entries
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
         .filter_map(|pid: i64| Some((pid, stat(pid)?.parent)))
         .collect();
+    let me = i64::from(std::process::id());
+    parents.iter().find(|(pid, _)| *pid == me)?;
     let mut found = vec![pid];
     let mut next = 0;
     while let Some(&parent) = found.get(next) {
         found.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid));
         next += 1;
     }
-    found.split_off(1)
+    Some(found.split_off(1))
 }
 
 /// Whether another process runs the program that this one runs.
@@ -228,7 +228,7 @@ mod tests {
         let parent = i64::from(std::os::unix::process::parent_id());
         assert!(ancestors().contains(&parent));
         assert!(!ancestors().contains(&me), "nobody is their own ancestor");
-        assert!(descendants(parent).contains(&me));
+        assert!(descendants(parent).is_some_and(|all| all.contains(&me)));
     }
 
     #[test]

@@ -7,10 +7,11 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags};
 use rustix::fs::fstat;
+use rustix::io::Errno;
 
-use super::clock::time_left;
+use super::clock::{monotonic, poll_until};
 use super::{SessionFile, Wake, flock};
 
 /// A session's file, held by its own process.
@@ -19,16 +20,20 @@ pub(super) struct Fifo(pub(super) File);
 impl SessionFile for Fifo {
     fn wait(&self, until: Option<Duration>, also: Option<BorrowedFd<'_>>) -> Wake {
         loop {
-            let timeout = until.map(time_left);
             let mut fds = vec![PollFd::new(&self.0, PollFlags::IN)];
             fds.extend(also.as_ref().map(|also| PollFd::new(also, PollFlags::IN)));
-            match poll(&mut fds, timeout.as_ref()) {
+            match poll_until(&mut fds, until) {
                 Ok(0) => return Wake::Timeout,
                 Ok(_) if !fds[0].revents().is_empty() => {
                     self.drain();
                     return Wake::Rung;
                 }
                 Ok(_) => return Wake::Interrupted,
+                Err(Errno::INTR) => {}
+                // It can't be known what came.
+                Err(_) if self.drain() => return Wake::Rung,
+                Err(_) if until.is_some_and(|until| monotonic() >= until) => return Wake::Timeout,
+                Err(_) if also.is_some() => return Wake::Interrupted,
                 Err(_) => {}
             }
         }
@@ -54,8 +59,16 @@ impl SessionFile for Fifo {
 }
 
 impl Fifo {
-    fn drain(&self) {
+    /// Whether it had rung.
+    fn drain(&self) -> bool {
         let mut bytes = [0; 64];
-        while (&self.0).read(&mut bytes).is_ok_and(|read| read == bytes.len()) {}
+        let mut rung = false;
+        while let Ok(read @ 1..) = (&self.0).read(&mut bytes) {
+            rung = true;
+            if read < bytes.len() {
+                break;
+            }
+        }
+        rung
     }
 }

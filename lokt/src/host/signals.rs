@@ -20,10 +20,10 @@ use nix::errno::Errno;
 use nix::libc::{c_int, c_void, siginfo_t};
 use nix::sys::signal::{self, SaFlags, SigAction, SigHandler, SigSet, SigmaskHow};
 use nix::unistd::{getpgid, getsid};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags};
 use rustix::process::{Signal, getpid, kill_process};
 
-use super::clock::time_left;
+use super::clock::poll_until;
 use super::{platform, process};
 
 /// What is caught: what a person or a supervisor sends, and the news of the command.
@@ -160,10 +160,9 @@ impl Signals {
 
     /// As [`wait`](Self::wait), or until something comes of `others`: what came of each of them.
     pub(crate) fn wait_or(&self, until: Option<Duration>, others: &[PollFd<'_>]) -> Vec<PollFlags> {
-        let timeout = until.map(time_left);
         let mut all = vec![PollFd::new(&self.pipe.readable, PollFlags::IN)];
         all.extend(others.iter().cloned());
-        match poll(&mut all, timeout.as_ref()) {
+        match poll_until(&mut all, until) {
             Ok(_) => all[1..].iter().map(PollFd::revents).collect(),
             // Interrupted is as good as woken.
             Err(_) => vec![PollFlags::empty(); others.len()],

@@ -85,7 +85,7 @@ impl Stage {
             .map_err(|error| said(&format!("make {}", dir.display()), &error))?;
         // The workers have working directories of their own.
         let dir = fs::canonicalize(dir).map_err(|error| said("make a temporary directory", &error))?;
-        let alone = process::descendants(me).is_empty() && platform::adopt_orphans();
+        let alone = process::descendants(me).is_some_and(|all| all.is_empty()) && platform::adopt_orphans();
         let sides = Side::BOTH.map(|side| Troupe::new(side, &dir, scene));
         let mut stage = Self { dir, program, signals, began, sides, alone };
         for at in 0..stage.sides.len() {
@@ -229,7 +229,7 @@ impl Stage {
             let mut others = Vec::new();
             if self.alone && left.is_empty() {
                 while matches!(wait(WaitOptions::NOHANG), Ok(Some(_))) {}
-                others = process::descendants(me);
+                others = process::descendants(me).unwrap_or_default();
             }
             if left.is_empty() && others.is_empty() {
                 return;
