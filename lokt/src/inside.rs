@@ -33,18 +33,18 @@ pub(crate) fn tokens_with(entries: &[(&Name, String)]) -> String {
     with(TOKENS, entries, 1)
 }
 
-/// Of each name, the last so many.
+/// Of each name, the last so many, each once.
 fn with(list: &str, entries: &[(&Name, String)], of_a_name: usize) -> String {
     let outer = environment(list).unwrap_or_default();
     let own = entries.iter().map(|(name, entry)| format!("{name}:{entry}"));
     let all: Vec<String> = outer.split(' ').map(str::to_owned).chain(own).collect();
-    let mut told = BTreeMap::<&str, usize>::new();
+    let mut told = BTreeMap::<&str, Vec<&str>>::new();
     let mut last = Vec::new();
     for pair in all.iter().rev() {
         let Some((name, _)) = pair.split_once(':').filter(|(name, _)| !name.is_empty()) else { continue };
         let of_it = told.entry(name).or_default();
-        *of_it += 1;
-        if *of_it <= of_a_name {
+        if of_it.len() < of_a_name && !of_it.contains(&pair.as_str()) {
+            of_it.push(pair);
             last.push(pair.as_str());
         }
     }

@@ -39,6 +39,18 @@ fn a_guard_runs_straight_through_with_one_of_its_name_in_another_root_in_between
 }
 
 #[test]
+fn a_command_is_told_of_the_locks_that_its_own_guard_asks_for() {
+    let told = |guards: &str, variables: &str| format!("$({guards} -- sh -c 'echo {variables}')");
+    let (x, y, slot) = ("$LOKT guard x", "$LOKT guard y", "$LOKT guard g --slots 2");
+    let inner = told(&format!("{y} -- {x}"), "$LOKT_NAME:$LOKT_TOKEN");
+    straight_through(&format!("test {inner} = $LOKT_TOKENS && echo inner"));
+    let inner = told(&format!("{slot} -- {y} -- {slot}"), "$LOKT_NAME $LOKT_SLOT");
+    straight_through(&format!("test \"{inner}\" = 'g 1' && echo inner"));
+    let inner = told(&format!("LOKT_ROOT=$PWD/other {x} -- env LOKT_ROOT=$LOKT_ROOT {x}"), "$LOKT_TOKENS");
+    straight_through(&format!("test \"{inner}\" = $LOKT_TOKENS && echo inner"));
+}
+
+#[test]
 fn a_signal_reaches_the_innermost_command_once() {
     if !strace_available("guards inside a guard, and who signals whom") {
         return;

@@ -12,10 +12,10 @@
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-use super::held::Held;
+use super::held::{Badge, Held};
 use crate::host::clock::monotonic as now;
 use crate::host::signals::Signals;
-use crate::protocol::{Mode, Name, Record};
+use crate::protocol::{Mode, Name};
 use crate::wait::{Observer, Progress, WaitControl};
 use crate::{Error, Locks, Patience, Terms, inside};
 
@@ -23,8 +23,8 @@ use crate::{Error, Locks, Patience, Terms, inside};
 pub(crate) struct Wanted {
     /// The one that was given first: the command is introduced by it.
     first: Option<Name>,
-    /// Its admission, if a guard around this one holds it.
-    around: Option<Record>,
+    /// Those that a guard around this one holds.
+    around: Vec<Badge>,
     /// Those that are to be taken, in the order in which they are.
     names: Vec<Name>,
 }
@@ -39,15 +39,14 @@ impl Wanted {
         let first = given.first().cloned();
         given.sort_unstable();
         given.dedup();
-        let (mut around, mut names) = (None, Vec::new());
+        let (mut around, mut names) = (Vec::new(), Vec::new());
         for name in given {
             match inside::admission(locks, &name) {
                 None => names.push(name),
                 Some(record) if !suffices(record.mode(), mode) => {
                     return Err(contradicts(&name, record.mode()));
                 }
-                Some(record) if first.as_ref() == Some(&name) => around = Some(record),
-                Some(_) => {}
+                Some(record) => around.push(Badge::of_record(name, record)),
             }
         }
         Ok(Self { first, around, names })
@@ -56,6 +55,11 @@ impl Wanted {
     /// Whether there is nothing to be taken.
     pub(crate) fn is_empty(&self) -> bool {
         self.names.is_empty()
+    }
+
+    /// What is held while nothing has been taken.
+    pub(super) fn nothing_yet(self) -> Held {
+        Held::nothing(self.around, self.first)
     }
 }
 
@@ -87,7 +91,7 @@ pub(crate) fn acquire(
     tell: &(dyn Fn(&str) + Sync),
 ) -> Result<Held, Error> {
     let began = now();
-    let mut held = Held::nothing(wanted.around.map(Into::into));
+    let mut held = Held::nothing(wanted.around, wanted.first);
     for name in &wanted.names {
         if held.beat().is_some() {
             held.keep_alive(signals, tell);
@@ -102,9 +106,9 @@ pub(crate) fn acquire(
         let taken = locks.acquire_watched(name, terms, left, &mut meanwhile);
         let lost = held.take_losses().pop();
         match (taken, lost) {
-            (Ok(session), None) => held.add(session, wanted.first.as_ref() == Some(name)),
+            (Ok(session), None) => held.add(session),
             (Ok(session), Some(lost)) => {
-                held.add(session, false);
+                held.add(session);
                 held.release(true, tell);
                 return Err(lost);
             }

@@ -31,7 +31,10 @@ pub(crate) struct Held {
     /// No thread could be started for the others: when the guard itself looks after them next.
     by_hand: Option<Duration>,
     losses: Arc<Mutex<Losses>>,
-    badge: Option<Badge>,
+    /// What of what is wanted a guard around this one holds.
+    around: Vec<Badge>,
+    /// The name by which the command is introduced.
+    leads: Option<Name>,
 }
 
 /// What has been found to be lost, by whichever thread.
@@ -43,8 +46,9 @@ struct Losses {
 }
 
 /// One admission, as the command is told of it.
+#[derive(Clone)]
 pub(super) struct Badge {
-    pub(super) name: String,
+    pub(super) name: Name,
     pub(super) lock_id: String,
     pub(super) token: u64,
     pub(super) slot: Option<u32>,
@@ -52,15 +56,16 @@ pub(super) struct Badge {
 
 impl From<&Session> for Badge {
     fn from(session: &Session) -> Self {
-        let (name, lock_id) = (session.name().to_string(), session.lock_id().to_string());
+        let (name, lock_id) = (session.name().clone(), session.lock_id().to_string());
         Self { name, lock_id, token: session.token(), slot: session.slot() }
     }
 }
 
-impl From<Record> for Badge {
-    fn from(record: Record) -> Self {
+impl Badge {
+    /// That of a guard around this one.
+    pub(super) fn of_record(name: Name, record: Record) -> Self {
         let token = record.token.unwrap_or_default();
-        Self { name: record.name, lock_id: record.lock_id, token, slot: record.slot }
+        Self { name, lock_id: record.lock_id, token, slot: record.slot }
     }
 }
 
@@ -74,17 +79,14 @@ impl Losses {
 }
 
 impl Held {
-    /// Nothing yet. The command is introduced by `badge`, if it is known by now.
-    pub(super) fn nothing(badge: Option<Badge>) -> Self {
+    /// Nothing yet, beside what is held `around`. The command is introduced by the name that `leads`.
+    pub(super) fn nothing(around: Vec<Badge>, leads: Option<Name>) -> Self {
         let losses = Arc::default();
-        Self { sessions: Vec::new(), beating: 0, taken: Duration::ZERO, by_hand: None, losses, badge }
+        Self { sessions: Vec::new(), beating: 0, taken: Duration::ZERO, by_hand: None, losses, around, leads }
     }
 
-    /// One more; the command is introduced by the first that `leads`.
-    pub(super) fn add(&mut self, session: Session, leads: bool) {
-        if leads && self.badge.is_none() {
-            self.badge = Some((&session).into());
-        }
+    /// One more.
+    pub(super) fn add(&mut self, session: Session) {
         self.sessions.push(session);
         self.taken = now();
     }
@@ -93,14 +95,14 @@ impl Held {
         self.sessions.is_empty()
     }
 
-    /// The admission that the command is told of first.
-    pub(super) fn badge(&self) -> Option<&Badge> {
-        self.badge.as_ref()
+    /// Every admission that the command is told of, in the order in which they were taken.
+    pub(super) fn badges(&self) -> Vec<Badge> {
+        self.around.iter().cloned().chain(self.sessions.iter().map(Into::into)).collect()
     }
 
-    /// Each admission, in the order in which they were taken.
-    pub(super) fn sessions(&self) -> &[Session] {
-        &self.sessions
+    /// Whether it is the one that the command is told of first.
+    pub(super) fn leads(&self, badge: &Badge) -> bool {
+        self.leads.as_ref() == Some(&badge.name)
     }
 
     /// The rhythm of the heartbeats; `None` without a TTL.

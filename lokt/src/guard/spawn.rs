@@ -8,21 +8,22 @@ use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Signal, getpid, getppid, setpgid};
 use rustix::termios::tcgetpgrp;
 
-use super::held::Held;
+use super::acquire::Wanted;
+use super::held::{Badge, Held};
 use super::terminal::{Setting, our_group, take_foreground};
 use crate::host::clock::monotonic;
 use crate::host::fork::Forked;
 use crate::host::signals::Signals;
 use crate::host::{Program, platform};
 use crate::inside::{self, HELD, TOKENS};
-use crate::session::Session;
 
-/// Replaces this program by `command`: a guard inside a guard of the same lock.
-pub(crate) fn exec(command: &[OsString]) -> io::Error {
-    match Program::new(command) {
-        Ok(mut program) => program.exec().into(),
-        Err(error) => error,
-    }
+/// Replaces this program by `command`: a guard inside guards that hold all that is `wanted`.
+pub(crate) fn exec(wanted: Wanted, command: &[OsString]) -> io::Error {
+    let introduced = Program::new(command).and_then(|mut program| {
+        program.set(&introduction(&wanted.nothing_yet()))?;
+        Ok(program)
+    });
+    introduced.map_or_else(|error| error, |mut program| program.exec().into())
 }
 
 /// What a child returns whose lease was about to lapse: no exec says that.
@@ -81,16 +82,17 @@ fn code(error: rustix::io::Errno) -> Errno {
 
 /// Tells the command under which locks it runs.
 fn introduction(held: &Held) -> Vec<(&'static str, Option<String>)> {
-    let list = |entry: fn(&Session) -> String| -> Vec<_> {
-        held.sessions().iter().map(|session| (session.name(), entry(session))).collect()
+    let badges = held.badges();
+    let list = |entry: fn(&Badge) -> String| -> Vec<_> {
+        badges.iter().map(|badge| (&badge.name, entry(badge))).collect()
     };
-    let ids = list(|session| session.lock_id().to_string());
-    let tokens = list(|session| session.token().to_string());
+    let ids = list(|badge| badge.lock_id.clone());
+    let tokens = list(|badge| badge.token.to_string());
     let mut variables =
         vec![(HELD, Some(inside::held_with(&ids))), (TOKENS, Some(inside::tokens_with(&tokens)))];
-    if let Some(badge) = held.badge() {
+    if let Some(badge) = badges.iter().find(|badge| held.leads(badge)) {
         variables.extend([
-            ("LOKT_NAME", Some(badge.name.clone())),
+            ("LOKT_NAME", Some(badge.name.to_string())),
             ("LOKT_LOCK_ID", Some(badge.lock_id.clone())),
             ("LOKT_TOKEN", Some(badge.token.to_string())),
             // One that a guard around this one has set is of another name.
