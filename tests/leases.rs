@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends at the first surprise")]
 
+#[path = "leases/afar.rs"]
+mod afar;
 #[path = "leases/freezes.rs"]
 mod freezes;
 #[path = "leases/meanwhile.rs"]

@@ -54,25 +54,32 @@ pub struct Machine {
     clock: Option<Arc<Clock>>,
     hooks: Arc<Hooks>,
     writes_fail: AtomicBool,
+    afar: bool,
 }
 
 impl Machine {
     /// A machine on `root`, in real time.
     pub fn new(root: &Path) -> Arc<Self> {
-        Self::with(root, None)
+        Self::with(root, None, false)
+    }
+
+    /// A machine to which `root` is another's (NFS): of a session it can't see whether its flock is held.
+    pub fn afar(root: &Path) -> Arc<Self> {
+        Self::with(root, None, true)
     }
 
     /// A machine on `root`, in the time of `clock`.
     pub fn in_time_of(clock: &Arc<Clock>, root: &Path) -> Arc<Self> {
-        Self::with(root, Some(Arc::clone(clock)))
+        Self::with(root, Some(Arc::clone(clock)), false)
     }
 
-    fn with(root: &Path, clock: Option<Arc<Clock>>) -> Arc<Self> {
+    fn with(root: &Path, clock: Option<Arc<Clock>>, afar: bool) -> Arc<Self> {
         Arc::new(Self {
             real: UnixHost::new(root.to_owned()),
             clock,
             hooks: Arc::default(),
             writes_fail: AtomicBool::new(false),
+            afar,
         })
     }
 
@@ -261,7 +268,7 @@ impl Host for Machine {
     }
 
     fn is_local(&self) -> bool {
-        self.real.is_local()
+        !self.afar && self.real.is_local()
     }
 
     fn prepare(&self) -> io::Result<()> {
@@ -342,7 +349,10 @@ impl Host for Machine {
 
     fn probe_session(&self, file: &str, identity: Option<u64>) -> SessionState {
         self.hooks.pass(Point::BeforeProbe);
-        self.real.probe_session(file, identity)
+        match self.real.probe_session(file, identity) {
+            SessionState::Locked if self.afar => SessionState::Unlocked,
+            seen => seen,
+        }
     }
 
     fn ring_session(&self, file: &str) {

@@ -13,7 +13,7 @@ use lokt::protocol::{
 use crate::input::without_lease;
 
 /// From here on a token is none that was handed out.
-const NO_TOKEN: u64 = 1 << 52;
+const MOST_TOKEN: u64 = (1 << 52) - (1 << 40);
 
 /// The identity of the claims that [`check_all`] makes.
 const NEW_ID: [u8; 16] = [0xab; 16];
@@ -140,7 +140,7 @@ fn check_admission(claim: &Claim, evidence: &Evidence, now: &Now, record: &Recor
     assert!(record.token >= Some(evidence.next_token), "a token is not below the counter");
     let held_by = held_by(evidence);
     let tokens = held_by.iter().filter_map(|one| record_of(one)?.token);
-    let last = tokens.filter(|token| *token < NO_TOKEN).max();
+    let last = tokens.filter(|token| *token < MOST_TOKEN).max();
     let next = evidence.next_token.max(last.map_or(0, |last| last + 1));
     assert_eq!(record.token, Some(next), "the tokens of a name rise: {last:?}");
     let beside = held_by.iter().filter(|one| is_in_the_way(one, now)).count();

@@ -14,6 +14,9 @@ use super::standing::{Seat, Standing, first_in_the_way, is_joint, seats};
 /// one beyond what the counter takes for its own, and the one after that would be smaller again.
 pub(crate) const NO_TOKEN: u64 = 1 << 52;
 
+/// So much must be left to count up to there from a token that a record claims.
+const LEFT_TO_COUNT: u64 = 1 << 40;
+
 pub(super) fn acquire(
     name: &str,
     claim: &Claim,
@@ -108,7 +111,7 @@ fn slot_unknown(held: Mode, standing: &Standing) -> Refusal {
 /// Larger than any that the store has handed out, and than those that stand there.
 fn next_token(evidence: &Evidence, seats: &[Seat<'_>]) -> u64 {
     let tokens = seats.iter().filter_map(|seat| seat.record()?.token);
-    let last = tokens.filter(|token| *token < NO_TOKEN).max();
+    let last = tokens.filter(|token| *token < NO_TOKEN - LEFT_TO_COUNT).max();
     evidence.next_token.max(last.map_or(0, |last| last + 1))
 }
 

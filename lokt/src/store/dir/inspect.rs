@@ -47,7 +47,17 @@ pub(crate) enum Leftover {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Act {
     Look,
-    Remove,
+    /// And so long the mutex is waited for.
+    Remove(Duration),
+}
+
+impl Act {
+    fn patience(self) -> Duration {
+        match self {
+            Self::Look => PATIENCE,
+            Self::Remove(patience) => patience,
+        }
+    }
 }
 
 impl DirStore {
@@ -58,7 +68,12 @@ impl DirStore {
 
     /// Removes it, if it is left over; `false` if it is not, or has gone.
     pub(crate) fn clear(&self, thing: &Leftover) -> Result<bool, Error> {
-        self.settle(thing, Act::Remove)
+        self.clear_within(thing, PATIENCE)
+    }
+
+    /// As [`clear`](Self::clear); the mutex is waited for so long.
+    pub(super) fn clear_within(&self, thing: &Leftover, patience: Duration) -> Result<bool, Error> {
+        self.settle(thing, Act::Remove(patience))
     }
 
     /// What is known of a freeze: `None` if it binds nobody (any more).
@@ -86,7 +101,7 @@ impl DirStore {
 
     fn settle_record(&self, name: &Name, act: Act) -> Result<bool, Error> {
         let decision = match act {
-            Act::Remove => self.change(name, &Request::Sweep, Asked::now(PATIENCE))?,
+            Act::Remove(patience) => self.change(name, &Request::Sweep, Asked::now(patience))?,
             Act::Look => {
                 let _stripe = self.guarded(name, act)?;
                 let now = self.host.now();
@@ -101,7 +116,7 @@ impl DirStore {
         if act == Act::Look && self.is_unused(stripe_of(name.as_str())) {
             return Ok(None);
         }
-        match self.locked(name, PATIENCE) {
+        match self.locked(name, act.patience()) {
             Err(error) if act == Act::Look && error.is_read_only() => Ok(None),
             other => other.map(Some),
         }
@@ -116,7 +131,7 @@ impl DirStore {
         let now = self.host.now();
         let evidence = self.gather(name, &[], &now);
         let corrupt = judge(&evidence, &now) == Standing::Abandoned(Abandoned::Corrupt);
-        if act == Act::Remove && corrupt {
+        if act != Act::Look && corrupt {
             return self.break_corrupt(name, &evidence, &now);
         }
         Ok(corrupt)
@@ -139,7 +154,7 @@ impl DirStore {
     fn settle_freeze(&self, name: &Name, act: Act) -> Result<bool, Error> {
         let request = FreezeRequest::Lift(LiftBy::Sweep);
         let decision = match act {
-            Act::Remove => self.change_freeze(name, &request, PATIENCE)?,
+            Act::Remove(patience) => self.change_freeze(name, &request, patience)?,
             Act::Look => {
                 let now = self.host.now();
                 let (_, evidence) = self.freeze_evidence(name, &[], &now, None);
@@ -158,7 +173,7 @@ impl DirStore {
         if dead.is_empty() && (held || !tickets.is_empty() || !self.is_empty_line(name)?) {
             return Ok(false);
         }
-        if act == Act::Remove {
+        if act != Act::Look {
             dead.iter().for_each(|(number, id)| self.put_out_of_line(name, *number, id));
             self.host.remove_dir(Dir::Line(name));
         }
@@ -168,7 +183,7 @@ impl DirStore {
     fn settle_holders(&self, name: &Name, act: Act) -> Result<bool, Error> {
         let _stripe = self.guarded(name, act)?;
         let old = self.has_old_holders(name);
-        if old && act == Act::Remove {
+        if old && act != Act::Look {
             self.clear_holders(name);
             return Ok(!self.has_old_holders(name));
         }
@@ -197,7 +212,7 @@ impl DirStore {
         }
         match act {
             Act::Look => Ok(true),
-            Act::Remove => self.removed(Dir::Sessions, file),
+            Act::Remove(_) => self.removed(Dir::Sessions, file),
         }
     }
 
@@ -209,14 +224,14 @@ impl DirStore {
         if act == Act::Look && self.is_unused(stripe) {
             return Ok(true);
         }
-        let _stripe = match self.host.lock_stripe(stripe, PATIENCE) {
+        let _stripe = match self.host.lock_stripe(stripe, act.patience()) {
             Ok(stripe) => stripe,
             Err(StripeError::Busy(_)) => return Ok(false),
             Err(StripeError::Io(error)) => return Err(Error::root(error)),
         };
         match act {
             Act::Look => Ok(self.host.list(Dir::Stripes).is_ok_and(|all| all.iter().any(|one| one == file))),
-            Act::Remove => self.removed(Dir::Stripes, file),
+            Act::Remove(_) => self.removed(Dir::Stripes, file),
         }
     }
 
@@ -229,7 +244,7 @@ impl DirStore {
         }
         match act {
             Act::Look => Ok(true),
-            Act::Remove => self.removed(dir, file),
+            Act::Remove(_) => self.removed(dir, file),
         }
     }
 

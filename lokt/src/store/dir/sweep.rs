@@ -5,11 +5,9 @@
 
 use std::time::Duration;
 
-use super::{Asked, DirStore, Name};
-use crate::host::{Dir, SessionState};
-use crate::protocol::{Decision, FreezeRequest, LiftBy, LockId, Request};
+use super::{DirStore, Leftover, Name};
+use crate::host::Dir;
 use crate::store::Store;
-use crate::store::sessions::split_session;
 use crate::store::sweeper::Sweeper;
 
 /// How long a sweep waits for a mutex: not at all to speak of. What is busy is not stale.
@@ -37,27 +35,26 @@ impl DirStore {
     /// Records come last, as they may be many; each kind has its share of the time.
     pub(super) fn sweep_within(&self, budget: Duration) -> Vec<Name> {
         let began = self.host.now().monotonic;
-        let in_share = |thirds: u32| self.host.now().monotonic < began + budget / 3 * thirds;
+        let in_share = |thirds: u32| self.host.now().monotonic < began.saturating_add(budget / 3 * thirds);
         let lines = self.host.list(Dir::Lines).unwrap_or_default();
-        for name in self.somewhere_in(&lines).take_while(|_| in_share(1)) {
-            if let Ok(name) = name.parse() {
-                self.sweep_line(&name);
-            }
+        let looked = self.somewhere_in(&lines).take_while(|_| in_share(1));
+        for name in looked.filter_map(|name| name.parse().ok()).filter(|name| self.seems_left(name)) {
+            self.sweep_away(Leftover::Line(name));
         }
         let groups = self.host.list(Dir::Holders).unwrap_or_default();
-        for name in self.somewhere_in(&groups).take_while(|_| in_share(1)) {
-            if let Ok(name) = name.parse() {
-                self.sweep_holders(&name);
-            }
+        let looked = self.somewhere_in(&groups).take_while(|_| in_share(1));
+        for name in looked.filter_map(|name| name.parse().ok()).filter(|name| self.has_old_holders(name)) {
+            self.sweep_away(Leftover::Holders(name));
         }
         let sessions = self.host.list(Dir::Sessions).unwrap_or_default();
         for file in self.somewhere_in(&sessions).take_while(|_| in_share(2)) {
-            self.sweep_session(file);
+            self.sweep_away(Leftover::Session(file.clone()));
         }
         let freezes = self.host.list(Dir::Freezes).unwrap_or_default();
         let looked = self.somewhere_in(&freezes).take_while(|_| in_share(2));
-        for name in looked.filter_map(|file| file.strip_suffix(".json")?.parse::<Name>().ok()) {
-            self.sweep_freeze(&name);
+        let named = looked.filter_map(|file| file.strip_suffix(".json")?.parse::<Name>().ok());
+        for name in named.filter(|name| self.freeze(name, &[], &self.host.now(), None).is_none()) {
+            self.sweep_away(Leftover::Freeze(name));
         }
         let records = self.host.list(Dir::Locks).unwrap_or_default();
         let looked = self.somewhere_in(&records).take_while(|_| in_share(3));
@@ -80,61 +77,17 @@ impl DirStore {
         // Most are not stale, and a look costs less than a mutex.
         let stale =
             self.look(name).is_ok_and(|view| view.places().iter().any(|(_, standing)| standing.is_stale()));
-        stale && matches!(self.change(name, &Request::Sweep, Asked::now(PATIENCE)), Ok(Decision::Remove(_)))
+        stale && self.sweep_away(Leftover::Record(name.clone()))
     }
 
-    fn sweep_freeze(&self, name: &Name) {
-        if self.freeze(name, &[], &self.host.now(), None).is_none() {
-            // What can't be swept now is swept the next time.
-            let _ = self.change_freeze(name, &FreezeRequest::Lift(LiftBy::Sweep), PATIENCE);
-        }
+    /// Whether a line has nobody in it, or one who is gone: most have not, and a look costs less than a mutex.
+    fn seems_left(&self, line: &Name) -> bool {
+        let tickets = self.tickets(line).unwrap_or_default();
+        tickets.is_empty() || tickets.iter().any(|(_, id)| !self.lives(line, id))
     }
 
-    /// A session's file whose session died before it had a record, or after it lost it.
-    fn sweep_session(&self, file: &str) {
-        let Some((name, id)) = split_session(file) else {
-            return;
-        };
-        let Ok(name) = name.parse::<Name>() else {
-            return;
-        };
-        if self.sessions.probe(&name, &id, None) != SessionState::Unlocked {
-            return;
-        }
-        let Ok(_stripe) = self.locked(&name, PATIENCE) else {
-            return;
-        };
-        let unlocked = self.sessions.probe(&name, &id, None) == SessionState::Unlocked;
-        if unlocked && !self.may_be_recorded(&name, &id) {
-            self.sessions.remove(&name, &id);
-        }
-    }
-
-    fn sweep_holders(&self, name: &Name) {
-        if !self.has_old_holders(name) {
-            return;
-        }
-        if let Ok(_stripe) = self.locked(name, PATIENCE)
-            && self.has_old_holders(name)
-        {
-            self.clear_holders(name);
-        }
-    }
-
-    fn sweep_line(&self, name: &Name) {
-        let dead = |id: &LockId| !self.lives(name, id);
-        let tickets = self.tickets(name).unwrap_or_default();
-        if !tickets.is_empty() && !tickets.iter().any(|(_, id)| dead(id)) {
-            return;
-        }
-        let Ok(_stripe) = self.locked(name, PATIENCE) else {
-            return;
-        };
-        for (number, id) in self.tickets(name).unwrap_or_default() {
-            if dead(&id) {
-                self.put_out_of_line(name, number, &id);
-            }
-        }
-        self.host.remove_dir(Dir::Line(name));
+    /// What can't be cleared away now, another sweep clears away.
+    fn sweep_away(&self, thing: Leftover) -> bool {
+        self.clear_within(&thing, PATIENCE).unwrap_or(false)
     }
 }

@@ -189,6 +189,18 @@ mod tests {
     }
 
     #[test]
+    fn tokens_rise_from_the_largest_that_a_record_may_claim() {
+        let mut stripe = Memory::default();
+        let mut last = NO_TOKEN - (1 << 40);
+        Counter::read(&stripe, &boot("a")).unwrap().hand_out(last, &mut stripe).unwrap();
+        for now in ["a", "a", "b", "b"] {
+            let next = take(&mut stripe, &boot(now));
+            assert!(next > last, "{next} after {last}");
+            last = next;
+        }
+    }
+
+    #[test]
     fn a_write_that_is_cut_off_leaves_no_smaller_token() {
         for before in [9, 99, 998, 999, 1000] {
             let mut stripe = Memory::default();
