@@ -5,7 +5,7 @@ use std::io;
 use rustix::io::Errno;
 
 use crate::host::is_full;
-use crate::protocol::{Abandoned, Freeze, Kind, Name, Refusal, Standing, UnknownFreeze};
+use crate::protocol::{Abandoned, Freeze, Kind, Liveness, Name, Refusal, Standing, UnknownFreeze};
 use crate::words::which;
 
 /// What to do about what is not lokt's.
@@ -74,7 +74,9 @@ pub(crate) fn of_refusal(name: &Name, refusal: &Refusal, waited: bool) -> Vec<St
             format!("see who they are: lokt status {name}"),
             format!("if one of them must end: lokt unlock {name} --force --lock-id ID"),
         ],
-        Refusal::FrozenAlready(_) => vec![format!("to freeze it anew, end that first: lokt unfreeze {name}")],
+        Refusal::FrozenAlready(_) => {
+            vec![format!("to freeze it anew, its owner has to end that first: lokt unfreeze {name}")]
+        }
         Refusal::AnothersFreeze(_) => {
             vec![format!("if you are sure that it is over: lokt unfreeze {name} --force")]
         }
@@ -82,7 +84,16 @@ pub(crate) fn of_refusal(name: &Name, refusal: &Refusal, waited: bool) -> Vec<St
             vec![format!("if its command must end: lokt unlock {name} --force{which}")]
         }
         Refusal::NotOwner(_) => vec![force],
-        Refusal::NotStale { .. } => vec![format!("see who holds it: lokt why {name}"), force],
+        Refusal::NotStale { standing, record } => vec![
+            format!("see who holds it: lokt why {name}"),
+            match record.as_ref().and_then(|record| record.kind) {
+                Some(Kind::Guard) if is_alive(standing) => {
+                    format!("if its command must end: lokt unlock {name} --force{which}")
+                }
+                _ => force,
+            },
+        ],
+        Refusal::PidGone(_) => vec![format!("take it anew: lokt lock {name}")],
         Refusal::NoLease(_) => vec![format!("give it one: lokt renew {name} --ttl 5m")],
         Refusal::Unusable(Standing::Abandoned(Abandoned::Corrupt)) => {
             vec![format!("remove it: lokt unlock {name} --break-stale")]
@@ -93,6 +104,10 @@ pub(crate) fn of_refusal(name: &Name, refusal: &Refusal, waited: bool) -> Vec<St
         Refusal::NotFrozen => vec![format!("see how it stands: lokt why {name}")],
         Refusal::Unusable(_) | Refusal::Lost(_) => Vec::new(),
     }
+}
+
+fn is_alive(standing: &Standing) -> bool {
+    matches!(standing, Standing::Held { liveness: Liveness::Alive, .. })
 }
 
 /// What to do about a file system that would not.

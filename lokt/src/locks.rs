@@ -275,6 +275,7 @@ impl Locks {
         if ttl == Some(Duration::ZERO) {
             return Err(Error::invalid("a lease of no length can't be renewed: give --ttl a length"));
         }
+        not_a_sessions(&by)?;
         match self.store.change(name, &Request::Renew(by, ttl), asked())? {
             Decision::Renew(record) => Ok(*record),
             other => Err(self.refusal_in(name, other)),
@@ -287,6 +288,7 @@ impl Locks {
     ///
     /// [`Error::is_not_found`], [`Error::is_not_owner`]; or it is not stale.
     pub fn unlock(&self, name: &Name, by: Authority) -> Result<Vec<Displaced>, Error> {
+        not_a_sessions(&by)?;
         match self.store.change(name, &Request::Release(by), asked())? {
             Decision::Remove(gone) => Ok(gone),
             other => Err(self.refusal_in(name, other)),
@@ -413,6 +415,17 @@ impl Locks {
 fn asked() -> Asked<'static> {
     Asked::now(PATIENCE)
 }
+
+/// What a session does with its own record is done by [`Session`] alone: nobody else is told of it.
+fn not_a_sessions(by: &Authority) -> Result<(), Error> {
+    match by {
+        Authority::Session(_) => {
+            Err(Error::invalid("a session is renewed and released by itself, and by nobody else"))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn no_process(pid: i64) -> Error {
     let error = Error::invalid(format!("there is no process {pid} to tie the lock to"));
     error.with_hint("give the id of one that runs, as in --pid $$ for this shell")

@@ -183,8 +183,11 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// The thread can't be started.
+    /// The thread can't be started; or there is one already.
     pub fn keep_alive(&mut self, on_news: impl FnMut(News) + Send + 'static) -> Result<(), Error> {
+        if self.heartbeat.is_some() {
+            return Err(Error::invalid("a session has one heartbeat, and this one has it already"));
+        }
         let shared = Arc::clone(&self.shared);
         let spawned = self.host.spawn("heartbeat", Box::new(move || shared.heartbeat(on_news)));
         self.heartbeat = Some(spawned.map_err(|error| Error::io("keep", &self.shared.name, error))?);

@@ -354,7 +354,7 @@ impl<'a> Waiting<'a> {
         if let Until::Instant(end) = self.until {
             until = until.min(end);
         }
-        interval.map_or(until, |interval| until.min(now + interval))
+        interval.map_or(until, |interval| until.min(now.saturating_add(interval)))
     }
 
     /// How long there is nothing to do, if nothing rings.

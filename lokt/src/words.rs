@@ -173,6 +173,9 @@ pub(crate) fn refusal(name: &Name, refusal: &Refusal, now: &Now) -> String {
             format!("lock \"{name}\" is lost: it is now held by {}", person(record))
         }
         Refusal::Lost(None) => format!("lock \"{name}\" is lost: its record is gone"),
+        Refusal::PidGone(record) => {
+            format!("lock \"{name}\" was tied to process {}, which has ended", record.pid)
+        }
         Refusal::NoLease(_) => format!("lock \"{name}\" has no TTL that could be renewed"),
         Refusal::Unusable(standing) => unusable(name, standing),
     }

@@ -28,12 +28,15 @@ fn what_is_left_behind_does_not_exist_but_what_cannot_be_read_does() {
     let sandbox = sandbox();
     sandbox.plant("later", r#"{"version":99}"#);
     sandbox.plant("young", "");
+    sandbox.plant("garbage", "no record at all");
     check(
         &sandbox,
         r#"
         $ LOKT_NO_SWEEP=1 lokt lock brief --ttl 1ns
         acquired lock "brief"
         $ lokt exists brief
+        = 3
+        $ LOKT_NO_SWEEP=1 lokt exists garbage
         = 3
         $ lokt exists later
         $ lokt exists young

@@ -88,7 +88,7 @@ fn a_freeze_is_its_owners() {
         = 4
         $ lokt freeze deploy --ttl 5m
         ! lokt: lock "deploy" is already frozen by ops@HOST (agent agent-test), for 0s, 1h0m0s left
-        ! lokt: hint: to freeze it anew, end that first: lokt unfreeze deploy
+        ! lokt: hint: to freeze it anew, its owner has to end that first: lokt unfreeze deploy
         = 2
         $ lokt unfreeze deploy --force
         unfrozen "deploy"

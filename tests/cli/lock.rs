@@ -3,6 +3,21 @@
 use super::transcript::{check, sandbox};
 
 #[test]
+fn whoever_cannot_be_told_that_he_has_it_is_told_how_to_release_it() {
+    let sandbox = sandbox();
+    check(
+        &sandbox,
+        r#"
+        $ lokt lock x --json > /dev/full
+        ! lokt: failed to write the result: No space left on device
+        ! lokt: lock "x" was taken all the same
+        ! lokt: hint: to release it: lokt unlock x --lock-id ID
+        = 1
+        "#,
+    );
+}
+
+#[test]
 fn a_lock_is_taken_and_then_denied_to_everybody_even_to_its_owner() {
     check(
         &sandbox(),

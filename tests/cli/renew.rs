@@ -46,6 +46,20 @@ fn a_lock_without_a_lease_gets_one() {
 }
 
 #[test]
+fn what_was_tied_to_a_process_that_has_ended_is_not_renewed() {
+    check(
+        &sandbox(),
+        r#"
+        $ sleep 1000 >&- 2>&- & echo $! > pid; LOKT_NO_SWEEP=1 lokt lock x --pid $! --ttl 1h; kill $!; wait
+        acquired lock "x"
+        $ LOKT_NO_SWEEP=1 lokt renew x 2>&1 | sed "s/process $(cat pid)/process ITS/"
+        lokt: lock "x" was tied to process ITS, which has ended
+        lokt: hint: take it anew: lokt lock x
+        "#,
+    );
+}
+
+#[test]
 fn only_its_owner_or_who_knows_its_id_renews_a_lock() {
     let sandbox = sandbox();
     let _guard = sandbox.hold(["guard", "build", "--ttl", "5m"]);

@@ -90,7 +90,7 @@ fn only_what_is_stale_is_broken() {
         $ lokt unlock build --break-stale
         ! lokt: lock "build" is not stale: held by tester@HOST (agent agent-test), pid PID, for 0s
         ! lokt: hint: see who holds it: lokt why build
-        ! lokt: hint: if you are sure that it is abandoned: lokt unlock build --force
+        ! lokt: hint: if its command must end: lokt unlock build --force
         = 1
         $ LOKT_NO_SWEEP=1 lokt lock brief --ttl 1ns
         acquired lock "brief"

@@ -5,6 +5,27 @@ use lokt::protocol::format_duration;
 use lokt_tests::sandbox::output;
 
 #[test]
+fn an_option_that_has_taken_the_dashes_for_its_value_needs_one() {
+    check(
+        &sandbox(),
+        r#"
+        $ lokt guard x --ttl -- true
+        ! lokt: --ttl needs a value
+        ! lokt: hint: see lokt guard --help
+        = 64
+        $ lokt guard a b -- true
+        ! lokt: unexpected argument "b"
+        ! lokt: hint: several names are one argument: lokt guard NAME,b -- CMD
+        = 64
+        $ lokt guard a true
+        ! lokt: unexpected argument "true"
+        ! lokt: hint: the command goes after --: lokt guard NAME -- true
+        = 64
+        "#,
+    );
+}
+
+#[test]
 fn what_is_wrong_is_said_in_a_line_and_what_to_do_in_another() {
     check(
         &sandbox(),

@@ -96,7 +96,7 @@ fn a_record_of_a_gigabyte_costs_neither_time_nor_memory() {
         for command in ["status", "status x", "why x --json", "exists x", "unlock x"] {
             let limited = format!("ulimit -v 400000; timeout 20 \"$LOKT\" {command}");
             let output = attack.sandbox.sh(&limited);
-            assert!(output.code <= 2, "{command}: {output:?}");
+            assert!(output.code <= 3, "{command}: {output:?}");
         }
         assert!(began.elapsed().as_secs() < 5);
         assert_eq!(attack.code("lock x"), 0);

@@ -3,7 +3,7 @@
 use super::exit::Exit;
 use super::output::Report;
 use super::values::name;
-use crate::protocol::{Abandoned, Name, Standing};
+use crate::protocol::{Name, Standing};
 use crate::{Error, Locks};
 
 /// Tell by the exit code whether a lock is held (0) or not (3)
@@ -18,9 +18,9 @@ pub(super) struct Args {
 pub(super) fn run(locks: &Locks, args: &Args) -> Result<Report, Error> {
     let exit = match locks.status(&args.name)?.view.standing {
         Standing::Free => Exit::NotFound,
-        // What can't be read is there, and in the way.
-        Standing::Abandoned(Abandoned::Corrupt) => Exit::Ok,
+        // The next one who wants it gets it.
         Standing::Abandoned(_) => Exit::NotFound,
+        // What can't be read is in the way.
         _ => Exit::Ok,
     };
     Ok(Report::silent(exit))

@@ -38,7 +38,12 @@ pub(super) fn run(locks: &Locks, args: &Args) -> Result<Report, Error> {
     let report = match locks.lock(name, &args.wanted.terms(), args.pid, patience, &mut watcher) {
         Ok(record) => {
             watcher.clear();
-            Report::ok(acquired(&record, args.json))
+            let (name, id) = (&record.name, &record.lock_id);
+            let unsaid = vec![
+                format!("lock \"{name}\" was taken all the same"),
+                format!("hint: to release it: lokt unlock {name} --lock-id {id}"),
+            ];
+            Report { unsaid, ..Report::ok(acquired(&record, args.json)) }
         }
         Err(error) => {
             watcher.clear();

@@ -27,6 +27,8 @@ pub(super) struct Report {
     pub(super) result: Option<Output>,
     /// For stderr, a line each.
     pub(super) messages: Vec<String>,
+    /// What has been done all the same, and how to undo it, if the result can't be written.
+    pub(super) unsaid: Vec<String>,
     /// How the program ends.
     pub(super) exit: Exit,
 }
@@ -52,17 +54,17 @@ impl Output {
 impl Report {
     /// Success, with a result.
     pub(super) fn ok(result: Output) -> Self {
-        Self { result: Some(result), messages: Vec::new(), exit: Exit::Ok }
+        Self { result: Some(result), ..Self::silent(Exit::Ok) }
     }
 
     /// Nothing to say.
     pub(super) fn silent(exit: Exit) -> Self {
-        Self { result: None, messages: Vec::new(), exit }
+        Self { result: None, messages: Vec::new(), unsaid: Vec::new(), exit }
     }
 
     /// A failure that has been put into words.
     pub(super) fn failed(error: &Error) -> Self {
-        Self { result: None, messages: messages(error), exit: Exit::from(error) }
+        Self { messages: messages(error), ..Self::silent(Exit::from(error)) }
     }
 }
 
@@ -87,7 +89,10 @@ pub(super) fn print(report: &Report) -> Exit {
     let tone = if report.exit == Exit::Ok { STRONG } else { BAD.bold() };
     report.messages.iter().for_each(|message| write_line(message, tone));
     match report.result.as_ref().map_or(Ok(()), show) {
-        Err(Exit::Failed) => Exit::Failed,
+        Err(Exit::Failed) => {
+            report.unsaid.iter().for_each(|message| write_line(message, tone));
+            Exit::Failed
+        }
         _ => report.exit,
     }
 }

@@ -59,7 +59,8 @@ pub(super) fn go_style(arguments: Vec<OsString>) -> Vec<OsString> {
 
 fn is_go_flag(argument: &OsStr) -> bool {
     let bytes = argument.as_encoded_bytes();
-    bytes.len() > 2 && bytes[0] == b'-' && bytes[1].is_ascii_lowercase()
+    let is_name = !bytes.iter().any(u8::is_ascii_whitespace);
+    bytes.len() > 2 && bytes[0] == b'-' && bytes[1].is_ascii_lowercase() && is_name
 }
 
 /// A switch that is set in Go's way, and to what.
@@ -75,8 +76,9 @@ pub(super) fn explain(error: &clap::Error, arguments: &[OsString]) -> Exit {
         return output::page(&error.render()).err().unwrap_or(Exit::Ok);
     }
     let command = arguments.get(1).map(|command| command.to_string_lossy()).unwrap_or_default();
-    let runs = arguments.iter().any(|argument| argument == "--");
-    let complaint = Complaint { error, command: &command, runs };
+    let end = arguments.iter().position(|argument| argument == "--");
+    let last = end.and_then(|end| arguments.get(end.checked_sub(1)?)?.to_str());
+    let complaint = Complaint { error, command: &command, runs: end.is_some(), last };
     output::say(&shortened(&complaint.message()));
     output::say(&shortened(&format!("hint: {}", complaint.hint())));
     Exit::Usage
@@ -98,6 +100,8 @@ struct Complaint<'a> {
     command: &'a str,
     /// There is a `--`, as before the command of a guard.
     runs: bool,
+    /// What stands before that.
+    last: Option<&'a str>,
 }
 
 impl Complaint<'_> {
@@ -107,6 +111,9 @@ impl Complaint<'_> {
             ErrorKind::MissingRequiredArgument => self.missing(),
             ErrorKind::UnknownArgument if argument().starts_with('-') => {
                 format!("unknown option \"{}\"", argument())
+            }
+            ErrorKind::UnknownArgument if self.without_value().is_some() => {
+                format!("{} needs a value", self.without_value().unwrap_or_default())
             }
             ErrorKind::UnknownArgument => format!("unexpected argument \"{}\"", argument()),
             ErrorKind::InvalidSubcommand => {
@@ -193,8 +200,11 @@ impl Complaint<'_> {
             (_, Some(similar)) => format!("did you mean {}?", plain(&similar)),
             _ if missing && self.command == "unlock" => "give a NAME, --owner OWNER or --all".to_owned(),
             (ErrorKind::UnknownArgument, None) if self.is_misplaced_command() => {
-                let command = self.first(ContextKind::InvalidArg);
-                format!("the command goes after --: lokt guard NAME -- {command}")
+                let argument = self.first(ContextKind::InvalidArg);
+                match self.runs {
+                    true => format!("several names are one argument: lokt guard NAME,{argument} -- CMD"),
+                    false => format!("the command goes after --: lokt guard NAME -- {argument}"),
+                }
             }
             _ if missing
                 && self.all(ContextKind::InvalidArg).iter().any(|missing| missing.starts_with("--wait")) =>
@@ -245,7 +255,13 @@ impl Complaint<'_> {
     }
 
     fn is_misplaced_command(&self) -> bool {
-        self.command == "guard" && !self.first(ContextKind::InvalidArg).starts_with('-')
+        let is_option = self.first(ContextKind::InvalidArg).starts_with('-');
+        self.command == "guard" && !is_option && self.without_value().is_none()
+    }
+
+    /// The option that has taken the `--` for its value.
+    fn without_value(&self) -> Option<&str> {
+        self.last.filter(|last| last.starts_with("--") && !last.contains('='))
     }
 
     fn first(&self, kind: ContextKind) -> String {

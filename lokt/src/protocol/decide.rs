@@ -54,6 +54,11 @@ fn renew(
     if let Some(refusal) = refuse_authority(authority, record) {
         return Decision::Refuse(refusal);
     }
+    // It is anybody's by now, and a new lease would not change that.
+    let own = matches!(authority, Authority::Session(_));
+    if standing == Standing::Abandoned(Abandoned::PidGone) && !own {
+        return Decision::Refuse(Refusal::PidGone(record.clone()));
+    }
     let Some(ttl) = ttl.or_else(|| record.ttl()) else {
         return Decision::Refuse(Refusal::NoLease(record.clone()));
     };

@@ -64,6 +64,8 @@ pub enum Refusal {
     },
     /// The session's record is gone, or another's: the lock is lost.
     Lost(Option<Box<Record>>),
+    /// The process that it was tied to has ended, so that there is nothing to renew.
+    PidGone(Box<Record>),
     /// It has no TTL to renew.
     NoLease(Box<Record>),
     /// What stands there can't be dealt with by this version, or at all.
@@ -75,7 +77,10 @@ impl Refusal {
     pub fn record(&self) -> Option<&Record> {
         match self {
             Self::Held { record, .. } | Self::NotStale { record, .. } => record.as_deref(),
-            Self::OtherMode { record, .. } | Self::NotOwner(record) | Self::NoLease(record) => Some(record),
+            Self::OtherMode { record, .. }
+            | Self::NotOwner(record)
+            | Self::PidGone(record)
+            | Self::NoLease(record) => Some(record),
             _ => None,
         }
     }
