@@ -21,6 +21,8 @@ mod locks;
 mod outages;
 #[path = "etcd/site.rs"]
 mod site;
+#[path = "etcd/tied.rs"]
+mod tied;
 #[path = "etcd/told.rs"]
 mod told;
 #[path = "etcd/watches.rs"]

@@ -8,6 +8,8 @@ mod afar;
 mod freezes;
 #[path = "leases/meanwhile.rs"]
 mod meanwhile;
+#[path = "leases/tied.rs"]
+mod tied;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};

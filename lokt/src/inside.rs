@@ -80,15 +80,14 @@ fn claimed(name: &Name) -> Vec<String> {
 }
 
 fn is_of_guard(locks: &Locks, name: &Name, record: &Record) -> bool {
-    let me = locks.identity();
-    let clock = locks.now().clock;
-    let same_boot = record.clock_id.is_none() || record.is_of_boot(&clock);
-    if record.pid_ns == me.pid_ns && record.host == me.host && same_boot {
+    match locks.process_of(record, &locks.now()) {
         // Its guard can be seen from here, and must run.
-        let runs = process::state_of(record.pid, record.pid_start_on(&clock)) == ProcessState::Running;
-        return runs && (process::ancestors().contains(&record.pid) || holds_descriptor(locks, name, record));
+        ProcessState::Running { .. } => {
+            process::ancestors().contains(&record.pid) || holds_descriptor(locks, name, record)
+        }
+        ProcessState::Gone => false,
+        ProcessState::Unknown => holds_descriptor(locks, name, record),
     }
-    holds_descriptor(locks, name, record)
 }
 
 /// Whether one of this process's descriptors is the session's file.

@@ -9,7 +9,7 @@ use crate::audit::{Query, Reading};
 use crate::host::{Host, Identity, ProcessState, Root, UnixHost};
 use crate::protocol::{
     Authority, Claim, Decision, Displaced, FreezeDecision, FreezeRequest, Kind, LiftBy, LockId,
-    MIN_GUARD_TTL, Manner, Mode, Name, Now, Record, Refusal, Request,
+    MIN_GUARD_TTL, Manner, Mode, Name, Now, Record, Refusal, Request, process_of,
 };
 use crate::session::Session;
 #[cfg(feature = "etcd")]
@@ -17,7 +17,7 @@ use crate::store::EtcdStore;
 pub use crate::store::Status;
 #[cfg(feature = "etcd")]
 use crate::store::etcd::{Access, BadAddress};
-use crate::store::{Admission, Asked, DirStore, Store, Ticket, process_of};
+use crate::store::{Admission, Asked, DirStore, Store, Ticket};
 use crate::wait::{Observer, PATIENCE, Unobserved, Until, Waiting};
 
 /// How long a guarded command has between SIGTERM and SIGKILL, if nothing else is said.
@@ -211,8 +211,8 @@ impl Locks {
     }
 
     fn start_of(&self, pid: i64) -> Result<Option<i64>, Error> {
-        match self.host.process(pid, None) {
-            ProcessState::Running => Ok(crate::host::process::start_of(pid)),
+        match self.host.process(pid) {
+            ProcessState::Running { start } => Ok(start),
             _ => Err(no_process(pid)),
         }
     }
@@ -367,9 +367,9 @@ impl Locks {
         self.store.is_usable(name)
     }
 
-    /// Whether the process of a record is gone for certain; of another machine, or another container, nothing is certain.
-    pub(crate) fn is_process_gone(&self, record: &Record, now: &Now) -> bool {
-        process_of(self.host.as_ref(), &self.identity, record, now) == ProcessState::Gone
+    /// What can be told of the process of a record; of another machine's, or another container's, nothing.
+    pub(crate) fn process_of(&self, record: &Record, now: &Now) -> ProcessState {
+        process_of(record, self.identity.pid_ns, &now.clock, |pid| self.host.process(pid))
     }
 
     /// How every name stands that is held or frozen, in order.

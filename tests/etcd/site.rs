@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -55,13 +56,26 @@ impl Site {
 
 impl Machine<'_> {
     pub fn lokt(&self, args: &[&str]) -> Command {
-        let runtime = self.site.sandbox.path().join(format!("run{}", self.number));
+        self.on_it(self.site.sandbox.lokt(args))
+    }
+
+    /// Another program, which finds lokt as `$LOKT`.
+    pub fn command(&self, program: &str) -> Command {
+        self.on_it(self.site.sandbox.command(program))
+    }
+
+    fn on_it(&self, mut command: Command) -> Command {
+        let runtime = self.runtime();
         if fs::create_dir(&runtime).is_ok() {
             fs::set_permissions(&runtime, fs::Permissions::from_mode(0o700)).unwrap();
         }
-        let mut command = self.site.sandbox.lokt(args);
         command.env("LOKT_ROOT", self.site.etcd.address().to_string()).env("XDG_RUNTIME_DIR", runtime);
         command
+    }
+
+    /// Where it has what is of this machine.
+    pub fn runtime(&self) -> PathBuf {
+        self.site.sandbox.path().join(format!("run{}", self.number))
     }
 
     pub fn run(&self, args: &[&str]) -> Output {

@@ -206,6 +206,25 @@ fn a_lock_tied_to_a_process_of_another_namespace_counts_as_held() {
     }
 }
 
+#[test]
+fn a_lock_tied_to_a_process_is_still_its_own_when_it_was_renewed_by_another_clock() {
+    if !allowed(TIME) {
+        return;
+    }
+    let sandbox = sandbox();
+    let mut process = Command::new("sleep").arg("1000").spawn().unwrap();
+    let pid = process.id().to_string();
+    assert_eq!(sandbox.run(["lock", "x", "--ttl", "1h", "--pid", &pid]).code, 0);
+    let renewed = output(&mut inside(&sandbox, TIME, &["renew", "x"]));
+    assert_eq!(renewed.code, 0, "{renewed:?}");
+    let denied = output(&mut inside(&sandbox, TIME, &["lock", "x"]));
+    assert_eq!(denied.code, 2, "{denied:?}");
+    assert_eq!(sandbox.run(["lock", "x"]).code, 2);
+    process.kill().unwrap();
+    process.wait().unwrap();
+    assert_eq!(output(&mut inside(&sandbox, TIME, &["lock", "x"])).code, 0, "it has ended");
+}
+
 /// What a waiter has seen says nothing of a record that has been renewed since.
 #[test]
 fn a_waiter_with_another_clock_does_not_take_a_lease_that_is_renewed() {

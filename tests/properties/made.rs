@@ -112,6 +112,7 @@ pub fn record() -> impl Strategy<Value = Record> {
         weighted(0.9, clock()),
         weighted(0.8, token),
         of(any::<u64>()),
+        of(clock()),
     );
     (people, process, times, weighted(0.8, kind()), lease, unknown)
         .prop_map(|(people, process, times, kind, lease, unknown)| {
@@ -140,6 +141,7 @@ pub fn record() -> impl Strategy<Value = Record> {
                 ttl_ns: lease.0.map(|ttl| u64::try_from(ttl.as_nanos()).unwrap_or(u64::MAX)),
                 deadline_ns: lease.1,
                 clock_id: lease.2,
+                acquired_clock_id: lease.5,
                 pid_ns: process.2,
                 renewals: lease.4,
                 unknown,

@@ -120,6 +120,7 @@ pub fn without_lease(record: &Record) -> Record {
         expires_at: None,
         deadline_ns: None,
         clock_id: None,
+        acquired_clock_id: None,
         renewals: None,
         ..record.clone()
     }

@@ -92,6 +92,9 @@ pub fn check(request: &Request, evidence: &Evidence, now: &Now) -> Decision {
                 without_lease(record),
                 "a renewal changed more than the lease"
             );
+            if let Some(acquired) = record.acquired_clock() {
+                assert_eq!(renewed.acquired_clock(), Some(acquired), "its process is of another clock now");
+            }
             let asked = ttl.or(record.ttl()).filter(|ttl| !ttl.is_zero());
             assert_eq!(renewed.ttl(), asked.map(in_nanoseconds), "the lease's length");
         }

@@ -10,6 +10,7 @@ use super::fields::{freeze_fields, holder_fields, own_fields};
 use super::output::{Output, Report};
 use super::screen::{BAD, DIM, FROZEN, GOOD, HELD, STRONG, Screen};
 use super::values::name;
+use crate::host::ProcessState;
 use crate::locks::Status;
 use crate::protocol::{
     Abandoned, Freeze, Kind, Liveness, Mode, Name, Now, Record, Refusal, Standing, Stored,
@@ -163,7 +164,7 @@ fn has_lost_its_guard(locks: &Locks, record: &Record, standing: &Standing, now: 
         standing,
         Standing::Held { liveness: Liveness::Alive, .. } | Standing::Lapsed { liveness: Liveness::Alive }
     );
-    lives && record.kind == Some(Kind::Guard) && locks.is_process_gone(record, now)
+    lives && record.kind == Some(Kind::Guard) && locks.process_of(record, now) == ProcessState::Gone
 }
 
 fn held(locks: &Locks, record: &Record, standing: &Standing, status: &Status) -> Reason {

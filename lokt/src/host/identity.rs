@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use rustix::fs::{Mode, OFlags, open};
 
 use super::process;
+use crate::protocol::{ClockId, Here, SessionFiles};
 
 /// Who asks, as it stands in records. Owner and agent are names for people; they prove nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +40,11 @@ impl Identity {
             pid_start,
             pid_ns: process::pid_namespace(),
         }
+    }
+
+    /// From where it looks at holders whose sessions' files are so.
+    pub(crate) fn here<'a>(&'a self, clock: &'a ClockId, is_local: bool, files: SessionFiles) -> Here<'a> {
+        Here { host: &self.host, pid_ns: self.pid_ns, clock, is_local, files }
     }
 }
 

@@ -51,6 +51,7 @@ pub(crate) use survey::{Entry, Place, Survey, What};
 pub use unix::UnixHost;
 
 use crate::protocol::{Name, Now};
+pub use crate::protocol::{ProcessState, SessionState};
 
 /// A directory of the root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -109,28 +110,6 @@ pub enum Draft<'a> {
     /// A file of the caller's own that is of no use any more where it is: it need not be removed there, and another
     /// made.
     Used(Dir<'a>, &'a str),
-}
-
-/// What a look at a session's file tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SessionState {
-    /// Some process holds its flock.
-    Locked,
-    /// No process does.
-    Unlocked,
-    /// There is no such file, or it is not one of ours.
-    Missing,
-}
-
-/// What can be told of a process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ProcessState {
-    /// It runs, or may not be asked. One that has ended, and whose parent has not noticed, does not.
-    Running,
-    /// It is gone, or its id belongs to a later process.
-    Gone,
-    /// It can't be told.
-    Unknown,
 }
 
 /// Why a wait ended.
@@ -363,8 +342,8 @@ pub trait Host: Send + Sync + 'static {
     /// Rings `bell` once the session `file` is no longer alive. `false` if that can't be told.
     fn watch_session(&self, file: &str, bell: &std::sync::Arc<dyn SessionFile>) -> bool;
 
-    /// Whether a process runs that has this id and (if given) started at `start`.
-    fn process(&self, pid: i64, start: Option<i64>) -> ProcessState;
+    /// Whether a process runs that has this id, and since when.
+    fn process(&self, pid: i64) -> ProcessState;
 
     /// Whether a process is stopped, and so can't take its turn.
     fn is_stopped(&self, pid: i64) -> bool;

@@ -163,7 +163,7 @@ fn clear_left(above: &Path) -> io::Result<Vec<PathBuf>> {
         return Ok(gone);
     }
     for name in names_in(&dir)? {
-        let dead = pid_of(&name, SCRATCH).filter(|pid| state_of(*pid, None) == ProcessState::Gone);
+        let dead = pid_of(&name, SCRATCH).filter(|pid| state_of(*pid) == ProcessState::Gone);
         if let Some(pid) = dead
             && clear(&dir, &name, pid).is_ok()
         {

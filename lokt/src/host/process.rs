@@ -67,23 +67,22 @@ fn short_file(path: &str) -> Option<(String, OwnedFd)> {
 }
 
 /// When a process started, in clock ticks since boot; `None` where the machine does not tell.
-pub(crate) fn start_of(pid: i64) -> Option<i64> {
+pub(super) fn start_of(pid: i64) -> Option<i64> {
     stat(pid).map(|stat| stat.start)
 }
 
-/// Whether a process runs that has this id and, if given, started at `start`.
-pub(crate) fn state_of(pid: i64, start: Option<i64>) -> ProcessState {
+/// Whether a process runs that has this id, and since when.
+pub(crate) fn state_of(pid: i64) -> ProcessState {
     let Some(id) = as_pid(pid) else {
         return ProcessState::Unknown;
     };
     match test_kill_process(id) {
         Err(rustix::io::Errno::SRCH) => ProcessState::Gone,
         // Everything else, EPERM included, means that it is there.
-        _ => match (start, stat(pid)) {
-            (Some(then), Some(now)) if then != now.start => ProcessState::Gone,
+        _ => match stat(pid) {
             // It has ended, and only its parent has not noticed.
-            (_, Some(now)) if now.is_zombie() => ProcessState::Gone,
-            _ => ProcessState::Running,
+            Some(now) if now.is_zombie() => ProcessState::Gone,
+            now => ProcessState::Running { start: now.map(|now| now.start) },
         },
     }
 }
@@ -223,8 +222,7 @@ mod tests {
         let me = i64::from(std::process::id());
         let start = start_of(me);
         assert!(start.is_some());
-        assert_eq!(state_of(me, start), ProcessState::Running);
-        assert_eq!(state_of(me, Some(1)), ProcessState::Gone, "a reused id is not the same process");
+        assert_eq!(state_of(me), ProcessState::Running { start });
         let parent = i64::from(std::os::unix::process::parent_id());
         assert!(ancestors().contains(&parent));
         assert!(!ancestors().contains(&me), "nobody is their own ancestor");
@@ -234,7 +232,7 @@ mod tests {
     #[test]
     fn a_pid_that_is_none_is_unknown() {
         for pid in [0, -1, i64::MAX, i64::from(i32::MIN)] {
-            assert_eq!(state_of(pid, None), ProcessState::Unknown, "{pid}");
+            assert_eq!(state_of(pid), ProcessState::Unknown, "{pid}");
         }
     }
 }

@@ -258,8 +258,8 @@ impl Host for UnixHost {
         })
     }
 
-    fn process(&self, pid: i64, start: Option<i64>) -> ProcessState {
-        process::state_of(pid, start)
+    fn process(&self, pid: i64) -> ProcessState {
+        process::state_of(pid)
     }
 
     fn is_stopped(&self, pid: i64) -> bool {

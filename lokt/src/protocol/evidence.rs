@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::lease::Lapse;
+use super::liveness::Liveness;
 use super::mode::Mode;
 use super::record::{LockId, Record};
 use super::stored::Stored;
@@ -17,6 +19,8 @@ pub struct Evidence {
     pub unchanged_for: Duration,
     /// The record is from an earlier boot of this machine.
     pub earlier_boot: bool,
+    /// What is left of the lease, where the store itself tells that: then the record's deadline does not count.
+    pub lapse: Option<Lapse>,
     /// Some session of this name still lives (asked only when the record is corrupt).
     pub survivors: bool,
     /// Those who hold the name together, if the record says that several do; only those whom the request is about.
@@ -70,16 +74,4 @@ pub enum UnknownFreeze {
     Newer(String),
     /// What stands in its place can't be read, and why.
     Unreadable(String),
-}
-
-/// What this machine can say of a holder's life.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Liveness {
-    /// It lives: its flock is held, or its process runs.
-    Alive,
-    /// It is proved dead: its flock is free, its process gone or another's.
-    Dead,
-    /// It can't be told from here. Counts as alive.
-    #[default]
-    Unknown,
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::clock::Now;
 use super::evidence::{Freeze, UnknownFreeze};
-use super::lease::lapse;
+use super::lease::{Lapse, lapse};
 use super::record::{Kind, Record};
 use super::refusal::Refusal;
 use super::request::Claim;
@@ -22,6 +22,8 @@ pub struct FreezeEvidence {
     pub unchanged_for: Duration,
     /// It is from an earlier boot of this machine.
     pub earlier_boot: bool,
+    /// What is left of it, where the store itself tells that.
+    pub lapse: Option<Lapse>,
 }
 
 /// What is asked of the freeze of a name.
@@ -57,14 +59,16 @@ pub enum FreezeDecision {
 
 impl FreezeEvidence {
     /// Nothing stands there.
-    pub const NONE: Self = Self { stored: Stored::Empty, unchanged_for: Duration::ZERO, earlier_boot: false };
+    pub const NONE: Self =
+        Self { stored: Stored::Empty, unchanged_for: Duration::ZERO, earlier_boot: false, lapse: None };
 
     /// The freeze, if it is in force. A corrupt one binds nobody, as in the Go tool; one that can't be read, or is
     /// of a newer version, does.
     pub fn in_force(&self, now: &Now) -> Option<Freeze> {
         let unknown = match &self.stored {
             Stored::Record(record) => {
-                let lapse = lapse(record, now, self.unchanged_for, self.earlier_boot);
+                let lapse =
+                    self.lapse.unwrap_or_else(|| lapse(record, now, self.unchanged_for, self.earlier_boot));
                 let freeze = Freeze { record: record.clone(), left: lapse.left(), unknown: None };
                 return (!lapse.has_lapsed()).then_some(freeze);
             }

@@ -128,6 +128,9 @@ pub struct Record {
     /// Whose clock `deadline_ns` was read from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_id: Option<String>,
+    /// On whose clock it was acquired, if it was renewed on another since: `pid` and its start are of this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acquired_clock_id: Option<String>,
     /// The process-id namespace in which `pid` means something.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pid_ns: Option<u64>,
@@ -215,14 +218,19 @@ impl Record {
         self.clock_id.as_deref().map(ClockId::new)
     }
 
-    /// Whether it was written in the boot of this clock.
+    /// On whose clock it was acquired.
+    pub fn acquired_clock(&self) -> Option<ClockId> {
+        self.acquired_clock_id.as_deref().map(ClockId::new).or_else(|| self.clock())
+    }
+
+    /// Whether it was acquired in the boot of this clock.
     pub fn is_of_boot(&self, clock: &ClockId) -> bool {
-        self.clock().is_some_and(|then| then.boot() == clock.boot())
+        self.acquired_clock().is_some_and(|then| then.boot() == clock.boot())
     }
 
     /// When its process started, as it is told to those who read this clock: another time namespace shifts it.
     pub fn pid_start_on(&self, clock: &ClockId) -> Option<i64> {
-        self.pid_start_ns.filter(|_| self.clock_id.as_deref() == Some(clock.as_str()))
+        self.pid_start_ns.filter(|_| self.acquired_clock().as_ref() == Some(clock))
     }
 
     /// When it was acquired, by the wall clock of then.

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::clock::Now;
-use super::evidence::{Evidence, Holder, Liveness};
+use super::evidence::{Evidence, Holder};
 use super::lease::{Lapse, lapse};
+use super::liveness::Liveness;
 use super::record::{Kind, LockId, Record};
 use super::stored::Stored;
 
@@ -80,7 +81,8 @@ pub fn judge(evidence: &Evidence, now: &Now) -> Standing {
 }
 
 fn judge_record(record: &Record, evidence: &Evidence, now: &Now) -> Standing {
-    let lapse = lapse(record, now, evidence.unchanged_for, evidence.earlier_boot);
+    let by_record = || lapse(record, now, evidence.unchanged_for, evidence.earlier_boot);
+    let lapse = evidence.lapse.unwrap_or_else(by_record);
     let liveness = evidence.liveness;
     let lapsed = lapse.has_lapsed();
     match (record.kind, liveness) {

@@ -334,6 +334,22 @@ fn renewal_and_release_are_for_the_very_admission() {
 }
 
 #[test]
+fn whoever_renews_by_another_clock_leaves_word_of_the_first() {
+    let mut record = admitted(Kind::Manual, Some(TTL));
+    let other = Now { clock: ClockId::new("boot-1/other"), ..at(1) };
+    for (now, first) in [(&other, Some(BOOT)), (&other, Some(BOOT)), (&at(2), None)] {
+        let known = evidence(stored(record), Liveness::Alive);
+        let request = Request::Renew(Authority::Owner("ada".into()), None);
+        let Decision::Renew(renewed) = decide("x", &request, &known, now) else {
+            panic!("it is its owner's")
+        };
+        assert_eq!(renewed.clock().as_ref(), Some(&now.clock));
+        assert_eq!(renewed.acquired_clock_id.as_deref(), first);
+        record = *renewed;
+    }
+}
+
+#[test]
 fn what_can_not_be_read_is_not_lost() {
     let own = Authority::Session(LockId::from_random([7; 16]));
     for stored in [

@@ -21,7 +21,7 @@ use std::time::Duration;
 pub use cluster::EtcdStore;
 pub use dir::DirStore;
 pub(crate) use dir::{Leftover, pid_of_hidden, stripe_of_file, stripe_of_temporary};
-pub(crate) use sessions::{process_of, split_session};
+pub(crate) use sessions::split_session;
 
 use crate::Error;
 use crate::audit::{Event, Query, Source};

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::hash::fnv1a;
-use crate::host::{Dir, Host, Identity, ProcessState, SessionFile, SessionState};
-use crate::protocol::{Abandoned, Displaced, Liveness, LockId, Name, Now, Record, Standing};
+use crate::host::{Dir, Host, ProcessState, SessionFile, SessionState};
+use crate::protocol::{Abandoned, Displaced, LockId, Name, Standing, Witness};
 
 /// How many mutexes there are. More than the cores that could contend for them, few enough to leave lying.
 pub(super) const STRIPES: usize = 64;
@@ -15,25 +15,6 @@ pub(super) const STRIPES: usize = 64;
 pub(super) fn stripe_of(name: &str) -> usize {
     let hash = fnv1a(name.bytes().map(|byte| byte.to_ascii_lowercase()));
     (hash % STRIPES as u64) as usize
-}
-
-impl From<ProcessState> for Liveness {
-    fn from(process: ProcessState) -> Self {
-        match process {
-            ProcessState::Running => Self::Alive,
-            ProcessState::Gone => Self::Dead,
-            ProcessState::Unknown => Self::Unknown,
-        }
-    }
-}
-
-/// What can be told here of the process that a record names: by its id only in its own namespace and its own boot, and by
-/// its start only on its own clock.
-pub(crate) fn process_of(host: &dyn Host, me: &Identity, record: &Record, now: &Now) -> ProcessState {
-    if !record.is_of_boot(&now.clock) || record.pid_ns != me.pid_ns {
-        return ProcessState::Unknown;
-    }
-    host.process(record.pid, record.pid_start_on(&now.clock))
 }
 
 /// The name and the `lock_id` in the name of a session's file.
@@ -45,6 +26,19 @@ pub(crate) fn split_session(file: &str) -> Option<(&str, LockId)> {
 /// The name of a session's file.
 fn session_file(name: &Name, lock_id: &LockId) -> String {
     format!("{name}.{lock_id}")
+}
+
+/// What can be seen on this machine of the holders of a name.
+pub(super) struct Holders<'a>(&'a dyn Host, &'a Name);
+
+impl Witness for Holders<'_> {
+    fn session(&self, id: &LockId, identity: Option<u64>) -> SessionState {
+        self.0.probe_session(&session_file(self.1, id), identity)
+    }
+
+    fn process(&self, pid: i64) -> ProcessState {
+        self.0.process(pid)
+    }
 }
 
 /// The sessions of this machine, by name and admission.
@@ -59,6 +53,11 @@ impl Sessions {
     pub(super) fn create(&self, name: &Name, lock_id: &LockId) -> io::Result<Arc<dyn SessionFile>> {
         let file = session_file(name, lock_id);
         Ok(self.0.create_session(&file, stripe_of(name.as_str()))?.into())
+    }
+
+    /// What can be seen here of the holders of a name.
+    pub(super) fn of<'a>(&'a self, name: &'a Name) -> Holders<'a> {
+        Holders(self.0.as_ref(), name)
     }
 
     /// Looks whether a session lives, by this very file if its `identity` is known.

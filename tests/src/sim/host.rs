@@ -19,6 +19,9 @@ use super::disk::Place;
 use super::fibers::{die, pause};
 use super::world::{NEVER, On, Pid, Shared, World};
 
+/// When its processes started; their ids are not used again.
+const STARTED: i64 = 1;
+
 /// A process of the simulated machine.
 #[derive(Clone)]
 pub struct SimHost {
@@ -41,7 +44,7 @@ impl SimHost {
             agent_id: String::new(),
             host: "sim".to_owned(),
             pid: self.pid as i64 + 1,
-            pid_start: Some(1),
+            pid_start: Some(STARTED),
             pid_ns: Some(1),
         }
     }
@@ -406,10 +409,10 @@ impl Host for SimHost {
         true
     }
 
-    fn process(&self, pid: i64, _: Option<i64>) -> ProcessState {
+    fn process(&self, pid: i64) -> ProcessState {
         let Ok(world) = self.step() else { return ProcessState::Unknown };
         match world.processes.get((pid - 1) as usize) {
-            Some(process) if process.alive => ProcessState::Running,
+            Some(process) if process.alive => ProcessState::Running { start: Some(STARTED) },
             _ => ProcessState::Gone,
         }
     }

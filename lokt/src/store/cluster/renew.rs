@@ -9,7 +9,7 @@ use super::keys::Part;
 use super::snapshot::{Left, Line, Snapshot};
 use super::{BESIDE, EtcdStore, Failure};
 use crate::audit;
-use crate::protocol::{Authority, Decision, Name, Now, Record, Request, Stored, decide};
+use crate::protocol::{Authority, Decision, Name, Now, Record, Request, decide};
 use crate::store::Store;
 use crate::store::content::content_of;
 
@@ -85,13 +85,7 @@ impl EtcdStore {
         record.start_lease(ttl, now);
         let lease = self.client.grant(whole_seconds(ttl.unwrap_or_default()), self.left(by))?.id;
         let mut change = Change::default();
-        let mut written = record.clone();
-        if let Stored::Record(before) = seen.state.own_stored(&id) {
-            // On which machine it was acquired does not change, whoever renews it.
-            written.clock_id = before.clock_id;
-            written.pid_ns = before.pid_ns;
-        }
-        change.put(self.keys.part(name, &place_of(&written, &id)), content_of(&written)?, 0);
+        change.put(self.keys.part(name, &place_of(&record, &id)), content_of(&record)?, 0);
         change.put(self.keys.part(name, &Part::Session(id.clone())), "", lease);
         change.tell(&self.event(audit::RENEW, name, now).record(&record));
         match self.commit(name, seen.state.gate, change, now, by) {

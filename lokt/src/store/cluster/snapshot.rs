@@ -3,10 +3,9 @@
 //! # Deadlines
 //!
 //! A record's deadline is of its holder's clock, and is not rewritten by a renewal. What tells whether the lease has
-//! lapsed is the key of its session, which is bound to the lease in etcd: etcd deletes it late, never early. So a
-//! record is handed on with a deadline of the *asker's* clock: one that is to come as long as the key is there, and
-//! one that has come when it is gone. Of the record as it is written, `clock_id` only says on which boot of which
-//! machine it was acquired.
+//! lapsed is the key of its session, which is bound to the lease in etcd: etcd deletes it late, never early. So what is
+//! left of the lease is told beside the record, whose own deadline and clock stay as they are written: the clock on
+//! which it was acquired says on which boot of which machine that was.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -15,8 +14,9 @@ use super::super::etcd::{KeyValue, Op, OpAnswer, Range, Span, Txn};
 use super::super::{View, Waiter};
 use super::keys::Part;
 use super::{EtcdStore, Failure};
-use crate::host::SessionState;
-use crate::protocol::{Evidence, FreezeEvidence, Holder, Kind, Liveness, LockId, Name, Now, Record, Stored};
+use crate::protocol::{
+    Evidence, FreezeEvidence, Holder, Lapse, LockId, Name, Now, Record, SessionFiles, Stored, liveness,
+};
 
 /// No record in etcd is half written: it counts as old.
 const OLD: Duration = Duration::from_secs(3600);
@@ -214,44 +214,20 @@ impl EtcdStore {
     }
 
     pub(super) fn freeze_evidence(&self, state: &State, left: &Left, now: &Now) -> FreezeEvidence {
-        let stored = match stored(state.freeze.as_ref()) {
-            Stored::Record(record) => {
-                Stored::Record(Box::new(on_our_clock(*record, state.frozen, left, now)))
-            }
-            stored => stored,
-        };
-        FreezeEvidence { stored, ..FreezeEvidence::NONE }
+        let mut evidence = FreezeEvidence { stored: stored(state.freeze.as_ref()), ..FreezeEvidence::NONE };
+        if let Stored::Record(record) = &mut evidence.stored {
+            evidence.lapse = tell_lapse(record, state.frozen, left, now);
+        }
+        evidence
     }
 
     /// What is known of a holder, by its record.
-    fn witness(&self, name: &Name, state: &State, record: Record, left: &Left, now: &Now) -> Evidence {
-        let is_here = self.is_here(&record, now);
-        let liveness = if is_here { self.liveness(name, &record) } else { Liveness::Unknown };
+    fn witness(&self, name: &Name, state: &State, mut record: Record, left: &Left, now: &Now) -> Evidence {
+        let here = self.identity.here(&now.clock, self.local.is_local(), SessionFiles::Apart);
+        let liveness = liveness(&record, &here, &self.sessions.of(name));
         let lease = record.id().and_then(|id| state.sessions.get(&id).copied());
-        let mut record = on_our_clock(record, lease, left, now);
-        // The number of a namespace says nothing on another machine: the first one has the same everywhere.
-        record.pid_ns = record.pid_ns.filter(|_| is_here);
-        Evidence { stored: Stored::Record(Box::new(record)), liveness, ..Evidence::default() }
-    }
-
-    /// What this machine can tell of a holder that is on it.
-    fn liveness(&self, name: &Name, record: &Record) -> Liveness {
-        match (record.kind, record.id()) {
-            (Some(Kind::Guard), Some(id)) => match self.sessions.probe(name, &id, record.session_ino) {
-                SessionState::Locked => Liveness::Alive,
-                SessionState::Unlocked if self.local.is_local() => Liveness::Dead,
-                SessionState::Unlocked | SessionState::Missing => Liveness::Unknown,
-            },
-            (Some(Kind::Manual), _) if record.pid != 0 && record.pid_ns == self.identity.pid_ns => {
-                self.local.process(record.pid, record.pid_start_ns).into()
-            }
-            _ => Liveness::Unknown,
-        }
-    }
-
-    /// Whether it was acquired on this machine, on this boot.
-    fn is_here(&self, record: &Record, now: &Now) -> bool {
-        now.clock.is_known() && record.is_of_boot(&now.clock) && record.host == self.identity.host
+        let lapse = tell_lapse(&mut record, lease, left, now);
+        Evidence { stored: Stored::Record(Box::new(record)), liveness, lapse, ..Evidence::default() }
     }
 
     /// A name as it can be shown.
@@ -283,23 +259,19 @@ impl EtcdStore {
     }
 }
 
-/// The record with a deadline on the clock of `now`; see the top of the file.
-fn on_our_clock(mut record: Record, lease: Option<i64>, left: &Left, now: &Now) -> Record {
-    let Some(ttl) = record.ttl() else {
-        return record;
-    };
+/// What is left of the lease of a record, if it has one; see the top of the file. The record tells people when that ends.
+fn tell_lapse(record: &mut Record, lease: Option<i64>, left: &Left, now: &Now) -> Option<Lapse> {
+    let ttl = record.kind.and(record.ttl())?;
     // As long as the key is there, the lease has not lapsed, whatever else is known.
     let least = Duration::from_millis(1);
-    let left =
-        lease.map_or(Duration::ZERO, |lease| left.get(&lease).map_or(ttl, |left| (*left).clamp(least, ttl)));
-    let clock = record.kind.unwrap_or(Kind::Unknown).clock(now);
-    let deadline = clock.saturating_add(left);
-    record.deadline_ns = u64::try_from(deadline.as_nanos()).ok();
-    record.clock_id = Some(now.clock.as_str().to_owned());
+    let Some(lease) = lease else {
+        return Some(Lapse::Lapsed);
+    };
+    let left = left.get(&lease).map_or(ttl, |left| (*left).clamp(least, ttl));
     if let Ok(expires) = now.wall.checked_add(left) {
-        record.expires_at = lease.map(|_| expires.to_string()).or(record.expires_at);
+        record.expires_at = Some(expires.to_string());
     }
-    record
+    Some(Lapse::Left(left))
 }
 
 /// The keys in an answer.

@@ -3,10 +3,11 @@
 use super::freeze::unchanged_for;
 use super::list::Listing;
 use super::{DirStore, Seen};
-use crate::host::{Dir, ProcessState, SessionState};
-use crate::protocol::{Evidence, Kind, Liveness, LockId, Name, Now, Record, Request, Stored, Whom};
+use crate::host::Dir;
+use crate::protocol::{
+    Evidence, Here, Liveness, LockId, Name, Now, Record, Request, SessionFiles, Stored, Whom, liveness,
+};
 use crate::store::content::LARGEST;
-use crate::store::process_of;
 
 /// What is known of a name in a root that does not exist.
 pub(super) fn nothing() -> Evidence {
@@ -47,7 +48,7 @@ impl DirStore {
     /// What is known of a holder, by its record.
     pub(super) fn witness(&self, name: &Name, record: Box<Record>, seen: &[Seen<'_>], now: &Now) -> Evidence {
         let earlier_boot = self.is_of_earlier_boot(&record, now);
-        let liveness = self.liveness(name, &record, earlier_boot, now);
+        let liveness = liveness(&record, &self.here(now), &self.sessions.of(name));
         Evidence {
             unchanged_for: unchanged_for(&record, seen, now),
             liveness,
@@ -71,47 +72,14 @@ impl DirStore {
         }
     }
 
-    /// Whether the record was written before this machine last booted. Only certain if no other machine can
-    /// have written it (a local file system, and this machine's name), and no container that is told another boot.
+    /// Whether the deadline in the record was written before this machine last booted.
     pub(super) fn is_of_earlier_boot(&self, record: &Record, now: &Now) -> bool {
-        record.clock().is_some_and(|then| then.tells_kernels() && then.boot() != now.clock.boot())
-            && now.clock.tells_kernels()
-            && record.host == self.identity.host
-            && self.host.is_local()
+        self.here(now).is_earlier_boot(record.clock(), record)
     }
 
-    fn liveness(&self, name: &Name, record: &Record, earlier_boot: bool, now: &Now) -> Liveness {
-        match record.kind {
-            Some(Kind::Guard) => self.guard_liveness(name, record, earlier_boot, now),
-            _ if earlier_boot && record.pid != 0 => Liveness::Dead,
-            Some(Kind::Manual) if record.pid != 0 => self.process_liveness(record, now),
-            None if record.host == self.identity.host => {
-                match self.host.process(record.pid, record.pid_start_ns) {
-                    ProcessState::Gone => Liveness::Dead,
-                    ProcessState::Running | ProcessState::Unknown => Liveness::Alive,
-                }
-            }
-            Some(Kind::Manual | Kind::Freeze | Kind::Joint | Kind::Unknown) | None => Liveness::Unknown,
-        }
-    }
-
-    fn guard_liveness(&self, name: &Name, record: &Record, earlier_boot: bool, now: &Now) -> Liveness {
-        let session = match record.id() {
-            Some(id) => self.sessions.probe(name, &id, record.session_ino),
-            None => SessionState::Missing,
-        };
-        match session {
-            SessionState::Locked => Liveness::Alive,
-            _ if earlier_boot => Liveness::Dead,
-            SessionState::Unlocked if record.session_local && self.host.is_local() => Liveness::Dead,
-            // Another kernel's flock need not be visible here; nor one through another mount of a network's.
-            SessionState::Unlocked => self.process_liveness(record, now),
-            SessionState::Missing => Liveness::Unknown,
-        }
-    }
-
-    fn process_liveness(&self, record: &Record, now: &Now) -> Liveness {
-        process_of(self.host.as_ref(), &self.identity, record, now).into()
+    /// From where this store looks at the holders.
+    fn here<'a>(&'a self, now: &'a Now) -> Here<'a> {
+        self.identity.here(&now.clock, self.host.is_local(), SessionFiles::Beside)
     }
 
     /// Whether a session of this name lives that is not merely waiting.

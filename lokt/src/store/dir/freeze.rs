@@ -85,6 +85,7 @@ impl DirStore {
         FreezeEvidence {
             unchanged_for: record.map_or(Duration::ZERO, |record| unchanged_for(record, seen, now)),
             earlier_boot: record.is_some_and(|record| self.is_of_earlier_boot(record, now)),
+            lapse: None,
             stored,
         }
     }

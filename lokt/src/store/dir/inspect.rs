@@ -238,7 +238,7 @@ impl DirStore {
     fn settle_hidden(&self, dir: Dir<'_>, file: &str, age: Duration, act: Act) -> Result<bool, Error> {
         // A process of another machine can't be seen from here.
         let gone = self.host.is_local()
-            && pid_of_hidden(file).is_some_and(|pid| self.host.process(pid, None) == ProcessState::Gone);
+            && pid_of_hidden(file).is_some_and(|pid| self.host.process(pid) == ProcessState::Gone);
         if !gone || age < HIDDEN_FOR {
             return Ok(false);
         }
