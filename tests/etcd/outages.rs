@@ -1,5 +1,6 @@
 //! Locks on a cluster that is not well: cut off, without a leader, or with one that hangs.
 
+use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use lokt_tests::etcd::{Setup, network};
@@ -122,6 +123,12 @@ fn whoever_had_only_so_much_time_has_timed_out_on_a_cluster_without_a_majority()
 #[test]
 fn whoever_can_not_look_is_told_nothing_of_changes() {
     let Some(mut site) = Site::new(1) else { return };
+    // What says when the next sweep is due.
+    let runtime = site.machine(0).runtime();
+    let swept = || {
+        let found = Command::new("find").arg(&runtime).args(["-name", "40"]).output();
+        !found.unwrap().stdout.is_empty()
+    };
     site.etcd.stop(0);
     let hint =
         "lokt: hint: see whether the cluster is well, and the address in LOKT_ROOT right: lokt doctor\n";
@@ -134,6 +141,10 @@ fn whoever_can_not_look_is_told_nothing_of_changes() {
     );
     assert!(looked.stderr.ends_with(hint) && looked.stderr.lines().count() == 2, "{looked:?}");
     assert!(tried.stderr.ends_with(hint) && tried.stderr.contains("nothing has changed"), "{tried:?}");
+    assert!(!swept(), "a sweep would wait for the cluster once more");
+    site.etcd.start(0);
+    assert_eq!(site.machine(0).run(&["status"]).code, 0);
+    assert!(swept(), "that is how it shows");
 }
 
 #[test]

@@ -35,23 +35,20 @@ pub(super) fn run(locks: &Locks, args: &Args) -> Result<Report, Error> {
     let signals = Signals::catch().map_err(Error::root)?;
     let mut watcher = Watcher::new(&signals);
     let patience = args.wanted.patience();
-    let report = match locks.lock(name, &args.wanted.terms(), args.pid, patience, &mut watcher) {
+    let locked = locks.lock(name, &args.wanted.terms(), args.pid, patience, &mut watcher);
+    watcher.clear();
+    match locked {
         Ok(record) => {
-            watcher.clear();
+            super::tidy(locks);
             let (name, id) = (&record.name, &record.lock_id);
             let unsaid = vec![
                 format!("lock \"{name}\" was taken all the same"),
                 format!("hint: to release it: lokt unlock {name} --lock-id {id}"),
             ];
-            Report { unsaid, ..Report::ok(acquired(&record, args.json)) }
+            Ok(Report { unsaid, ..Report::ok(acquired(&record, args.json)) })
         }
-        Err(error) => {
-            watcher.clear();
-            denied(args, &watcher, &error)
-        }
-    };
-    super::tidy(locks);
-    Ok(report)
+        Err(error) => Ok(denied(args, &watcher, &error)),
+    }
 }
 
 fn denied(args: &Args, watcher: &Watcher<'_>, error: &Error) -> Report {

@@ -97,14 +97,16 @@ fn ask(locks: &Locks, command: OnLocks) -> Exit {
         OnLocks::Audit(args) => audit::run(locks, &args),
         OnLocks::Prime(args) => prime::run(locks, &args),
     };
-    let exit = match outcome {
-        Ok(report) => output::conclude(&report),
+    match outcome {
+        Ok(report) => {
+            let exit = output::conclude(&report);
+            if tidies {
+                tidy(locks);
+            }
+            exit
+        }
         Err(error) => output::fail(&error),
-    };
-    if tidies {
-        tidy(locks);
     }
-    exit
 }
 
 fn open() -> Result<Locks, Error> {
@@ -112,7 +114,8 @@ fn open() -> Result<Locks, Error> {
     Locks::at(&root, Arc::new(|warning: &str| output::say_soon(&format!("warning: {warning}"))))
 }
 
-/// After a command's own work: clears dead locks away, if it is time for it and nobody has turned it off.
+/// After a command's own work, if that has succeeded: clears dead locks away, if it is time for it and nobody has turned
+/// it off. Where a command has failed, a sweep would, too, and take its time for it.
 fn tidy(locks: &Locks) {
     if environment("LOKT_NO_SWEEP").is_none() {
         locks.tidy();

@@ -106,18 +106,22 @@ impl EtcdStore {
         let client = Client::new(address, access).map_err(|error| Error::invalid(error.to_string()))?;
         let dir = runtime_dir(&address.to_string()).map_err(Error::runtime)?;
         let local: Arc<dyn Host> = Arc::new(UnixHost::new(dir));
-        let store = Self {
+        let store = Self::with(client, address, Arc::clone(&local), identity, warn);
+        Ok((store, local))
+    }
+
+    fn with(client: Client, address: &Address, local: Arc<dyn Host>, identity: Identity, warn: Warn) -> Self {
+        Self {
             client,
             keys: Keys::below(&address.prefix),
-            local: Arc::clone(&local),
             sessions: Sessions::on(&local),
+            local,
             identity,
             warn,
             held: Mutex::default(),
             kept: Mutex::default(),
             watching: Watching::default(),
-        };
-        Ok((store, local))
+        }
     }
 
     fn monotonic(&self) -> Duration {

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 
 use super::super::etcd::{Op, Range, Span, Txn};
 use super::snapshot::Left;
-use super::{BESIDE, EtcdStore};
+use super::{BESIDE, EtcdStore, Failure};
 use crate::host::Dir;
 use crate::protocol::{Decision, Name, Request};
 use crate::store::sessions::split_session;
@@ -38,7 +38,10 @@ impl EtcdStore {
     /// Removes stale records, lapsed freezes, and old events; returns the names whose records went.
     pub(super) fn sweep_within(&self, budget: Duration) -> Vec<Name> {
         let by = self.monotonic() + budget;
-        self.sweep_sessions();
+        // A cluster that is away now is so for the rest of it.
+        if self.sweep_sessions(by).is_err() {
+            return Vec::new();
+        }
         let Ok(all) = self.snapshots(by) else {
             return Vec::new();
         };
@@ -88,20 +91,57 @@ impl EtcdStore {
     }
 
     /// Removes the files of dead sessions from this machine.
-    fn sweep_sessions(&self) {
+    fn sweep_sessions(&self, by: Duration) -> Result<(), Failure> {
         let sessions = self.local.list(Dir::Sessions).unwrap_or_default();
         let named = sessions.iter().filter_map(|file| split_session(file));
         let parsed = named.filter_map(|(name, id)| Some((name.parse::<Name>().ok()?, id)));
         for (name, id) in parsed {
-            let dead = self.probe(&name, &id) == Some(false);
+            if self.probe(&name, &id) != Some(false) {
+                continue;
+            }
             // Its file is what proves it dead, as long as its record stands.
-            let stands = || {
-                let own = self.own_stored(&name, &id, self.monotonic() + BESIDE);
-                own.map_or(true, |own| own.record().is_some_and(|record| record.lock_id == id.as_str()))
-            };
-            if dead && !stands() {
+            let own = self.own_stored(&name, &id, by)?;
+            if own.record().is_none_or(|record| record.lock_id != id.as_str()) {
                 self.sessions.remove(&name, &id);
             }
         }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::host::{Host, Identity, UnixHost};
+    use crate::store::etcd::{Access, Client};
+    use crate::store::sessions::Sessions;
+
+    #[test]
+    fn a_sweep_keeps_to_its_time_however_many_sessions_have_died_while_the_cluster_is_away() {
+        let dir = tempfile::tempdir().unwrap();
+        // Nobody listens there.
+        let address = "etcd://127.0.0.1:1/lokt".parse().unwrap();
+        let local: Arc<dyn Host> = Arc::new(UnixHost::new(dir.path().to_owned()));
+        let store = EtcdStore::with(
+            Client::new(&address, &Access::default()).unwrap(),
+            &address,
+            Arc::clone(&local),
+            Identity::current(),
+            Arc::new(|_| {}),
+        );
+        local.prepare().unwrap();
+        let sessions = Sessions::on(&local);
+        for number in 0..8 {
+            let name = format!("x{number}").parse().unwrap();
+            let id = crate::protocol::LockId::from_random([number; 16]);
+            sessions.create(&name, &id).unwrap().release();
+        }
+        let began = store.monotonic();
+        assert_eq!(store.sweep_within(Duration::from_millis(200)), Vec::new());
+        let took = store.monotonic() - began;
+        assert!(took < Duration::from_secs(2), "{took:?}");
+        assert_eq!(local.list(Dir::Sessions).unwrap().len(), 8, "nobody knows whether their records stand");
     }
 }
