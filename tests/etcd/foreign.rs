@@ -1,6 +1,7 @@
 //! Keys below a root's prefix that are not of the store's making, or that nobody needs any more.
 
 use lokt::store::etcd::{Op, Range, Span, Txn};
+use lokt_tests::sandbox::output;
 
 use super::site::{Site, in_line};
 use super::{SOON, client, put};
@@ -45,11 +46,40 @@ fn waiters_stand_in_their_order_behind_many_keys_that_are_no_tickets() {
 }
 
 #[test]
+fn tokens_go_on_above_one_that_came_from_elsewhere() {
+    let Some(site) = Site::new(1) else { return };
+    let here = site.machine(0);
+    let admitted = || -> u64 {
+        let said = output(here.lokt(&["guard", "x", "--", "sh", "-c"]).arg("echo $LOKT_TOKEN"));
+        said.stdout.trim().parse().unwrap_or_else(|error| panic!("{error}: {said:?}"))
+    };
+    let mut last = admitted();
+    for foreign in [1_u64 << 40, (1 << 52) - 1] {
+        let record = format!(
+            r#"{{"version":1,"name":"x","kind":"manual","pid":0,"token":{foreign},"ttl_ns":1,"deadline_ns":0}}"#
+        );
+        client(&site.etcd).txn(&put("/lokt/state/x/record", &record), SOON).unwrap();
+        assert!(admitted() > foreign);
+        last = last.max(foreign);
+        // Neither what is no admission, nor one by another kind, lets them fall back.
+        for change in
+            [&["freeze", "x", "--ttl", "1m"][..], &["unfreeze", "x"], &["lock", "x"], &["unlock", "x"]]
+        {
+            assert_eq!(here.run(change).code, 0, "{change:?}");
+        }
+        for _ in 0..2 {
+            let token = admitted();
+            assert!(token > last, "{token} after {last}");
+            last = token;
+        }
+    }
+}
+
+#[test]
 fn the_sweep_of_old_events_takes_nothing_else() {
     let Some(site) = Site::new(1) else { return };
     let mut inner = site.machine(1).lokt(&["lock", "x"]);
-    let locked =
-        lokt_tests::sandbox::output(inner.env("LOKT_ROOT", format!("{}/audit/0", site.etcd.address())));
+    let locked = output(inner.env("LOKT_ROOT", format!("{}/audit/0", site.etcd.address())));
     assert_eq!(locked.code, 0, "{locked:?}");
     // More than one look shows, before the event.
     litter(&site, "/lokt/audit/0/other/", 150);

@@ -167,6 +167,7 @@ impl<'a> Attempt<'a> {
         let (lease, session) = (self.lease()?, self.session()?);
         record.session_ino = session.as_ref().map(|session| session.identity());
         let mut change = Change::default();
+        change.token = record.token;
         self.place(&mut change, &record, joint, displaced, &sight.seen.state)?;
         if let Some(lease) = lease {
             change.put(store.keys.part(name, &Part::Session(id.clone())), "", lease);

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::super::etcd::{self, Compare, Is, Op, OpAnswer, Outcome, Range, Span, Txn};
 use super::keys::Part;
+use super::snapshot::Gate;
 use super::{EtcdStore, Failure};
 use crate::audit::Event;
 use crate::protocol::{LockId, Name, Now};
@@ -21,6 +22,8 @@ const ATTEMPT: Duration = Duration::from_millis(300);
 #[derive(Default)]
 pub(super) struct Change {
     pub(super) ops: Vec<Op>,
+    /// The token of an admission.
+    pub(super) token: Option<u64>,
     /// Lines, one for each event.
     events: Vec<u8>,
 }
@@ -44,22 +47,23 @@ impl Change {
 }
 
 impl EtcdStore {
-    /// Makes a change of a name whose gate was last put at the revision `gate`: the revision of the change, or `None`
-    /// if the name has changed since.
+    /// Makes a change of a name whose gate was `gate`: the revision of the change, or `None` if the name has changed
+    /// since.
     pub(super) fn commit(
         &self,
         name: &Name,
-        gate: i64,
+        gate: Gate,
         mut change: Change,
         now: &Now,
         by: Duration,
     ) -> Result<Option<i64>, Failure> {
         let gate_key = self.keys.part(name, &Part::Gate);
         let mark = self.keys.events(now.wall, &LockId::from_random(self.local.random()));
-        change.put(gate_key.as_str(), "", 0);
+        let token = change.token.unwrap_or_default().max(gate.token);
+        change.put(gate_key.as_str(), token.to_string(), 0);
         let events = std::mem::take(&mut change.events);
         change.put(mark.as_str(), events, 0);
-        let when = vec![Compare::mod_revision(gate_key, Is::Equal, gate)];
+        let when = vec![Compare::mod_revision(gate_key, Is::Equal, gate.revision)];
         let look = Op::Range(Range::of(Span::key(mark)).keys_only());
         let txn = Txn { when, then: change.ops, or_else: vec![look] };
         let done = self.insist(&txn, by)?;

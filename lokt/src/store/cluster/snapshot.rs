@@ -24,11 +24,30 @@ const OLD: Duration = Duration::from_secs(3600);
 /// What is left of leases, where it was asked for.
 pub(super) type Left = HashMap<i64, Duration>;
 
+/// From here on a token is none of the store's own, and no reader of JSON counts exactly any more.
+const TOO_LARGE: u64 = 1 << 53;
+
+/// What every change of a name puts.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Gate {
+    /// When it was put last: a revision; 0 for never.
+    pub(super) revision: i64,
+    /// The token of the last admission; 0 for none.
+    pub(super) token: u64,
+}
+
+impl Gate {
+    fn read(kv: &KeyValue) -> Self {
+        let token = std::str::from_utf8(&kv.value).ok().and_then(|text| text.parse().ok());
+        let token = token.filter(|token| *token < TOO_LARGE).unwrap_or_default();
+        Self { revision: kv.mod_revision, token }
+    }
+}
+
 /// A name's state.
 #[derive(Default)]
 pub(super) struct State {
-    /// When anything of it was changed last: a revision; 0 for never.
-    pub(super) gate: i64,
+    pub(super) gate: Gate,
     record: Option<KeyValue>,
     holders: BTreeMap<LockId, KeyValue>,
     /// The lease of each session that has not lapsed.
@@ -89,7 +108,7 @@ impl State {
             Part::Session(id) => drop(self.sessions.insert(id, kv.lease)),
             Part::Freeze => self.freeze = Some(kv),
             Part::Frozen => self.frozen = Some(kv.lease),
-            Part::Gate => self.gate = kv.mod_revision,
+            Part::Gate => self.gate = Gate::read(&kv),
         }
     }
 
@@ -181,7 +200,8 @@ impl EtcdStore {
     ///
     /// The token is the revision that was seen. It grows from one admission of a name to the next: the admission's
     /// transaction puts the gate at a revision beyond it, and the next admission is made only on a snapshot in which
-    /// that gate stands, which therefore is of that revision or a later one.
+    /// that gate stands, which therefore is of that revision or a later one. A record that came from elsewhere may have
+    /// a larger token, and then whoever is admitted in its place has; so the gate has the last one in it.
     pub(super) fn evidence(&self, name: &Name, seen: &Snapshot, left: &Left, now: &Now) -> Evidence {
         let state = &seen.state;
         let mut evidence = match state.stored() {
@@ -209,7 +229,7 @@ impl EtcdStore {
             evidence.holders = known.collect();
         }
         evidence.freeze = self.freeze_evidence(state, left, now).in_force(now);
-        evidence.next_token = seen.revision.unsigned_abs();
+        evidence.next_token = seen.revision.unsigned_abs().max(state.gate.token + 1);
         evidence
     }
 
