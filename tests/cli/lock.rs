@@ -3,6 +3,29 @@
 use super::transcript::{check, sandbox};
 
 #[test]
+fn whoever_is_under_a_guard_of_that_name_is_told_so_and_does_not_wait_for_itself() {
+    check(
+        &sandbox(),
+        r#"
+        $ lokt guard x -- lokt lock x
+        ! lokt: lock "x" is held by the guard around this command
+        ! lokt: hint: whatever is done here is done under it
+        = 2
+        $ lokt guard x -- lokt lock x --wait
+        ! lokt: lock "x" is held by the guard around this command: it would wait for itself
+        ! lokt: hint: whatever is done here is done under it
+        = 64
+        $ lokt guard y -- lokt lock x
+        acquired lock "x"
+        $ lokt guard z --shared -- lokt lock z --shared --wait
+        acquired lock "z"
+        $ lokt guard g --slots 2 -- lokt lock g --slots 2
+        acquired lock "g", slot 2 of 2
+        "#,
+    );
+}
+
+#[test]
 fn whoever_cannot_be_told_that_he_has_it_is_told_how_to_release_it() {
     let sandbox = sandbox();
     check(

@@ -63,6 +63,20 @@ fn json_is_a_line_for_each_change() {
 }
 
 #[test]
+fn a_root_that_is_made_anew_is_watched() {
+    let sandbox = sandbox();
+    let mut seen = watch(&sandbox, &["--json"]);
+    seen.await_line("[]");
+    assert_eq!(sandbox.run(["lock", "one"]).code, 0);
+    seen.await_stdout("\"one\"");
+    std::fs::remove_dir_all(sandbox.root()).unwrap();
+    seen.await_line("[]");
+    assert_eq!(sandbox.run(["lock", "two"]).code, 0);
+    seen.await_stdout("\"two\"");
+    end(seen, Signal::TERM);
+}
+
+#[test]
 fn it_ends_with_its_reader_even_if_nothing_changes() {
     let said = sh(&sandbox(), "{ lokt status --watch --interval 1h; echo $? >&2; } | head -1");
     assert_eq!((said.stdout.as_str(), said.stderr.as_str()), ("no locks\n", "0\n"));

@@ -8,7 +8,11 @@ use super::output::{Output, Report};
 use super::values::{Wanted, pid};
 use super::waiting::Watcher;
 use crate::host::signals::Signals;
-use crate::{Error, Locks, Record};
+use crate::protocol::{Mode, Name};
+use crate::{Error, Locks, Patience, Record, inside};
+
+/// What to do about a lock that one has already.
+const UNDER_IT: &str = "whatever is done here is done under it";
 
 /// Take a lock and keep it after this program has ended
 ///
@@ -35,6 +39,10 @@ pub(super) fn run(locks: &Locks, args: &Args) -> Result<Report, Error> {
     let signals = Signals::catch().map_err(Error::root)?;
     let mut watcher = Watcher::new(&signals);
     let patience = args.wanted.patience();
+    if patience != Patience::None && is_in_its_own_way(locks, args) {
+        return Err(Error::invalid(format!("{}: it would wait for itself", of_the_guard_around(name)))
+            .with_hint(UNDER_IT));
+    }
     let locked = locks.lock(name, &args.wanted.terms(), args.pid, patience, &mut watcher);
     watcher.clear();
     match locked {
@@ -47,19 +55,34 @@ pub(super) fn run(locks: &Locks, args: &Args) -> Result<Report, Error> {
             ];
             Ok(Report { unsaid, ..Report::ok(acquired(&record, args.json)) })
         }
-        Err(error) => Ok(denied(args, &watcher, &error)),
+        Err(error) => Ok(denied(locks, args, &watcher, &error)),
     }
 }
 
-fn denied(args: &Args, watcher: &Watcher<'_>, error: &Error) -> Report {
+fn denied(locks: &Locks, args: &Args, watcher: &Watcher<'_>, error: &Error) -> Report {
     let mut report = Report::failed(error);
     if let Some(signal) = watcher.ended_by.filter(|_| error.is_interrupted()) {
         report.exit = Exit::Signal(signal.as_raw());
+    }
+    if report.exit == Exit::Held && is_in_its_own_way(locks, args) {
+        report.messages = vec![of_the_guard_around(&args.wanted.name), format!("hint: {UNDER_IT}")];
     }
     if args.json && report.exit == Exit::Held {
         report.result = Some(Output::Json(denial(&args.wanted.name, error)));
     }
     report
+}
+
+/// Whether the guard around this command has the lock in a way that leaves no room beside it.
+fn is_in_its_own_way(locks: &Locks, args: &Args) -> bool {
+    let asked = args.wanted.terms().mode;
+    let held = inside::admission(locks, &args.wanted.name).map(|record| record.mode());
+    held.is_some_and(|held| held == Mode::Exclusive || held != asked)
+}
+
+/// Why somebody does not get what he has already.
+fn of_the_guard_around(name: &Name) -> String {
+    format!("lock \"{name}\" is held by the guard around this command")
 }
 
 fn acquired(record: &Record, as_json: bool) -> Output {

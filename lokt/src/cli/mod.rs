@@ -110,8 +110,11 @@ fn ask(locks: &Locks, command: OnLocks) -> Exit {
 }
 
 fn open() -> Result<Locks, Error> {
-    let root = Root::discover().map_err(Error::root)?;
-    Locks::at(&root, Arc::new(|warning: &str| output::say_soon(&format!("warning: {warning}"))))
+    at(&Root::discover().map_err(Error::root)?)
+}
+
+fn at(root: &Root) -> Result<Locks, Error> {
+    Locks::at(root, Arc::new(|warning: &str| output::say_soon(&format!("warning: {warning}"))))
 }
 
 /// After a command's own work, if that has succeeded: clears dead locks away, if it is time for it and nobody has turned

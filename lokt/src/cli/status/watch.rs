@@ -22,14 +22,17 @@ const PASSING: [&str; 2] = ["age_sec", "remaining_sec"];
 
 pub(super) fn run(locks: &Locks, args: &Args) -> Result<Report, Error> {
     let signals = Signals::catch_also(&[Signal::WINCH]).map_err(Error::root)?;
-    let root = Root::discover().map_err(Error::root)?.path.display().to_string();
+    let root = Root::discover().map_err(Error::root)?;
     let mut live = Live::new(&signals);
     let in_place = live.in_place && !args.json;
     let mut last = None;
     loop {
+        // A directory may have been removed, and made anew; a cluster is the same one.
+        let again = if root.address().is_none() { Some(crate::cli::at(&root)?) } else { None };
+        let locks = again.as_ref().unwrap_or(locks);
         let seen = look(locks, args)?;
         let shown = if in_place {
-            live.draw(&frame(&seen, &root, &locks.now(), args))
+            live.draw(&frame(&seen, &root.path.display().to_string(), &locks.now(), args))
         } else {
             changed(&seen, args, &mut last).map_or(Ok(()), |change| show_or_end(&change))
         };

@@ -15,8 +15,9 @@
 //!
 //! 1. A record, a freeze, a ticket or a session's file is created or removed only under the mutex of its name; but a
 //!    session that has ended may remove its own file, whose name nobody will ever use again.
-//! 2. Under a mutex nothing waits: no other mutex is taken (the log's is tried, once), no blocking flock. So there is
-//!    no lock order.
+//! 2. Under the mutex of a name no other name's is taken, and no flock that blocks; the log's is tried, for some
+//!    milliseconds at most. Whoever sweeps has the sweep's, and takes those of names under it, each as it can be had
+//!    at once. So the order is the sweep's, a name's, the log's, and nobody waits long under any.
 //! 3. A session's flock is taken under the mutex and released without it, after its record is gone.
 //! 4. Records are read without it: they are replaced as a whole (but for renewals on a full disk).
 
