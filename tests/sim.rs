@@ -94,7 +94,12 @@ mod no_schedule_breaks_a_promise_of {
     }
 
     #[test]
+    fn a_power_loss() {
+        tried(Case::PowerLoss);
+    }
+
+    #[test]
     fn any_other_small_case() {
-        assert_eq!(Case::ALL.len(), 9, "one that was added needs a test here");
+        assert_eq!(Case::ALL.len(), 10, "one that was added needs a test here");
     }
 }

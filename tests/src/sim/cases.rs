@@ -29,11 +29,13 @@ pub enum Case {
     Slots,
     /// One shares it, one waits to have it alone, and another wants to share it meanwhile.
     Shared,
+    /// The power is lost under a manual lock with a TTL, and two others come when it is back.
+    PowerLoss,
 }
 
 impl Case {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::TwoGuards,
         Self::RenewalAndBreak,
         Self::Line,
@@ -43,6 +45,7 @@ impl Case {
         Self::Freeze,
         Self::Slots,
         Self::Shared,
+        Self::PowerLoss,
     ];
 
     /// What it is called.
@@ -57,13 +60,13 @@ impl Case {
             Self::Freeze => "a freeze while one waits",
             Self::Slots => "three guards and two slots, one of which may be killed",
             Self::Shared => "two who share it, and one between who wants it alone",
+            Self::PowerLoss => "a power loss under a manual lock with a TTL",
         }
     }
 
     /// Who takes part, and what may befall them.
     pub(super) fn actors(self, name: &Name) -> (Vec<Actor>, Faults) {
-        let actor =
-            |script: &Script| Actor { script: script.clone(), name: name.clone(), after: Duration::ZERO };
+        let actor = |script: &Script| at_once(script.clone(), name);
         let strict = Script::Guard(guard(None, 0, true));
         let beating = Script::Guard(guard(Some(1_000), 600, true));
         let holding = Script::Guard(guard(None, 300, true));
@@ -79,6 +82,13 @@ impl Case {
             renews: false,
             mode: Mode::Exclusive,
         };
+        let leased = Script::Lock {
+            ttl: Some(LEASE),
+            patience: Patience::None,
+            hold: LEASE * 2,
+            renews: false,
+            mode: Mode::Exclusive,
+        };
         let slot = Script::Guard(Guard { mode: Mode::Slots(2), ..guard(None, 0, true) });
         let sharing = Script::Guard(Guard { mode: Mode::Shared, ..guard(None, 0, true) });
         let scripts = match self {
@@ -88,6 +98,7 @@ impl Case {
             Self::Lapse => vec![lapsing, strict.clone(), strict],
             Self::Leaving => vec![holding, leaving, strict],
             Self::Manual => vec![manual, strict],
+            Self::PowerLoss => vec![leased],
             Self::Slots => vec![slot.clone(), slot.clone(), slot],
             Self::Shared => vec![sharing.clone(), strict, sharing],
             Self::Freeze => vec![
@@ -97,12 +108,27 @@ impl Case {
             ],
         };
         let kills = u8::from(matches!(self, Self::TwoGuards | Self::Line | Self::Slots));
+        let power = u8::from(self == Self::PowerLoss);
         let mut actors: Vec<Actor> = scripts.iter().map(actor).collect();
         if let (Self::Leaving, Some(last)) = (self, actors.last_mut()) {
             last.after = Duration::from_millis(300);
         }
-        (actors, Faults { kills, ..Faults::default() })
+        (actors, Faults { kills, power, ..Faults::default() })
     }
+
+    /// Who comes when the power is back: one who tries at once, and one who waits.
+    pub(super) fn after_power_loss(self, name: &Name) -> Vec<Actor> {
+        let trying = Script::Guard(Guard { patience: Patience::None, ..guard(None, 0, true) });
+        let waiting = Script::Guard(guard(None, 0, true));
+        if self == Self::PowerLoss { vec![at_once(trying, name), at_once(waiting, name)] } else { Vec::new() }
+    }
+}
+
+/// The TTL of a manual lock: the machine is up again long before it has passed.
+const LEASE: Duration = Duration::from_millis(400);
+
+fn at_once(script: Script, name: &Name) -> Actor {
+    Actor { script, name: name.clone(), after: Duration::ZERO }
 }
 
 fn guard(ttl: Option<u64>, section: u64, beats: bool) -> Guard {

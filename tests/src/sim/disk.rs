@@ -2,7 +2,7 @@
 //!
 //! What a file system may do with unsynced changes is more than one could list. Here each of them, by itself, may
 //! have come through or not, and the content of a new file may have been lost although its name was not. A file that
-//! was synced keeps its name too, as on ext4, XFS, Btrfs and APFS.
+//! was synced keeps its name too, as on ext4, XFS, Btrfs and APFS; but with a directory that was not, all is lost.
 
 use lokt::host::Dir;
 
@@ -47,12 +47,19 @@ struct File {
     synced: Option<Vec<u8>>,
 }
 
+/// A directory that belongs to one name.
+#[derive(Debug, Clone)]
+struct Directory {
+    place: Place,
+    now: bool,
+    synced: bool,
+}
+
 /// The files of a root.
 #[derive(Debug, Default)]
 pub struct Disk {
     files: Vec<File>,
-    /// The directories that belong to one name.
-    dirs: Vec<Place>,
+    dirs: Vec<Directory>,
     /// The audit log.
     pub log: Vec<u8>,
 }
@@ -100,7 +107,7 @@ impl Disk {
             _ => None,
         };
         if matches!(dir, Place::Lines | Place::Holders) {
-            return self.dirs.iter().filter_map(within).collect();
+            return self.there().filter_map(within).collect();
         }
         let there = self.files.iter().filter(|file| file.dir == *dir && file.now.is_some());
         there.map(|file| file.name.clone()).collect()
@@ -108,21 +115,35 @@ impl Disk {
 
     /// Makes a directory that belongs to one name.
     pub fn make_dir(&mut self, dir: Place) {
-        if !self.has_dir(&dir) {
-            self.dirs.push(dir);
+        match self.dirs.iter_mut().find(|other| other.place == dir) {
+            // Another one than that which stood there before.
+            Some(known) if !known.now => (known.now, known.synced) = (true, false),
+            Some(_) => {}
+            None => self.dirs.push(Directory { place: dir, now: true, synced: false }),
         }
+    }
+
+    /// Makes such a directory last; what is in it is synced by itself.
+    pub fn sync_dir(&mut self, dir: &Place) {
+        if let Some(known) = self.dirs.iter_mut().find(|other| other.place == *dir) {
+            known.synced = known.now;
+        }
+    }
+
+    fn there(&self) -> impl Iterator<Item = &Place> {
+        self.dirs.iter().filter(|dir| dir.now).map(|dir| &dir.place)
     }
 
     /// Whether there is such a directory; those of the root itself are always there.
     pub fn has_dir(&self, dir: &Place) -> bool {
-        !matches!(dir, Place::Line(_) | Place::HoldersOf(_)) || self.dirs.contains(dir)
+        !matches!(dir, Place::Line(_) | Place::HoldersOf(_)) || self.there().any(|other| other == dir)
     }
 
     /// Removes a directory that belongs to one name, if it is empty; whether it is gone.
     pub fn remove_dir(&mut self, dir: &Place) -> bool {
         let empty = !self.files.iter().any(|file| file.now.is_some() && file.dir == *dir);
         if empty {
-            self.dirs.retain(|other| other != dir);
+            self.dirs.iter_mut().filter(|other| other.place == *dir).for_each(|other| other.now = false);
         }
         empty
     }
@@ -142,11 +163,21 @@ impl Disk {
             }
             file.synced.clone_from(&file.now);
         }
+        for dir in self.dirs.iter_mut().filter(|dir| dir.now != dir.synced) {
+            let made = dir.now;
+            dir.now = made == (choices.any(2) == 0);
+            if made && !dir.now {
+                // What was in it has no place to be.
+                let within = self.files.iter_mut().filter(|file| file.dir == dir.place);
+                within.for_each(|file| (file.now, file.synced) = (None, None));
+            }
+        }
         // What is back is back in its directory.
         let there = self.files.iter().filter(|file| file.now.is_some()).map(|file| file.dir.clone());
         for dir in there.filter(|dir| !self.has_dir(dir)).collect::<Vec<_>>() {
             self.make_dir(dir);
         }
+        self.dirs.iter_mut().for_each(|dir| dir.synced = dir.now);
     }
 
     /// All files but those that stay for good, as paths.
@@ -157,7 +188,7 @@ impl Disk {
             .filter(|file| file.now.is_some() && file.dir != Place::Stripes)
             .map(|file| format!("{:?}/{}", file.dir, file.name))
             .collect();
-        left.extend(self.dirs.iter().map(|dir| format!("{dir:?}")));
+        left.extend(self.there().map(|dir| format!("{dir:?}")));
         left
     }
 }

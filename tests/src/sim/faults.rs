@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use lokt::protocol::ClockId;
-
 use super::world::{Pid, World};
 
 /// What may befall the processes of one run: how often, and how likely each is at any one step.
@@ -100,8 +98,7 @@ impl World {
             self.kill(pid);
         }
         self.disk.lose_power(&mut self.choices);
-        self.boot += 1;
-        self.clock = ClockId::new(format!("boot-{}/0", self.boot));
+        self.boot_again();
         self.truth.power_was_lost();
     }
 

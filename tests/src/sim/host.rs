@@ -102,8 +102,9 @@ impl SimHost {
     /// Sleeps until then, or until it is nudged.
     pub fn sleep_until(&self, until: Duration) {
         if let Ok(world) = self.step()
-            && world.now < until
+            && world.monotonic() < until
         {
+            let until = world.instant(until);
             drop(self.sleep(world, On::Nudge(self.pid), until));
         }
     }
@@ -116,12 +117,12 @@ impl SimHost {
     }
 
     pub fn elapsed(&self) -> Duration {
-        self.world().now
+        self.world().monotonic()
     }
 
     fn listen(&self, ino: usize, until: Option<Duration>) -> Wake {
-        let until = until.unwrap_or(NEVER);
         let Ok(mut world) = self.step() else { return Wake::Timeout };
+        let until = until.map_or(NEVER, |until| world.instant(until));
         loop {
             if std::mem::take(&mut world.sessions[ino].rung) {
                 return Wake::Rung;
@@ -336,8 +337,12 @@ impl Host for SimHost {
         Ok(world.disk.list(&dir.into()))
     }
 
-    fn make_dir(&self, dir: Dir<'_>, _: bool) -> io::Result<()> {
-        self.failing_step(io::ErrorKind::StorageFull)?.disk.make_dir(dir.into());
+    fn make_dir(&self, dir: Dir<'_>, sync: bool) -> io::Result<()> {
+        let dir = Place::from(dir);
+        self.failing_step(io::ErrorKind::StorageFull)?.disk.make_dir(dir.clone());
+        if sync {
+            self.failing_step(io::ErrorKind::Other)?.disk.sync_dir(&dir);
+        }
         Ok(())
     }
 

@@ -1,8 +1,8 @@
 //! A simulator of the machine that lokt runs on: the production protocol, store, waiting and heartbeat, on a
 //! virtual file system, clock and process table, under a scheduler that picks every step.
 //!
-//! One run is decided by a list of [`choices`]. `world` has the time, the processes and who runs next, `faults` what
-//! befalls them; `fibers` are their threads; `disk` is the file system and what a power loss leaves of it; `host` is
+//! One run is decided by a list of [`choices`]. `world` has the time, the processes and who runs next, `boot` the
+//! clocks, `faults` what befalls them; `fibers` are their threads; `disk` is the file system and what a power loss leaves of it; `host` is
 //! all that the lock sees of this. `actors` use the lock, at random or in one of the small `cases`; `truth` knows what
 //! really holds, and checks the promises at each step that a `witness` tells it of. [`explore`] runs schedules by the million, and makes one that
 //! broke a promise short.
@@ -15,6 +15,7 @@ pub mod explore;
 mod truth;
 
 mod actors;
+mod boot;
 mod cases;
 mod disk;
 mod faults;
@@ -30,6 +31,7 @@ use lokt::protocol::{Mode, Name, Record};
 use lokt::{Patience, Terms};
 
 use self::actors::{Actor, open};
+use self::boot::Boot;
 pub use self::cases::Case;
 use self::choices::{Choices, Deviation};
 use self::disk::Place;
@@ -38,7 +40,7 @@ use self::fibers::Fibers;
 use self::host::SimHost;
 use self::truth::Admission;
 pub use self::truth::Violation;
-use self::world::{LONGEST, Shared, World};
+use self::world::{LONGEST, Pid, Shared, World};
 
 /// What kind of runs there are to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +81,9 @@ impl Simulator {
         let plan = Plan::draw(kind, &mut world);
         let world: Shared = Arc::new(Mutex::new(world));
         self.play(&world, &plan.actors, plan.calm);
+        if locked(&world).has_to_go_on() {
+            self.play(&world, &plan.after_power_loss, false);
+        }
         self.close(&world, &plan.names);
 
         let mut world = locked(&world);
@@ -94,9 +99,9 @@ impl Simulator {
     }
 
     fn play(&mut self, world: &Shared, actors: &[Actor], calm: bool) {
-        for (n, actor) in actors.iter().enumerate() {
-            let letter = char::from(b'a' + n as u8);
-            let pid = locked(world).start(&letter.to_string());
+        locked(world).begin();
+        for actor in actors {
+            let pid = locked(world).start_next();
             locked(world).tell(pid, || format!("is to {actor}"));
             let (host, actor) = (SimHost::new(world, pid), actor.clone());
             locked(world).spawn(pid, Box::new(move || actor.run(&host, calm)));
@@ -116,11 +121,9 @@ impl Simulator {
         for name in names {
             last.disk.remove(&Place::Freezes, &format!("{name}.json"));
         }
-        last.over = false;
-        last.ends_by = last.now + LONGEST;
+        last.begin();
         let (host, names) = (SimHost::new(world, pid), names.to_vec());
-        let fiber = last.spawn(pid, Box::new(move || latecomer(&host, &names)));
-        last.current = fiber;
+        last.spawn(pid, Box::new(move || latecomer(&host, &names)));
         drop(last);
         self.drive(world);
         locked(world).check_end();
@@ -166,6 +169,8 @@ const MODES: [&[Mode]; 6] = [
 struct Plan {
     names: Vec<Name>,
     actors: Vec<Actor>,
+    /// Who comes when the power is back, if it is lost.
+    after_power_loss: Vec<Actor>,
     calm: bool,
 }
 
@@ -176,9 +181,11 @@ impl Plan {
             Kind::Any { actors } => Self::any(actors, &names, world),
             Kind::Small(case) => {
                 let (actors, faults) = case.actors(&names[0]);
+                let after_power_loss = case.after_power_loss(&names[0]);
                 world.faults = Faults { odds: 0.01, ..faults };
                 world.switch_odds = 0.3;
-                Self { names: names[..1].to_vec(), actors, calm: faults.are_harmless() }
+                let calm = faults.are_harmless();
+                Self { names: names[..1].to_vec(), actors, after_power_loss, calm }
             }
         }
     }
@@ -198,10 +205,15 @@ impl Plan {
             power: [0, 0, 0, 0, 0, 0, 0, 1][choices.any(8)],
             odds: [0.01, 0.03][choices.any(2)],
         };
+        let later = if faults.power > 0 { 1 + choices.any(3) } else { 0 };
+        if faults.power > 0 && choices.any(2) == 1 {
+            world.boot = Boot::young(world.now);
+        }
+        let after_power_loss = (0..later).map(|_| Actor::any(choices, &names, modes)).collect();
         world.switch_odds = [0.5, 0.2, 0.06, 0.02][world.choices.any(4)];
         world.faults = faults;
         let calm = faults.are_harmless() && !actors.iter().any(Actor::forces);
-        Self { names, actors, calm }
+        Self { names, actors, after_power_loss, calm }
     }
 }
 
@@ -232,6 +244,25 @@ fn latecomer(host: &SimHost, names: &[Name]) {
 }
 
 impl World {
+    /// Whether the power was lost, and came back to a machine on which nothing had gone wrong.
+    fn has_to_go_on(&self) -> bool {
+        self.truth.power_lost && self.truth.violation.is_none()
+    }
+
+    /// Others are to come, the next fiber first.
+    fn begin(&mut self) {
+        self.over = false;
+        self.current = self.fibers.len();
+        self.ends_by = self.now + LONGEST;
+    }
+
+    /// A process with the next letter.
+    fn start_next(&mut self) -> Pid {
+        let actors = self.processes.iter().filter(|process| process.name.len() == 1).count();
+        let letter = char::from(b'a' + actors as u8);
+        self.start(&letter.to_string())
+    }
+
     /// What a manual lock promised outlasts a power loss.
     fn check_promised(&mut self) {
         for (lock_id, name) in std::mem::take(&mut self.truth.promised) {

@@ -112,15 +112,16 @@ impl World {
         match record.kind {
             Some(Kind::Guard) => match self.session_of(name, &record.lock_id) {
                 Some(ino) => self.sessions[ino].locked,
-                None => self.boot_of(record) == self.boot,
+                None => !self.is_of_earlier_boot(record),
             },
             _ => true,
         }
     }
 
-    fn boot_of(&self, record: &Record) -> u32 {
+    fn is_of_earlier_boot(&self, record: &Record) -> bool {
         let clock = record.clock_id.as_deref().unwrap_or_default();
-        clock.trim_start_matches("boot-").split('/').next().and_then(|n| n.parse().ok()).unwrap_or(0)
+        let boot = clock.trim_start_matches("boot-").split('/').next().and_then(|n| n.parse().ok());
+        boot != Some(self.boot.number)
     }
 
     /// The number of a name's session.
@@ -136,9 +137,12 @@ impl World {
     }
 
     fn has_lapsed(&self, record: &Record) -> bool {
-        let clock = if record.kind == Some(Kind::Guard) { self.now } else { self.clocks().boottime };
+        let guards = record.kind == Some(Kind::Guard);
         match (record.ttl(), record.deadline()) {
-            (Some(_), Some(deadline)) => self.boot_of(record) != self.boot || clock >= deadline,
+            // Its deadline is a reading of a clock that is no more. How much of its time had passed before, nobody knows.
+            (Some(ttl), _) if self.is_of_earlier_boot(record) => self.uptime() >= ttl,
+            (Some(_), Some(deadline)) if guards => self.monotonic() >= deadline,
+            (Some(_), Some(deadline)) => self.uptime() >= deadline,
             _ => false,
         }
     }
@@ -146,7 +150,7 @@ impl World {
     /// Whether what stands there binds nobody any more.
     fn is_stale(&self, name: &str, record: &Record) -> bool {
         let guard = record.kind == Some(Kind::Guard);
-        self.has_lapsed(record) || !self.lives(name, record) || guard && self.boot_of(record) != self.boot
+        self.has_lapsed(record) || !self.lives(name, record) || guard && self.is_of_earlier_boot(record)
     }
 
     /// The freeze of a name that is in force.
@@ -348,7 +352,7 @@ impl World {
         if busy {
             self.truth.stuck = Some(self.now);
         }
-        if self.truth.troubled || self.truth.power_lost {
+        if self.truth.troubled {
             return;
         }
         let paused = (0..self.processes.len()).any(|pid| self.processes[pid].alive && self.is_paused(pid));

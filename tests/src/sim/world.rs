@@ -6,9 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
-use lokt::protocol::{ClockId, Now};
-
+use super::boot::Boot;
 use super::choices::Choices;
 use super::disk::Disk;
 use super::faults::Faults;
@@ -93,14 +91,14 @@ pub struct World {
     pub faults: Faults,
     /// How likely another fiber goes on at a step.
     pub switch_odds: f32,
+    /// The world's own time, which no process sees: a boot counts from its beginning.
     pub now: Duration,
     began: Duration,
     /// When its processes are expected to have ended by.
     pub ends_by: Duration,
     /// How far the wall clock was set, in seconds.
     pub wall_set: i64,
-    pub boot: u32,
-    pub clock: ClockId,
+    pub boot: Boot,
     pub disk: Disk,
     pub processes: Vec<Process>,
     pub fibers: Vec<Fiber>,
@@ -126,8 +124,7 @@ impl World {
             began,
             ends_by: began + LONGEST,
             wall_set: 0,
-            boot: 1,
-            clock: ClockId::new("boot-1/0"),
+            boot: Boot::first(),
             disk: Disk::default(),
             processes: Vec::new(),
             fibers: Vec::new(),
@@ -144,8 +141,8 @@ impl World {
 
     /// Notes what happened, if anybody wants to read it.
     pub fn tell(&mut self, pid: Pid, what: impl FnOnce() -> String) {
+        let at = self.passed();
         if let Some(story) = &mut self.story {
-            let at = self.now.saturating_sub(self.began);
             story.push(format!("{:>9.3} s  {:<12} {}", at.as_secs_f64(), self.processes[pid].name, what()));
         }
     }
@@ -154,22 +151,16 @@ impl World {
     pub fn violate(&mut self, promise: &'static str, what: String) {
         self.over = true;
         if self.truth.violation.is_none() {
-            let at = self.now.saturating_sub(self.began);
+            let at = self.passed();
             let line = format!("{:>9.3} s  BROKEN: {promise}: {what}", at.as_secs_f64());
             self.story.iter_mut().for_each(|story| story.push(line.clone()));
             self.truth.violation = Some(Violation { promise, what });
         }
     }
 
-    pub fn clocks(&self) -> Now {
-        let passed = self.now.saturating_sub(self.began);
-        let second = 1_800_000_000 + passed.as_secs() as i64 + self.wall_set;
-        Now {
-            monotonic: self.now,
-            boottime: self.now + Duration::from_secs(50),
-            wall: Timestamp::new(second, passed.subsec_nanos() as i32).unwrap_or(Timestamp::UNIX_EPOCH),
-            clock: self.clock.clone(),
-        }
+    /// Since the run began; whatever becomes of the machine, it goes on.
+    pub fn passed(&self) -> Duration {
+        self.now.saturating_sub(self.began)
     }
 
     pub fn start(&mut self, name: &str) -> Pid {
