@@ -6,9 +6,11 @@
 //! a break must succeed: once the lease has lapsed, and not before. All of it runs through the same session and
 //! heartbeat as `lokt guard`.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
-use std::sync::{Arc, Mutex};
+mod contenders;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
 
@@ -16,15 +18,12 @@ use lokt::audit::Query;
 use lokt::protocol::{Standing, Stored};
 use lokt::{Locks, Name, News, Patience, Session, Terms};
 
-use crate::machine::Point;
-use crate::scene::{Actor, Scene};
+use self::contenders::{Contenders, break_open};
+use crate::scene::Scene;
 use crate::timeline::Timeline;
 
 /// How many renewals a run sees: the first lease has lapsed twice over by then.
 const RENEWALS: usize = 3;
-
-/// A contender that is not told to strike does so by itself after this.
-const PACE: Duration = Duration::from_millis(10);
 
 /// Longer than anything that is waited for.
 const LONG: Duration = Duration::from_secs(60);
@@ -49,10 +48,29 @@ pub struct Measured {
     pub break_attempts: u64,
     /// How many of them were refused: all.
     pub break_refused: u64,
+    /// When the contenders were made to strike.
+    pub strikes: Strikes,
+    /// Breaks of the doomed lock that were refused, and were over before its lease had lapsed.
+    pub early_breaks: u64,
     /// From the lapse of the doomed lease to the admission of the waiter that took it over.
     pub takeover_ms: f64,
     /// From the release of the busy lock to the admission of the waiter.
     pub handover_ms: f64,
+}
+
+/// How many strikes there were at each of the instants that matter.
+#[derive(Debug, Default, Clone, Copy, serde::Serialize)]
+pub struct Strikes {
+    /// Right before a renewal.
+    pub before: u64,
+    /// In the middle of it.
+    pub inside: u64,
+    /// Right after it.
+    pub after: u64,
+    /// About the instant at which the lease would have lapsed without the last renewal.
+    pub at_expiry: u64,
+    /// Those of all these that did not come about.
+    pub missed: u64,
 }
 
 /// Runs the race once, where `scene` says.
@@ -65,55 +83,10 @@ pub fn run(scene: &Scene, ttl: Duration, contenders: usize, timeline: &Timeline)
     thread::scope(|scope| {
         let doomed = scope.spawn(|| doomed(scene, &terms, timeline));
         let busy = busy(scene, &terms, contenders, timeline);
-        let takeover_ms = doomed.join().map_err(|_| "the doomed half panicked".to_owned())??;
-        Ok(Measured { takeover_ms, ..busy? })
+        let (takeover_ms, early_breaks) =
+            doomed.join().map_err(|_| "the doomed half panicked".to_owned())??;
+        Ok(Measured { takeover_ms, early_breaks, ..busy? })
     })
-}
-
-/// Everyone who strikes at the busy lock.
-struct Contenders {
-    all: Vec<Contender>,
-    stop: Arc<AtomicBool>,
-    score: Arc<Score>,
-}
-
-/// One of them, as those who give it orders see it.
-#[derive(Clone)]
-struct Contender {
-    /// Orders to strike now; each is answered when the strike is over.
-    orders: SyncSender<Sender<()>>,
-    gate: Arc<Gate>,
-}
-
-/// Whether a contender has come up to the mutex in the strike that it is at.
-///
-/// A flag rather than a condition variable: the thread sanitizer sees through its own atomics, but not into those
-/// of the standard library.
-#[derive(Default)]
-struct Gate(AtomicBool);
-
-/// What the strikes came to.
-#[derive(Default)]
-struct Score {
-    tried: AtomicU64,
-    refused: AtomicU64,
-    broken: Mutex<Vec<String>>,
-}
-
-impl Gate {
-    fn set(&self, reached: bool) {
-        self.0.store(reached, Ordering::SeqCst);
-    }
-
-    fn await_reached(&self) -> bool {
-        for _ in 0..LONG.as_millis() * 10 {
-            if self.0.load(Ordering::SeqCst) {
-                return true;
-            }
-            thread::park_timeout(Duration::from_micros(100));
-        }
-        false
-    }
 }
 
 /// The half of the run in which the heartbeat lives.
@@ -125,21 +98,22 @@ fn busy(scene: &Scene, terms: &Terms, contenders: usize, timeline: &Timeline) ->
     timeline.note("holder", format!("acquired, token {}", session.token()));
     let (identity, token) = (session.lock_id().to_string(), session.token());
 
-    let contenders = Contenders::start(scene, &name, terms, contenders.max(1));
+    let mut contenders = Contenders::start(scene, &name, terms, contenders.max(1));
     contenders.strike_in_renewals_of(scene, &machine, timeline);
     let watching = Arc::clone(&contenders.stop);
     thread::scope(|scope| {
         let observer = scope.spawn(|| observe(scene, &name, &identity, &watching));
         let waiter = scope.spawn(|| wait_in_line(scene, &name, terms));
         let renewals = watch_renewals(&mut session, &locks, &contenders, timeline);
-        contenders.stop();
         machine.unhook();
+        let stopped = contenders.stop();
         let observed = observer.join().map_err(|_| "the observer panicked".to_owned())?;
         let released = locks.now().monotonic;
         session.release().map_err(|error| format!("the holder's end: {error}"))?;
         timeline.note("holder", "released".to_owned());
         let (admitted, next) = waiter.join().map_err(|_| "the waiter panicked".to_owned())??;
         timeline.note("waiter", format!("got it, token {}", next.token()));
+        stopped?;
         let renewals = renewals?;
         timeline.note("observer", format!("saw the same holder {} times", observed?));
         contenders.verdict()?;
@@ -148,145 +122,11 @@ fn busy(scene: &Scene, terms: &Terms, contenders: usize, timeline: &Timeline) ->
             renewals,
             break_attempts: contenders.score.tried.load(Ordering::SeqCst),
             break_refused: contenders.score.refused.load(Ordering::SeqCst),
+            strikes: *contenders.score.strikes.lock().unwrap(),
             handover_ms: ms(admitted.saturating_sub(released)),
-            takeover_ms: 0.0,
+            ..Measured::default()
         })
     })
-}
-
-impl Contenders {
-    /// Starts `count` contenders; each has a machine of its own.
-    fn start(scene: &Scene, name: &Name, terms: &Terms, count: usize) -> Self {
-        let stop = Arc::<AtomicBool>::default();
-        let score = Arc::<Score>::default();
-        let all = (0..count).map(|number| {
-            let (orders, received) = mpsc::sync_channel(1);
-            let gate = Arc::<Gate>::default();
-            let contender = Contender { orders, gate: Arc::clone(&gate) };
-            let (scene, name, terms) = (scene.clone(), name.clone(), terms.clone());
-            let (stop, score) = (Arc::clone(&stop), Arc::clone(&score));
-            thread::spawn(move || contend(number, &scene, &name, &terms, &gate, &score, &received, &stop));
-            contender
-        });
-        Self { all: all.collect(), stop, score }
-    }
-
-    /// Makes every contender strike right before each renewal, inside it, and right after it.
-    fn strike_in_renewals_of(&self, scene: &Scene, holder: &Actor, timeline: &Timeline) {
-        let (all, timeline, has_mutex) = (self.all.clone(), timeline.clone(), scene.has_mutex());
-        holder.at_renewals(move |point| {
-            let missed = match point {
-                // The mutex is the renewal's: a strike can only come up to it.
-                Point::BeforeWrite if has_mutex => {
-                    all.iter().filter(|one| !one.come_up_to_the_mutex()).count()
-                }
-                _ => all.iter().filter(|one| !one.strike()).count(),
-            };
-            timeline.note("contenders", format!("struck at {point:?} of a renewal, but for {missed}"));
-        });
-    }
-
-    /// Makes every contender strike now, one after the other.
-    fn strike_now(&self) {
-        self.all.iter().for_each(|one| {
-            one.strike();
-        });
-    }
-
-    /// Ends the contenders, after each has been refused once more; none is in the middle of a strike then.
-    fn stop(&self) {
-        self.strike_now();
-        self.stop.store(true, Ordering::SeqCst);
-        self.strike_now();
-    }
-
-    fn verdict(&self) -> Result<(), String> {
-        let broken = self.score.broken.lock().unwrap();
-        if broken.is_empty() {
-            Ok(())
-        } else {
-            Err(format!("while the heartbeat lived: {}", broken.join("; ")))
-        }
-    }
-}
-
-impl Contender {
-    /// Makes it strike, and waits until it has been refused (or has not).
-    fn strike(&self) -> bool {
-        let (done, is_done) = mpsc::channel();
-        self.orders.send(done).is_ok() && is_done.recv_timeout(LONG).is_ok()
-    }
-
-    /// Makes it strike, and waits until it is at the mutex, which is taken.
-    fn come_up_to_the_mutex(&self) -> bool {
-        let (done, _) = mpsc::channel();
-        // With an order before it, it strikes anyway.
-        let _ = self.orders.try_send(done);
-        self.gate.await_reached()
-    }
-}
-
-/// A contender's life: it strikes when it is told to, and at its own pace.
-#[expect(clippy::too_many_arguments, reason = "a thread's whole world")]
-fn contend(
-    number: usize,
-    scene: &Scene,
-    name: &Name,
-    terms: &Terms,
-    gate: &Arc<Gate>,
-    score: &Score,
-    orders: &Receiver<Sender<()>>,
-    stop: &AtomicBool,
-) {
-    let machine = scene.actor();
-    let at_mutex = Arc::clone(gate);
-    machine.at_mutex(move || at_mutex.set(true));
-    let locks = machine.locks(&format!("contender {number}"));
-    let terms = Terms { break_stale: true, ..terms.clone() };
-    while let Some(order) = next_order(orders, stop) {
-        for strike in [break_in, break_open] {
-            score.tried.fetch_add(1, Ordering::SeqCst);
-            match strike(&locks, name, &terms) {
-                None => {
-                    score.refused.fetch_add(1, Ordering::SeqCst);
-                }
-                Some(what) => score.broken.lock().unwrap().push(format!("contender {number} {what}")),
-            }
-            gate.set(false);
-        }
-        // Whoever gave the order may have stopped waiting for it.
-        order.iter().for_each(|done| {
-            let _ = done.send(());
-        });
-    }
-}
-
-/// The next order; `None` inside means that the contender strikes by itself. Outer `None`: the race is over.
-fn next_order(orders: &Receiver<Sender<()>>, stop: &AtomicBool) -> Option<Option<Sender<()>>> {
-    match orders.recv_timeout(PACE) {
-        Ok(order) => Some(Some(order)),
-        Err(_) if stop.load(Ordering::SeqCst) => None,
-        Err(RecvTimeoutError::Timeout) => Some(None),
-        Err(RecvTimeoutError::Disconnected) => None,
-    }
-}
-
-/// Tries to take the lock with `--break-stale`; says what it did if it got it.
-fn break_in(locks: &Locks, name: &Name, terms: &Terms) -> Option<String> {
-    match locks.try_acquire(name, terms) {
-        Ok(session) => Some(format!("took the lock over with token {}", session.token())),
-        Err(error) if error.is_held() => None,
-        Err(error) => Some(format!("failed otherwise than refused: {error}")),
-    }
-}
-
-/// Tries to remove the lock with `unlock --break-stale`; says what it did if it could.
-fn break_open(locks: &Locks, name: &Name, _: &Terms) -> Option<String> {
-    match locks.break_stale(name) {
-        Ok(_) => Some("removed the record".to_owned()),
-        Err(error) if error.refusal().is_some() && !error.is_not_found() => None,
-        Err(error) => Some(format!("failed otherwise than refused: {error}")),
-    }
 }
 
 /// Follows the heartbeat, and strikes at the instants at which the old lease would have lapsed.
@@ -316,7 +156,8 @@ fn watch_renewals(
             // Without the renewal, the lease would lapse just now.
             for early in [Duration::from_millis(1), Duration::from_micros(300), Duration::ZERO] {
                 await_instant(locks, old_expiry.saturating_sub(early));
-                contenders.strike_now();
+                let missed = contenders.strike_now();
+                contenders.score.struck(missed, contenders.all.len(), |strikes| &mut strikes.at_expiry);
             }
             timeline.note(
                 "contenders",
@@ -381,8 +222,9 @@ fn ended_normally(locks: &Locks, token: u64, next: &Session) -> Result<(), Strin
     Err(format!("acquired, released, broken, pruned: {counts:?} times in the log"))
 }
 
-/// The half of the run in which no renewal succeeds: a break must, but not before the lease has lapsed.
-fn doomed(scene: &Scene, terms: &Terms, timeline: &Timeline) -> Result<f64, String> {
+/// The half of the run in which no renewal succeeds: a break must, but not before the lease has lapsed. How long after
+/// that it did, and how many were refused before.
+fn doomed(scene: &Scene, terms: &Terms, timeline: &Timeline) -> Result<(f64, u64), String> {
     let name: Name = "doomed".parse().expect("a name");
     let machine = scene.actor();
     let mut session = machine.locks("doomed").try_acquire(&name, terms).map_err(|error| error.to_string())?;
@@ -390,14 +232,19 @@ fn doomed(scene: &Scene, terms: &Terms, timeline: &Timeline) -> Result<f64, Stri
     let (news, heard) = mpsc::channel();
     session.keep_alive(move |what| drop(news.send(what))).map_err(|error| error.to_string())?;
     let lapse = session.deadline().ok_or("a lease without a deadline")?;
+    let ttl = terms.ttl.unwrap_or_default();
     let breaker = scene.locks("breaker");
     thread::scope(|scope| {
         let waiter = scope.spawn(|| wait_in_line(scene, &name, terms));
-        for early in [Duration::from_millis(500), Duration::from_millis(20), Duration::from_millis(1)] {
+        let mut early_breaks = 0;
+        // The first at once: one that comes late shows nothing, and on a busy machine the others may.
+        for early in [ttl, Duration::from_millis(500), Duration::from_millis(20), Duration::from_millis(1)] {
             await_instant(&breaker, lapse.saturating_sub(early));
             let broken = break_open(&breaker, &name, terms);
-            if let Some(what) = broken.filter(|_| breaker.now().monotonic < lapse) {
-                return Err(format!("before the lease had lapsed, the breaker {what}"));
+            match broken {
+                _ if breaker.now().monotonic >= lapse => {}
+                Some(what) => return Err(format!("before the lease had lapsed, the breaker {what}")),
+                None => early_breaks += 1,
             }
         }
         let (admitted, next) = waiter.join().map_err(|_| "the doomed waiter panicked".to_owned())??;
@@ -408,7 +255,7 @@ fn doomed(scene: &Scene, terms: &Terms, timeline: &Timeline) -> Result<f64, Stri
         machine.fail_writes(false);
         finds_out(&heard)?;
         timeline.note("doomed", "found its lock lost".to_owned());
-        let took_over = ms(admitted - lapse);
+        let took_over = (ms(admitted - lapse), early_breaks);
         if session.release().is_ok() || next.renew().is_err() {
             return Err("the loser's end touched its successor's record".to_owned());
         }

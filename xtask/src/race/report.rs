@@ -55,6 +55,8 @@ pub struct Summary {
     pub left_ms: Option<Spread>,
     pub break_attempts: u64,
     pub break_refused: u64,
+    pub strikes_missed: u64,
+    pub early_breaks: u64,
     pub takeover_ms: Option<Spread>,
     pub handover_ms: Option<Spread>,
 }
@@ -76,6 +78,8 @@ impl Summary {
             left_ms: Spread::of(renewals().map(|renewal| renewal.left_ms)),
             break_attempts: runs.iter().map(|run| run.break_attempts).sum(),
             break_refused: runs.iter().map(|run| run.break_refused).sum(),
+            strikes_missed: runs.iter().map(|run| run.strikes.missed).sum(),
+            early_breaks: runs.iter().map(|run| run.early_breaks).sum(),
             takeover_ms: Spread::of(runs.iter().filter_map(|run| run.takeover_ms)),
             handover_ms: Spread::of(runs.iter().filter_map(|run| run.handover_ms)),
         }

@@ -1,6 +1,6 @@
 //! What each run left behind: the file that it wrote itself, checked against what nextest saw of it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::Path;
 
@@ -30,6 +30,11 @@ pub struct Run {
     pub break_attempts: u64,
     #[serde(default)]
     pub break_refused: u64,
+    #[serde(default)]
+    pub strikes: Strikes,
+    /// Before the lease that nobody renewed had lapsed: attempts to break it that were refused.
+    #[serde(default)]
+    pub early_breaks: u64,
     /// After the heartbeat was stopped: from the lapse of the lease to a contender's admission.
     #[serde(default)]
     pub takeover_ms: Option<f64>,
@@ -59,6 +64,17 @@ pub struct Renewal {
     pub left_ms: f64,
 }
 
+/// How many strikes there were at each of the instants that matter.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+pub struct Strikes {
+    pub before: u64,
+    pub inside: u64,
+    pub after: u64,
+    pub at_expiry: u64,
+    /// Those that did not come about.
+    pub missed: u64,
+}
+
 /// One thing that somebody did in a run.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Moment {
@@ -86,7 +102,20 @@ pub fn collect(plan: &Plan, out: &OutDir) -> anyhow::Result<Vec<Run>> {
         let written = read(&out.runs().join(format!("{}.json", id.file_stem())), &id);
         judge(&id, written, cases.get(&id.test_name()), &out.sandboxes())
     };
-    Ok(plan.expected().into_iter().map(run_of).collect())
+    let mut runs: Vec<Run> = plan.expected().into_iter().map(run_of).collect();
+    doubt_early_breaks(&mut runs);
+    Ok(runs)
+}
+
+/// Any one run may have been late for its early breaks. If all of a TTL were, they show nothing of what they are for.
+fn doubt_early_breaks(runs: &mut [Run]) {
+    let in_time: HashSet<String> =
+        runs.iter().filter(|run| run.early_breaks > 0).map(|run| run.ttl.clone()).collect();
+    for run in runs.iter_mut().filter(|run| run.passed && !in_time.contains(&run.ttl)) {
+        run.fail(
+            "nobody tried in time to break a lease that was to lapse, in this run or any other".to_owned(),
+        );
+    }
 }
 
 /// The run's own file; the error says what is the matter with it.
@@ -145,7 +174,8 @@ fn died(id: &RunId, case: Option<&Case>, sandboxes: &Path) -> Run {
     }
 }
 
-/// A run that calls itself passed must have seen the lock attacked and renewed, and every attack refused.
+/// A run that calls itself passed must have seen the lock attacked and renewed, at every instant that matters, and every
+/// attack refused. The instants are those of the renewals: they come, however late.
 fn doubt(run: &Run) -> Option<String> {
     let unrefused = run.break_attempts.saturating_sub(run.break_refused);
     if unrefused > 0 {
@@ -154,6 +184,10 @@ fn doubt(run: &Run) -> Option<String> {
     if run.break_attempts == 0 || run.renewals.is_empty() {
         let (attempts, renewals) = (run.break_attempts, run.renewals.len());
         return Some(format!("it proves nothing: {attempts} break attempts, {renewals} renewals"));
+    }
+    let Strikes { before, inside, after, at_expiry, .. } = run.strikes;
+    if [before, inside, after, at_expiry].contains(&0) {
+        return Some(format!("it proves nothing: at some instant nobody struck: {:?}", run.strikes));
     }
     None
 }
@@ -182,6 +216,8 @@ mod tests {
             renewals: vec![Renewal { at_ms: 1_000.0, late_ms: 0.1, left_ms: 999.9 }],
             break_attempts: 10,
             break_refused: 10,
+            strikes: Strikes { before: 3, inside: 3, after: 3, at_expiry: 6, missed: 0 },
+            early_breaks: 1,
             ..Run::default()
         }
     }
@@ -224,10 +260,19 @@ mod tests {
     }
 
     #[test]
+    fn one_run_may_be_late_but_not_all_of_a_ttl() {
+        let late = || Run { early_breaks: 0, ..passed() };
+        let mut runs = [late(), passed(), Run { ttl: "3s".to_owned(), ..late() }];
+        doubt_early_breaks(&mut runs);
+        assert_eq!(runs.map(|run| run.passed), [true, true, false]);
+    }
+
+    #[test]
     fn a_pass_is_not_taken_on_trust() {
         let taken = Run { break_refused: 9, ..passed() };
         let idle = Run { break_attempts: 0, break_refused: 0, ..passed() };
-        for run in [taken, idle] {
+        let blunt = Run { strikes: Strikes { inside: 0, missed: 9, ..passed().strikes }, ..passed() };
+        for run in [taken, idle, blunt] {
             assert!(!judged(Ok(run), Some(case(None))).passed);
         }
         assert!(!judged(Ok(passed()), Some(case(Some("SIGSEGV")))).passed, "it crashed after its result");

@@ -12,7 +12,7 @@ pub struct Measure {
 }
 
 /// All that is measured, in the order in which it is shown. Rows of one group stand together.
-pub const MEASURES: [Measure; 17] = [
+pub const MEASURES: [Measure; 19] = [
     measure("runs", "all", |s| s.runs.to_string()),
     measure("runs", "passed", |s| s.passed.to_string()),
     measure("runs", "failed", |s| s.failed.to_string()),
@@ -26,6 +26,8 @@ pub const MEASURES: [Measure; 17] = [
     measure("late by", "max", |s| show(&s.late_ms, |t| t.max)),
     measure("breaks", "tried", |s| thousands(s.break_attempts)),
     measure("breaks", "refused", |s| thousands(s.break_refused)),
+    measure("breaks", "not made", |s| thousands(s.strikes_missed)),
+    measure("breaks", "early", |s| thousands(s.early_breaks)),
     measure("take-over", "p50", |s| show(&s.takeover_ms, |t| t.p50)),
     measure("take-over", "max", |s| show(&s.takeover_ms, |t| t.max)),
     measure("hand-over", "p50", |s| show(&s.handover_ms, |t| t.p50)),
