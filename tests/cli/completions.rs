@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use lokt_tests::sandbox::{Sandbox, output, skipped};
+use lokt_tests::sandbox::{Lack, Sandbox, output, skipped};
 
 use super::transcript::{check, commands, sandbox};
 
@@ -156,7 +156,7 @@ fn every_script_is_understood_by_its_shell() {
             Ok(parsed) => {
                 assert!(parsed.status.success(), "{shell}: {}", String::from_utf8_lossy(&parsed.stderr));
             }
-            Err(_) => skipped(&format!("there is no {shell} here")),
+            Err(_) => skipped(Lack::behind(shell), &format!("there is no {shell} here")),
         }
     }
 }
@@ -166,7 +166,7 @@ fn every_script_is_understood_by_its_shell() {
 fn bash_completes_with_the_script() {
     let sandbox = sandbox();
     if Command::new("bash").arg("--version").output().is_err() {
-        skipped("there is no bash here");
+        skipped(Lack::behind("bash"), "there is no bash here");
         return;
     }
     assert_eq!(sandbox.run(["lock", "deploy"]).code, 0);

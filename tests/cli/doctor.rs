@@ -2,7 +2,7 @@
 
 use super::schemas::validate;
 use super::transcript::{check, sandbox, sh};
-use lokt_tests::sandbox::{Output, Sandbox, output, skipped};
+use lokt_tests::sandbox::{Lack, Output, Sandbox, output, skipped};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -385,7 +385,7 @@ fn with_flock(body: &str) -> Option<Value> {
     fs::write(&source, text).unwrap();
     let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status();
     if !built.is_ok_and(|status| status.success()) {
-        skipped("there is no C compiler");
+        skipped(Lack::behind("cc"), "there is no C compiler");
         return None;
     }
     Some(told(&output(sandbox.lokt(["doctor", "--json"]).env("LD_PRELOAD", library))))

@@ -1,7 +1,7 @@
 //! Where the locks are.
 
 use super::transcript::{check, sandbox, sh};
-use lokt_tests::sandbox::{Output, Sandbox, output, skipped};
+use lokt_tests::sandbox::{Lack, Output, Sandbox, output, skipped};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -56,7 +56,7 @@ fn git(sandbox: &Sandbox, arguments: &str) -> bool {
         Ok(output) if output.status.success() => true,
         Ok(output) => panic!("git {arguments}: {output:?}"),
         Err(_) => {
-            skipped("there is no git here");
+            skipped(Lack::behind("git"), "there is no git here");
             false
         }
     }

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use super::transcript::{sandbox, sh, steady};
-use lokt_tests::sandbox::{Running, Sandbox, eventually, skipped, start};
+use lokt_tests::sandbox::{Lack, Running, Sandbox, eventually, skipped, start};
 use rustix::process::Signal;
 
 /// Watches, and looks often.
@@ -97,7 +97,7 @@ fn it_sleeps_between_its_looks() {
     let sandbox = sandbox();
     let said = sandbox.sh(script);
     if said.stdout.is_empty() {
-        skipped("strace does not work here");
+        skipped(Lack::behind("strace"), "strace does not work here");
         return;
     }
     let trace = fs::read_to_string(sandbox.work().join("trace")).unwrap();

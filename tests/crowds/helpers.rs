@@ -33,16 +33,6 @@ pub fn remains(sandbox: &Sandbox) -> Vec<String> {
     found
 }
 
-/// Whether strace is there and allowed; says so if it is not.
-pub fn can_trace() -> bool {
-    let works = Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).status();
-    let works = works.is_ok_and(|status| status.success());
-    if !works {
-        eprintln!("SKIPPED: strace does not work here");
-    }
-    works
-}
-
 /// One of a crowd: nobody has a pipe to it, as a thousand times two are more than a process may have open.
 /// Killed when it is dropped.
 pub struct Member(Child);

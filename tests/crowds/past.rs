@@ -2,10 +2,10 @@
 
 use std::fs;
 
-use lokt_tests::sandbox::{Running, Sandbox, eventually, output, start};
+use lokt_tests::sandbox::{Running, Sandbox, eventually, output, start, strace_available};
 use rustix::process::Signal;
 
-use crate::helpers::{can_trace, remains, sandbox};
+use crate::helpers::{remains, sandbox};
 
 /// A thousand names, each used once: by a guard, by one that another waits for in vain, by hand.
 const ONCE: &str = r"
@@ -99,7 +99,7 @@ const HANDFUL: usize = 5;
 
 #[test]
 fn crowd_of_20_000_other_locks_costs_a_guard_nothing() {
-    if !can_trace() {
+    if !strace_available("what a guard asks of the kernel") {
         return;
     }
     let [few, many] = [0, 20_000].map(|others| {
@@ -134,7 +134,7 @@ const A_RECORD: usize = 5;
 
 #[test]
 fn crowd_of_2_000_locks_is_listed_with_a_few_calls_for_each() {
-    if !can_trace() {
+    if !strace_available("what a guard asks of the kernel") {
         return;
     }
     let [few, many] = [1_000, 2_000].map(|locks| {
@@ -150,7 +150,7 @@ fn crowd_of_2_000_locks_is_listed_with_a_few_calls_for_each() {
 
 #[test]
 fn crowd_of_corrupt_records_is_listed_with_one_look_at_the_sessions() {
-    if !can_trace() {
+    if !strace_available("what a guard asks of the kernel") {
         return;
     }
     let sandbox = sandbox();
@@ -165,7 +165,7 @@ fn crowd_of_corrupt_records_is_listed_with_one_look_at_the_sessions() {
 
 #[test]
 fn crowd_of_other_locks_is_swept_only_after_the_command_has_run() {
-    if !can_trace() {
+    if !strace_available("what a guard asks of the kernel") {
         return;
     }
     let sandbox = sandbox();

@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use lokt_tests::etcd::Setup;
-use lokt_tests::sandbox::{eventually, output, skipped, start};
+use lokt_tests::sandbox::{Lack, eventually, output, skipped, start};
 use rustix::process::Signal;
 
 use super::site::{HOLD, SOON, Site, in_line};
@@ -299,7 +299,7 @@ fn clocks_that_are_far_apart_neither_take_a_lease_nor_keep_it() {
     let Some(site) = Site::new(1) else { return };
     let (here, there) = site.machines();
     if !shifted(&Command::new("true")).status().is_ok_and(|status| status.success()) {
-        return skipped("a machine with other clocks needs a time namespace");
+        return skipped(Lack::behind("unshare"), "a machine with other clocks needs a time namespace");
     }
     let breaks = |command: &mut Command| output(command).code == 0;
     let guard = there.lokt(&["guard", "x", "--ttl", "2s", "--", "sh", "-c", HOLD]);

@@ -1,6 +1,6 @@
 //! A root with something hostile in it, and the program that must not fall for it.
 
-use lokt_tests::sandbox::{Output, Sandbox, output, skipped};
+use lokt_tests::sandbox::{Lack, Output, Sandbox, output, skipped};
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, symlink};
 use std::os::unix::net::UnixListener;
@@ -177,7 +177,7 @@ impl Thing {
             Self::Socket => drop(UnixListener::bind(path).unwrap()),
             Self::Device => {
                 if !made("mknod", &[path.to_str().unwrap(), "c", "1", "5"]) {
-                    skipped("only root may make a device");
+                    skipped(Lack::Machine, "only root may make a device");
                     return false;
                 }
             }

@@ -1,7 +1,7 @@
 //! Full disks and read-only ones. They are mounted in a namespace of their own, for which one must be root.
 
 use super::attack::Attack;
-use lokt_tests::sandbox::{Output, output, skipped};
+use lokt_tests::sandbox::{Lack, Output, output, skipped};
 
 /// Runs a script with a file system of 64 KiB in `$DISK`, which has the root in it; `None` without the right to.
 fn on_small_disk(attack: &Attack, script: &str) -> Option<Output> {
@@ -13,7 +13,7 @@ fn on_small_disk(attack: &Attack, script: &str) -> Option<Output> {
     command.args(["-m", "sh", "-c", &format!("{setup}{script}")]);
     let output = output(&mut command);
     if output.code == 199 || output.stderr.contains("unshare failed") {
-        skipped(&format!("only root may mount a small disk: {}", output.stderr));
+        skipped(Lack::Machine, &format!("only root may mount a small disk: {}", output.stderr));
         return None;
     }
     assert!(!output.stderr.contains("panicked"), "{output:?}");

@@ -1,7 +1,7 @@
 //! Other users: a private root is its user's alone, and a group's root is the group's. For these one must be root.
 
 use super::attack::Attack;
-use lokt_tests::sandbox::{Output, eventually, output, skipped, start, strace_available};
+use lokt_tests::sandbox::{Lack, Output, eventually, output, skipped, start, strace_available};
 use rustix::process::Signal;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, lchown, symlink};
@@ -16,7 +16,7 @@ const GROUP: u32 = 64_100;
 /// A sandbox that all users can reach, with the program in it; `None` without the right to be others.
 fn open_to_all() -> Option<Attack> {
     if !rustix::process::geteuid().is_root() {
-        skipped("only root may be other users");
+        skipped(Lack::Machine, "only root may be other users");
         return None;
     }
     let attack = Attack::new();

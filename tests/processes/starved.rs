@@ -109,7 +109,10 @@ fn held_back(sandbox: &Sandbox, signal: &str, args: &[&str]) -> Command {
 fn a_guard_that_was_started_with_sigchld_held_back_hears_of_its_commands_end() {
     let blocks = Command::new("env").args(["--block-signal=CHLD", "true"]).output();
     if !blocks.is_ok_and(|tried| tried.status.success()) {
-        return lokt_tests::sandbox::skipped("SIGCHLD held back: this env can't do it");
+        return lokt_tests::skipped::skipped(
+            lokt_tests::skipped::Lack::behind("env"),
+            "SIGCHLD held back: this env can't do it",
+        );
     }
     let sandbox = sandbox();
     let mut guard = start(with_script(&mut held_back(&sandbox, "CHLD", &["guard", "x"]), HOLD));

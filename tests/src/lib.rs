@@ -18,4 +18,5 @@ pub mod rules;
 pub mod sandbox;
 pub mod scene;
 pub mod sim;
+pub mod skipped;
 pub mod timeline;

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+pub use crate::skipped::{Lack, available, skipped, strace_available};
+
 /// How long any program of a test may take: long enough for a loaded machine, and a hang is still a failure.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -36,12 +38,6 @@ pub struct Output {
 /// A program that runs; killed when it is dropped.
 pub struct Running {
     child: Child,
-}
-
-/// Says that a test was not made here, and why.
-#[allow(clippy::print_stderr, reason = "a skipped test says so")]
-pub fn skipped(why: &str) {
-    eprintln!("SKIPPED: {why}");
 }
 
 impl Sandbox {
@@ -325,19 +321,4 @@ impl fmt::Debug for Output {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "exit {}\n--- stdout\n{}\n--- stderr\n{}", self.code, self.stdout, self.stderr)
     }
-}
-
-/// Whether these tools are there and allowed; says so loudly if they are not.
-pub fn available(test: &str, tool: &mut Command) -> bool {
-    let works =
-        tool.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success());
-    if !works {
-        eprintln!("SKIPPED {test}: {tool:?} does not work here");
-    }
-    works
-}
-
-/// Whether strace(1) is there and allowed.
-pub fn strace_available(test: &str) -> bool {
-    available(test, Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]))
 }

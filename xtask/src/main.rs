@@ -50,6 +50,7 @@ mod race;
 mod scale;
 mod section;
 mod sim;
+mod skipped;
 mod soak;
 mod source;
 mod stats;

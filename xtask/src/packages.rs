@@ -32,6 +32,25 @@ pub fn path_with_etcd(sh: &Shell) -> anyhow::Result<Option<OsString>> {
     env::join_paths(all).map(Some).context("a directory of the search path has a colon in its name")
 }
 
+/// Installs strace where that can be done, which many tests force an instant with.
+pub fn install_strace(sh: &Shell) {
+    let path = env::var_os("PATH").unwrap_or_default();
+    if !cfg!(target_os = "linux") || env::split_paths(&path).any(|dir| dir.join("strace").is_file()) {
+        return;
+    }
+    console::note("strace is not installed: installing it with apt-get");
+    let install = || {
+        let install = cmd!(sh, "apt-get install --yes --no-install-recommends strace");
+        install.quiet().ignore_stdout().ignore_stderr().run()
+    };
+    if install().is_err() {
+        let _ = cmd!(sh, "apt-get update").quiet().ignore_stdout().ignore_stderr().run();
+        if let Err(error) = install() {
+            console::note(&format!("what needs strace is skipped: {error}"));
+        }
+    }
+}
+
 /// Unpacks a package, if that was not done before: the directory that stands for the system's root.
 fn unpack(sh: &Shell, package: &str) -> anyhow::Result<PathBuf> {
     let dir = paths::target().join("packages").join(package);

@@ -21,7 +21,7 @@ use tempfile::TempDir;
 
 use self::member::Member;
 use self::secrets::Secrets;
-use crate::sandbox::{eventually, skipped};
+use crate::sandbox::{Lack, eventually, skipped};
 
 /// How long anything about a cluster may take: long enough for a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -67,7 +67,10 @@ impl Etcd {
     /// A cluster like that, which has a leader and answers.
     pub fn with(setup: Setup) -> Option<Self> {
         if let Err(error) = Command::new("etcd").arg("--version").output() {
-            skipped(&format!("etcd can't be run ({error}): apt-get install etcd-server"));
+            skipped(
+                Lack::behind("etcd"),
+                &format!("etcd can't be run ({error}): apt-get install etcd-server"),
+            );
             return None;
         }
         // Another program may take a port between our choice and etcd's start.

@@ -6,7 +6,7 @@
 use std::net::Ipv4Addr;
 use std::process::{Command, Output, Stdio};
 
-use crate::sandbox::skipped;
+use crate::skipped::{Lack, say, skipped};
 
 /// Set for the program that runs in the namespace.
 const ALONE: &str = "LOKT_TEST_ALONE";
@@ -32,11 +32,13 @@ pub fn alone(test: &str) -> bool {
     match tried {
         Ok(output) if output.status.success() => {}
         Ok(output) => {
-            skipped(&format!("no network of its own: {}", String::from_utf8_lossy(&output.stderr).trim()));
+            let why = String::from_utf8_lossy(&output.stderr);
+            // Where the container forbids it, or ip(8) is not there.
+            skipped(Lack::behind("ip"), &format!("no network of its own: {}", why.trim()));
             return false;
         }
         Err(error) => {
-            skipped(&format!("no network of its own: unshare: {error}"));
+            skipped(Lack::behind("unshare"), &format!("no network of its own: unshare: {error}"));
             return false;
         }
     }
@@ -56,7 +58,7 @@ pub fn alone(test: &str) -> bool {
     assert!(status.status.success(), "in a network of its own:\n{text}");
     assert!(text.contains("1 passed"), "there is no test {test}:\n{text}");
     for line in text.lines().filter(|line| line.contains("SKIPPED: ")) {
-        skipped(line.trim_start_matches("SKIPPED: "));
+        say(line);
     }
     false
 }
