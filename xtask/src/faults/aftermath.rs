@@ -16,6 +16,8 @@ pub struct Ends {
     pub company: Vec<Running>,
     /// The victim had the mutex while it was delayed or stopped.
     pub had_mutex: bool,
+    /// When its lease was to lapse then.
+    pub lapse: Option<Duration>,
     pub others: Vec<(&'static str, Option<i32>)>,
     /// The record before the victim came.
     pub before: Option<serde_json::Value>,
@@ -61,6 +63,13 @@ pub fn check(case: &Case, scene: &Scene<'_>, mut ends: Ends, victim: &Running) -
             found.wrong(format!("a panic: {}", running.said().trim()));
         }
     }
+    let stay = stays.iter().find(|stay| stay.who == "victim");
+    if let (Fault::Hang, Some(lapse), Some(stay)) = (case.fault, ends.lapse, stay)
+        && stay.last > lapse
+    {
+        let ms = stay.last.saturating_sub(lapse).as_millis();
+        found.late(format!("its command outlives its lease by {ms} ms"));
+    }
     let section = scene.section_of("victim");
     if !wait_until(DEATH, || !section.is_some_and(runs)) {
         found.late("its command outlives the guard");
@@ -79,7 +88,8 @@ fn right_codes(case: &Case) -> &'static [i32] {
         (Fault::Kill, _) => &[137],
         // The rival may have been first: a plain try is denied.
         (Fault::Delay, O::First | O::Acquire | O::BreakDead | O::BreakLapsed | O::Lock) => &[0, 2],
-        (Fault::Delay, O::Heartbeat) => &[0, 5],
+        (Fault::Delay | Fault::Hang, O::Heartbeat) => &[0, 5],
+        (Fault::Hang, _) => &[],
         (Fault::Delay, O::Break) => &[0, 1, 3],
         (Fault::Delay, _) => &[0],
         // Its command may have ended just before; that it was stopped past its lease is said all the same.

@@ -16,20 +16,44 @@ use super::trace::{self, Injection, Point, Position};
 /// How long a victim that goes on has for whatever it is going to do, before a third one comes.
 const WORKS: Duration = Duration::from_millis(100);
 
+/// How long a call hangs: for several leases.
+const HANGS_MS: u64 = 4_000;
+
+/// The calls that a file system can keep.
+const HANGING: [&str; 14] = [
+    "openat",
+    "open",
+    "read",
+    "pread64",
+    "write",
+    "pwrite64",
+    "fstat",
+    "newfstatat",
+    "statx",
+    "flock",
+    "renameat2",
+    "renameat",
+    "unlinkat",
+    "ftruncate",
+];
+
 /// What is done to the victim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Fault {
     Kill,
     Delay,
     Stop,
+    /// The file system does not answer any more.
+    Hang,
     Error(Errno),
 }
 
 impl Fault {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Kill,
         Self::Delay,
         Self::Stop,
+        Self::Hang,
         Self::Error(Errno::Eio),
         Self::Error(Errno::Enospc),
         Self::Error(Errno::Eacces),
@@ -42,6 +66,7 @@ impl Fault {
             Self::Kill => "kill".to_owned(),
             Self::Delay => "delay".to_owned(),
             Self::Stop => "stop".to_owned(),
+            Self::Hang => "hang".to_owned(),
             Self::Error(errno) => errno.name().to_lowercase(),
         }
     }
@@ -51,6 +76,7 @@ impl Fault {
             Self::Kill => Injection::Kill,
             Self::Stop => Injection::Stop,
             Self::Delay => Injection::Delay(delay_ms(operation)),
+            Self::Hang => Injection::Hang(HANGS_MS),
             Self::Error(errno) => Injection::Error(errno),
         }
     }
@@ -62,6 +88,7 @@ impl Fault {
             // It returns to where the process no longer is.
             _ if !position.in_root || position.point.call == "rt_sigreturn" => false,
             Self::Delay => true,
+            Self::Hang => HANGING.contains(&position.point.call.as_str()),
             // After these nothing is left to stop.
             Self::Stop => !["exit_group", "exit"].contains(&position.point.call.as_str()),
             Self::Error(errno) => errno.is_possible(&position.point.call, &position.text),
@@ -110,7 +137,7 @@ pub struct Wrong {
 impl Case {
     /// Whether most of its time is spent waiting: for a lease to lapse, or for a delay.
     pub fn mostly_waits(&self) -> bool {
-        matches!(self.fault, Fault::Delay | Fault::Stop) || self.operation.takes_long()
+        matches!(self.fault, Fault::Delay | Fault::Stop | Fault::Hang) || self.operation.takes_long()
     }
 
     /// The command that repeats it.
@@ -159,7 +186,7 @@ impl Case {
         let mut others = operation.set(&scene, &pace)?;
         let before = scene.record(super::scene::NAME);
         let mut victim = start_victim(*operation, &scene, &pace, Some((injection, point)))?;
-        let (mut company, had_mutex) =
+        let Company { running: mut company, had_mutex, lapse } =
             accompany(*operation, &scene, &pace, &mut victim, &others, Some((injection, point)))?;
         let struck = injection.has_struck(&trace::read(&scene.trace()), point);
         let victim_code = victim.end_within(LIMIT);
@@ -170,7 +197,7 @@ impl Case {
         if !struck && victim_code.is_some() {
             return Ok(None);
         }
-        let ends = Ends { victim: victim_code, company, had_mutex, others: others_codes, before };
+        let ends = Ends { victim: victim_code, company, had_mutex, lapse, others: others_codes, before };
         aftermath::check(self, &scene, ends, &victim).map(Some)
     }
 }
@@ -216,8 +243,18 @@ fn start_victim(
     Ok(victim)
 }
 
+/// Who came while the victim was held up.
+#[derive(Default)]
+struct Company {
+    running: Vec<Running>,
+    /// The victim had the mutex.
+    had_mutex: bool,
+    /// When the victim's lease was to lapse, if it had one.
+    lapse: Option<Duration>,
+}
+
 /// Sees the victim through its operation: brings about what it waits for, and when it is held up lets a rival come,
-/// and a third one while the rival is inside and the victim goes on. Tells whether it was held up with the mutex.
+/// and a third one while the rival is inside and the victim goes on.
 fn accompany(
     operation: Operation,
     scene: &Scene<'_>,
@@ -225,8 +262,10 @@ fn accompany(
     victim: &mut Running,
     others: &[Running],
     fault: Option<(Injection, &Point)>,
-) -> anyhow::Result<(Vec<Running>, bool)> {
-    let holds_up = fault.filter(|(injection, _)| matches!(injection, Injection::Delay(_) | Injection::Stop));
+) -> anyhow::Result<Company> {
+    let holds_up = fault.filter(|(injection, _)| {
+        matches!(injection, Injection::Delay(_) | Injection::Hang(_) | Injection::Stop)
+    });
     let mut triggered = !operation.waits();
     let mut held_up = false;
     wait_until(LIMIT, || {
@@ -243,11 +282,12 @@ fn accompany(
     if !triggered {
         operation.trigger(scene, others)?;
     }
-    let Some((injection, _)) = holds_up.filter(|_| held_up) else { return Ok((Vec::new(), false)) };
+    let Some((injection, _)) = holds_up.filter(|_| held_up) else { return Ok(Company::default()) };
+    let lapse = scene.lapse();
     let had_mutex = scene.is_in_transition(victim);
     let mut rival = scene.start("rival", &operation.rival(scene, pace))?;
     let command = match injection {
-        Injection::Delay(ms) => {
+        Injection::Delay(ms) | Injection::Hang(ms) => {
             victim.end_within(Duration::from_millis(ms) + WORKS);
             None
         }
@@ -260,7 +300,7 @@ fn accompany(
     if command.is_some() {
         continue_command(scene, victim);
     }
-    Ok((company, had_mutex))
+    Ok(Company { running: company, had_mutex, lapse })
 }
 
 /// The victim is stopped. Its command is too, and the victim goes on once the rival is inside, or has given up.

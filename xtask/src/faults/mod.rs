@@ -53,7 +53,7 @@ pub struct Faults {
     #[arg(long, value_delimiter = ',', value_name = "OPERATION")]
     operation: Vec<Operation>,
 
-    /// Only these faults: kill, delay, stop, eio, enospc, eacces, emfile, eintr [default: all]
+    /// Only these faults: kill, delay, stop, hang, eio, enospc, eacces, emfile, eintr [default: all]
     #[arg(long, value_delimiter = ',', value_name = "FAULT")]
     fault: Vec<Fault>,
 
@@ -171,6 +171,10 @@ impl Faults {
     fn cases(&self, operation: Operation, positions: &[Position]) -> Vec<Case> {
         let mut cases = Vec::new();
         for fault in chosen(&self.fault, &Fault::ALL) {
+            // What hangs is what keeps the lease of a command that runs.
+            if fault == Fault::Hang && operation.thread().is_none() {
+                continue;
+            }
             let points: Vec<Point> = match &self.at {
                 Some(point) => vec![point.clone()],
                 None => positions
@@ -211,6 +215,7 @@ fn stride(fault: Fault) -> (usize, usize) {
         Fault::Kill => (1, 0),
         Fault::Delay => (6, 1),
         Fault::Stop => (10, 3),
+        Fault::Hang => (3, 0),
         Fault::Error(errno) => (5, errno as usize),
     }
 }

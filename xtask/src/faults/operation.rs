@@ -170,7 +170,9 @@ impl Operation {
             Some(Injection::Delay(ms)) if !heartbeat => {
                 Pace { rival_section: Duration::from_millis(ms + 250), ..usual }
             }
-            Some(Injection::Delay(_)) => Pace { ttl: SHORT, section: 3 * SHORT, ..usual },
+            Some(Injection::Delay(_) | Injection::Hang(_)) => {
+                Pace { ttl: SHORT, section: 3 * SHORT, ..usual }
+            }
             Some(Injection::Stop) => Pace {
                 ttl: SHORT,
                 section: if heartbeat { Duration::from_millis(2_500) } else { section },

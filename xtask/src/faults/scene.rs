@@ -132,6 +132,14 @@ impl<'a> Scene<'a> {
         files.filter_map(|file| serde_json::from_slice(&fs::read(file.path()).ok()?).ok()).collect()
     }
 
+    /// When the lease lapses, by the monotonic clock.
+    pub fn lapse(&self) -> Option<Duration> {
+        let records = self.records_of_holders();
+        let deadline = |record: &serde_json::Value| record["deadline_ns"].as_u64();
+        let held = self.record(NAME).as_ref().and_then(deadline);
+        held.or_else(|| records.iter().find_map(deadline)).map(Duration::from_nanos)
+    }
+
     /// Whether a program is in the middle of a transition: it has the file of a mutex open.
     pub fn is_in_transition(&self, running: &Running) -> bool {
         let descriptors =
@@ -234,6 +242,10 @@ impl<'a> Scene<'a> {
         let Some(tid) = found else { return Ok(()) };
         let mut strace = Command::new("strace");
         strace.args(["-qq", "-o"]).arg(self.trace()).args(injected(fault)).args(["-p", &tid.to_string()]);
+        if matches!(fault, Some((Injection::Hang(_), _))) {
+            // A file system that hangs does so for every thread.
+            strace.args(["-p", &running.child.id().to_string()]);
+        }
         let quiet = strace.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         running.tracer = Some(quiet.spawn().context("failed to run strace")?);
         let (status, trace) = (tasks.join(tid.to_string()).join("status"), self.trace());

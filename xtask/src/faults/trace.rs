@@ -63,6 +63,8 @@ pub enum Injection {
     Stop,
     /// For so many milliseconds.
     Delay(u64),
+    /// This call and the next two of its name do not return for so many milliseconds, in the main thread neither.
+    Hang(u64),
     Error(Errno),
 }
 
@@ -72,11 +74,13 @@ impl Injection {
         let what = match self {
             Self::Kill => "signal=KILL".to_owned(),
             Self::Stop => "signal=STOP".to_owned(),
-            Self::Delay(ms) => format!("delay_enter={}", ms * 1000),
+            Self::Delay(ms) | Self::Hang(ms) => format!("delay_enter={}", ms * 1000),
             Self::Error(errno) => format!("error={}", errno.name()),
         };
         let Point { call, count } = point;
-        ["-e", &format!("trace={call}"), "-e", &format!("inject={call}:{what}:when={count}")]
+        // Not all later ones too: in the end the program is to come to its own.
+        let later = if matches!(self, Self::Hang(_)) { format!("..{}", count + 2) } else { String::new() };
+        ["-e", &format!("trace={call}"), "-e", &format!("inject={call}:{what}:when={count}{later}")]
             .map(str::to_owned)
             .to_vec()
     }
@@ -87,7 +91,7 @@ impl Injection {
             Self::Kill => trace.contains("+++ killed by SIGKILL +++"),
             Self::Stop => trace.contains("--- stopped by SIGSTOP ---"),
             Self::Error(_) => trace.contains("(INJECTED)"),
-            Self::Delay(_) => {
+            Self::Delay(_) | Self::Hang(_) => {
                 calls(trace).filter(|(call, _)| *call == point.call).count() >= point.count as usize
             }
         }
@@ -98,6 +102,8 @@ impl Injection {
 fn calls(trace: &str) -> impl Iterator<Item = (&str, &str)> {
     trace.lines().filter_map(|line| {
         let (call, _) = line.split_once('(')?;
+        // Of several threads, each line begins with whose it is.
+        let call = call.trim_start_matches(|c: char| c.is_ascii_digit()).trim_start();
         let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
         (!call.is_empty() && call.chars().all(is_name)).then_some((call, line))
     })
