@@ -69,7 +69,7 @@ fn a_root_that_is_made_anew_is_watched() {
     seen.await_line("[]");
     assert_eq!(sandbox.run(["lock", "one"]).code, 0);
     seen.await_stdout("\"one\"");
-    std::fs::remove_dir_all(sandbox.root()).unwrap();
+    fs::remove_dir_all(sandbox.root()).unwrap();
     seen.await_line("[]");
     assert_eq!(sandbox.run(["lock", "two"]).code, 0);
     seen.await_stdout("\"two\"");
