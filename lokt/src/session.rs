@@ -354,13 +354,13 @@ impl Shared {
         let give_up = self.state().deadline.map(|deadline| deadline.saturating_sub(lease.beat.margin));
         let asked = Asked::now(give_up.unwrap_or(now).saturating_sub(now).clamp(lease.beat.retry, ATTEMPT));
         let request = Request::Renew(self.authority(), Some(lease.ttl));
-        let answer = self.store.change(&self.name, &request, asked);
-        self.has_looked(now);
-        match answer? {
+        let renewed = self.store.change(&self.name, &request, asked).and_then(|decision| match decision {
             Decision::Renew(record) => Ok(self.renewed(&record, lease)),
             Decision::Refuse(refusal) => Err(self.refused(refusal)),
             Decision::Admit { .. } | Decision::Remove(_) => Err(self.refused(Refusal::Lost(None))),
-        }
+        });
+        self.has_looked(now);
+        renewed
     }
 
     fn renewed(&self, record: &Record, lease: Lease) -> Duration {
@@ -379,17 +379,18 @@ impl Shared {
             _ => ATTEMPT,
         };
         let seen = self.store.look_at_one(&self.name, &self.lock_id, look.min(ATTEMPT));
-        self.has_looked(now);
-        let refusal = match seen? {
-            Stored::Record(record) if record.lock_id == self.lock_id.as_str() => return Ok(()),
-            Stored::Record(record) => Refusal::Lost(Some(record)),
-            Stored::Empty => Refusal::Lost(None),
+        let checked = seen.and_then(|seen| match seen {
+            Stored::Record(record) if record.lock_id == self.lock_id.as_str() => Ok(()),
+            Stored::Record(record) => Err(self.refused(Refusal::Lost(Some(record)))),
+            Stored::Empty => Err(self.refused(Refusal::Lost(None))),
             // Not to be read, or half written by another program: not an unambiguous loss.
-            _ => return Ok(()),
-        };
-        Err(self.refused(refusal))
+            _ => Ok(()),
+        });
+        self.has_looked(now);
+        checked
     }
 
+    /// A look that began then has come to an end, and a loss is known, if it was one.
     fn has_looked(&self, began: Duration) {
         let mut state = self.state();
         state.looked = state.looked.max(began);

@@ -7,19 +7,19 @@ fn whoever_is_under_a_guard_of_that_name_is_told_so_and_does_not_wait_for_itself
     check(
         &sandbox(),
         r#"
-        $ lokt guard x -- lokt lock x
+        $ lokt guard x -- $LOKT lock x
         ! lokt: lock "x" is held by the guard around this command
         ! lokt: hint: whatever is done here is done under it
         = 2
-        $ lokt guard x -- lokt lock x --wait
+        $ lokt guard x -- $LOKT lock x --wait
         ! lokt: lock "x" is held by the guard around this command: it would wait for itself
         ! lokt: hint: whatever is done here is done under it
         = 64
-        $ lokt guard y -- lokt lock x
+        $ lokt guard y -- $LOKT lock x
         acquired lock "x"
-        $ lokt guard z --shared -- lokt lock z --shared --wait
+        $ lokt guard z --shared -- $LOKT lock z --shared --wait
         acquired lock "z"
-        $ lokt guard g --slots 2 -- lokt lock g --slots 2
+        $ lokt guard g --slots 2 -- $LOKT lock g --slots 2
         acquired lock "g", slot 2 of 2
         "#,
     );

@@ -91,9 +91,15 @@ fn a_paused_command_stands_still_while_its_guard_is_slow_to_prove_the_lock() {
     if !strace_available("a paused command stands still while its guard is slow to prove the lock") {
         return;
     }
+    // Between the guard's waking and its proof, or between that and its telling, there is time for whatever the command could do.
+    slow_to_prove("flock");
+    slow_to_prove("write");
+}
+
+fn slow_to_prove(call: &str) {
     let sandbox = sandbox();
-    // Between the guard's waking and its proof there is time for whatever the command could do.
-    let slow = ["flock:delay_enter=200000"];
+    let slow = format!("{call}:delay_enter=200000");
+    let slow = [slow.as_str()];
     let script = "echo $$ > pid; echo in; read line; echo ran >> log";
     let mut guard = start(with_script(&mut traced(&sandbox, &slow, &["guard", "x", "--ttl", "3s"]), script));
     guard.await_line("in");

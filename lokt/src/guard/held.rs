@@ -190,9 +190,12 @@ impl Held {
         self.sessions[self.beating..].iter().for_each(|session| self.note_loss(session, session.renew()));
     }
 
-    /// Whether each was looked at since then, or is lost.
+    /// Whether each was looked at since then, and every loss is news, or was: whoever finds it tells of it last.
     pub(super) fn was_looked_at_since(&self, since: Duration) -> bool {
-        self.sessions.iter().all(|session| session.is_lost() || session.was_looked_at_since(since))
+        let known = &self.losses().known;
+        // In this order: a look that finds a loss says so before it ends.
+        let is_ours = |session: &Session| session.was_looked_at_since(since) && !session.is_lost();
+        self.sessions.iter().all(|session| is_ours(session) || known.contains(session.name()))
     }
 
     fn note_loss(&self, session: &Session, outcome: Result<(), Error>) {

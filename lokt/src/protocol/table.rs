@@ -385,14 +385,10 @@ fn names_and_ids_are_enough_for_manual_locks_only() {
 
 #[test]
 fn what_was_tied_to_a_process_that_has_ended_is_not_renewed() {
-    let mut record = admitted(Kind::Manual, Some(TTL));
-    record.owner = "ada".into();
-    let renewed = |liveness| {
-        let by = Authority::Owner("ada".into());
-        decide("x", &Request::Renew(by, None), &evidence(stored(record.clone()), liveness), &at(1))
-    };
-    assert!(matches!(renewed(Liveness::Dead), Decision::Refuse(Refusal::PidGone(_))));
-    assert!(matches!(renewed(Liveness::Alive), Decision::Renew(_)));
+    let known = evidence(stored(admitted(Kind::Manual, Some(TTL))), Liveness::Dead);
+    let request = Request::Renew(Authority::Owner("ada".into()), None);
+    let renewed = decide("x", &request, &known, &at(1));
+    assert!(matches!(renewed, Decision::Refuse(Refusal::PidGone(_))), "{renewed:?}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The place of one case: a directory with a root, the log of the sections, and the programs that run there.
 
 use std::fs;
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -45,7 +46,7 @@ pub struct Running {
     child: Child,
     code: Option<i32>,
     /// strace, if it was attached later.
-    tracer: Option<Child>,
+    tracers: Vec<Child>,
     stderr: PathBuf,
 }
 
@@ -223,7 +224,7 @@ impl<'a> Scene<'a> {
             .stderr(fs::File::create(&stderr)?)
             .spawn()
             .with_context(|| format!("failed to start {command:?}"))?;
-        Ok(Running { who, child, code: None, tracer: None, stderr })
+        Ok(Running { who, child, code: None, tracers: Vec::new(), stderr })
     }
 
     /// Attaches strace to the thread of this name.
@@ -242,12 +243,15 @@ impl<'a> Scene<'a> {
         let Some(tid) = found else { return Ok(()) };
         let mut strace = Command::new("strace");
         strace.args(["-qq", "-o"]).arg(self.trace()).args(injected(fault)).args(["-p", &tid.to_string()]);
-        if matches!(fault, Some((Injection::Hang(_), _))) {
-            // A file system that hangs does so for every thread.
+        running.trace(strace)?;
+        if let Some((injection @ Injection::Hang(_), point)) = fault {
+            // A file system that hangs does so for every thread; but for the first, which has more to do, only that one.
+            let mut strace = Command::new("strace");
+            strace.args(["-qq", "-o", "/dev/null"]).args(injection.arguments(&point.first()));
+            within(&self.root()).into_iter().for_each(|path| _ = strace.arg("-P").arg(path));
             strace.args(["-p", &running.child.id().to_string()]);
+            running.trace(strace)?;
         }
-        let quiet = strace.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        running.tracer = Some(quiet.spawn().context("failed to run strace")?);
         let (status, trace) = (tasks.join(tid.to_string()).join("status"), self.trace());
         running.until("strace has attached to it", || {
             let traced = fs::read_to_string(&status).is_ok_and(|text| !text.contains("TracerPid:\t0\n"));
@@ -255,6 +259,17 @@ impl<'a> Scene<'a> {
             traced || fs::metadata(&trace).is_ok_and(|trace| trace.len() > 0)
         })
     }
+}
+
+/// A directory, and all that is in it; but for FIFOs, which need no file system once they are open.
+fn within(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let inner = entries.flat_map(|entry| match entry.file_type() {
+        Ok(of) if of.is_dir() => within(&entry.path()),
+        Ok(of) if of.is_fifo() => Vec::new(),
+        _ => vec![entry.path()],
+    });
+    inner.chain([dir.to_owned()]).collect()
 }
 
 fn injected(fault: Option<(Injection, &Point)>) -> Vec<String> {
@@ -269,6 +284,12 @@ fn thread_named(tasks: &Path, name: &str) -> Option<u32> {
 }
 
 impl Running {
+    fn trace(&mut self, mut strace: Command) -> anyhow::Result<()> {
+        let quiet = strace.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        self.tracers.push(quiet.spawn().context("failed to run strace")?);
+        Ok(())
+    }
+
     pub fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }
@@ -325,7 +346,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        for child in [Some(&mut self.child), self.tracer.as_mut()].into_iter().flatten() {
+        for child in [&mut self.child].into_iter().chain(&mut self.tracers) {
             let _ = child.kill();
             let _ = child.wait();
         }

@@ -56,6 +56,13 @@ impl FromStr for Point {
     }
 }
 
+impl Point {
+    /// The first call of its name.
+    pub fn first(&self) -> Self {
+        Self { call: self.call.clone(), count: 1 }
+    }
+}
+
 /// What strace is to do at a point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Injection {
@@ -63,7 +70,8 @@ pub enum Injection {
     Stop,
     /// For so many milliseconds.
     Delay(u64),
-    /// This call and the next two of its name do not return for so many milliseconds, in the main thread neither.
+    /// This call and the next two of its name do not return for so many milliseconds; nor does the main thread from one in
+    /// the root.
     Hang(u64),
     Error(Errno),
 }
