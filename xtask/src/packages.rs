@@ -11,6 +11,9 @@ use xshell::{Shell, cmd};
 
 use crate::{console, paths};
 
+/// What of the tests' programs is no part of every system, and the Debian package that it is in.
+const TOOLS: [(&str, &str); 2] = [("strace", "strace"), ("ip", "iproute2")];
+
 /// The package of an etcd server, and its program.
 const ETCD: (&str, &str) = ("etcd-server", "etcd");
 
@@ -32,23 +35,34 @@ pub fn path_with_etcd(sh: &Shell) -> anyhow::Result<Option<OsString>> {
     env::join_paths(all).map(Some).context("a directory of the search path has a colon in its name")
 }
 
-/// Installs strace where that can be done, which many tests force an instant with.
-pub fn install_strace(sh: &Shell) {
+/// Installs the programs that many tests need, where that can be done: strace, which forces an instant, and ip, which makes a
+/// network. `false` if one is not to be had.
+pub fn install_tools(sh: &Shell) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
-    if !cfg!(target_os = "linux") || env::split_paths(&path).any(|dir| dir.join("strace").is_file()) {
-        return;
+    let is_there = |tool: &str| env::split_paths(&path).any(|dir| dir.join(tool).is_file());
+    let missing = TOOLS.into_iter().filter(|(tool, _)| !is_there(tool));
+    let packages: Vec<&str> = missing.map(|(_, package)| package).collect();
+    if packages.is_empty() {
+        return true;
     }
-    console::note("strace is not installed: installing it with apt-get");
+    if !cfg!(target_os = "linux") {
+        return false;
+    }
+    console::note(&format!("installing with apt-get: {}", packages.join(", ")));
     let install = || {
-        let install = cmd!(sh, "apt-get install --yes --no-install-recommends strace");
+        let packages = &packages;
+        let install = cmd!(sh, "apt-get install --yes --no-install-recommends {packages...}");
         install.quiet().ignore_stdout().ignore_stderr().run()
     };
-    if install().is_err() {
-        let _ = cmd!(sh, "apt-get update").quiet().ignore_stdout().ignore_stderr().run();
-        if let Err(error) = install() {
-            console::note(&format!("what needs strace is skipped: {error}"));
-        }
+    if install().is_ok() {
+        return true;
     }
+    let _ = cmd!(sh, "apt-get update").quiet().ignore_stdout().ignore_stderr().run();
+    let installed = install();
+    if let Err(error) = &installed {
+        console::note(&format!("what needs them is skipped: {error}"));
+    }
+    installed.is_ok()
 }
 
 /// Unpacks a package, if that was not done before: the directory that stands for the system's root.

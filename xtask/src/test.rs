@@ -35,7 +35,7 @@ impl Test {
         if !(tests.passed && doc_tests.passed) {
             bail!("there are failed tests: see above");
         }
-        if tests.needless > 0 && is_ci() {
+        if tests.needless > 0 {
             bail!("{} tests were skipped that need not have been: see above", tests.needless);
         }
         Ok(())
@@ -44,9 +44,8 @@ impl Test {
     fn tests(&self, sh: &Shell) -> anyhow::Result<Outcome> {
         let nextest = Nextest::find_or_install(sh)?;
         let path = packages::path_with_etcd(sh)?;
-        if is_ci() {
-            packages::install_strace(sh);
-        }
+        // What can't be installed here is told, and no failure.
+        let complete = is_ci() && packages::install_tools(sh) && path.is_some();
         console::heading("tests");
         let junit = nextest::junit_path(&paths::workspace(), PROFILE);
         nextest::forget_junit(&junit)?;
@@ -66,7 +65,7 @@ impl Test {
             passed: status.success(),
             words: format!("{} passed, {failed} failed", cases.len() - failed),
             skipped: skipped::lines(&skipped),
-            needless: skipped::needless(&skipped),
+            needless: if complete { skipped::needless(&skipped) } else { 0 },
         })
     }
 }
@@ -76,7 +75,7 @@ struct Outcome {
     words: String,
     /// What was not made here, and why.
     skipped: Vec<String>,
-    /// How many tests of that could have been.
+    /// How many tests of that could have been, where that is a failure.
     needless: usize,
 }
 
