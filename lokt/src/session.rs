@@ -61,6 +61,8 @@ struct State {
     /// When the latest look at the record began that has come to an end.
     looked: Duration,
     lost: bool,
+    /// The log is to be told that it is lost, once whoever has to act on it has been.
+    unreported: Option<Event>,
     ended: bool,
 }
 
@@ -111,6 +113,7 @@ impl Session {
             due: due_after(deadline, lease),
             looked: Duration::ZERO,
             lost: false,
+            unreported: None,
             ended: false,
         };
         let shared = Shared {
@@ -201,10 +204,12 @@ impl Session {
     ///
     /// [`Error::is_lost`] if it is another's or gone; otherwise the renewal failed and may be tried again.
     pub fn renew(&self) -> Result<(), Error> {
-        match self.shared.lease {
+        let renewed = match self.shared.lease {
             Some(lease) => self.shared.renew(lease).map(drop),
             None => self.shared.check(),
-        }
+        };
+        self.shared.report_loss();
+        renewed
     }
 
     /// What a heartbeat would do now: renews if that is due, and else looks whether it is still this session's own.
@@ -214,7 +219,12 @@ impl Session {
     /// As for [`renew`](Self::renew).
     pub(crate) fn look_after(&self) -> Result<(), Error> {
         let now = self.shared.store.now().monotonic;
-        if self.due().is_some_and(|due| now >= due) { self.renew() } else { self.shared.check() }
+        if self.due().is_some_and(|due| now >= due) {
+            return self.renew();
+        }
+        let checked = self.shared.check();
+        self.shared.report_loss();
+        checked
     }
 
     /// Whether it was looked since then, however that went, whether it is still this session's own.
@@ -327,7 +337,7 @@ impl Shared {
             let lost = matches!(news, News::Lost(_));
             on_news(news);
             if lost {
-                return;
+                return self.report_loss();
             }
         }
     }
@@ -398,11 +408,22 @@ impl Shared {
 
     fn refused(&self, refusal: Refusal) -> Error {
         let now = self.store.now();
-        if matches!(refusal, Refusal::Lost(_)) && self.state().is_now_lost() {
-            let event = Event::new(audit::LOST, &self.name, &self.identity, &now);
-            self.store.report(&event.id(&self.lock_id).because(lost_to(&refusal)));
+        if matches!(refusal, Refusal::Lost(_)) {
+            let mut state = self.state();
+            if state.is_now_lost() {
+                let event = Event::new(audit::LOST, &self.name, &self.identity, &now);
+                state.unreported = Some(event.id(&self.lock_id).because(lost_to(&refusal)));
+            }
         }
         Error::refused(&self.name, refusal, now)
+    }
+
+    fn report_loss(&self) {
+        // Not in the condition: the state would stay locked meanwhile.
+        let event = self.state().unreported.take();
+        if let Some(event) = event {
+            self.store.report(&event);
+        }
     }
 
     fn remove(&self) -> Result<(), Error> {

@@ -17,6 +17,10 @@ fn an_option_that_has_taken_the_dashes_for_its_value_needs_one() {
         ! lokt: unexpected argument "b"
         ! lokt: hint: several names are one argument: lokt guard NAME,b -- CMD
         = 64
+        $ lokt guard a b --wait -- true
+        ! lokt: unexpected argument "b"
+        ! lokt: hint: several names are one argument: lokt guard NAME,b -- CMD
+        = 64
         $ lokt guard a true
         ! lokt: unexpected argument "true"
         ! lokt: hint: the command goes after --: lokt guard NAME -- true

@@ -111,8 +111,8 @@ pub(super) fn run(locks: &Locks, args: &Args) -> Result<Report, Error> {
     let policy = Policy { on_lost, kill_after };
     let mut untidy = None;
     let ended = guard::run(held, program, policy, &signals, &say_soon, || untidy = Some(locks.is_untidy()));
-    let failed = matches!(ended, Ok(guard::Ended::Lost));
-    if !failed && untidy.unwrap_or_else(|| locks.is_untidy()) {
+    let ran = matches!(ended, Ok(guard::Ended::Exited(_) | guard::Ended::Signalled(_)));
+    if ran && untidy.unwrap_or_else(|| locks.is_untidy()) {
         super::tidy(locks);
     }
     Ok(match ended {

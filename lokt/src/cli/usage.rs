@@ -261,7 +261,13 @@ impl Complaint<'_> {
 
     /// The option that has taken the `--` for its value.
     fn without_value(&self) -> Option<&str> {
-        self.last.filter(|last| last.starts_with("--") && !last.contains('='))
+        let command = super::command();
+        let command = command.get_subcommands().find(|command| command.get_name() == self.command)?;
+        let takes_one = |option: &str| {
+            let mut named = command.get_arguments().filter(|argument| argument.get_long() == Some(option));
+            named.any(|argument| argument.get_action().takes_values())
+        };
+        self.last.filter(|last| last.strip_prefix("--").is_some_and(takes_one))
     }
 
     fn first(&self, kind: ContextKind) -> String {

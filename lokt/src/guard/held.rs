@@ -183,11 +183,17 @@ impl Held {
     }
 
     /// Has it looked whether each is still ours, and renewed what is due; what is lost is news. It is done by the heartbeats:
-    /// where a file system hangs, whoever asks has to be able to end the command.
-    pub(super) fn look(&mut self, signals: &Signals, tell: &(dyn Fn(&str) + Sync)) {
+    /// where a file system hangs, whoever asks has to be able to end the command. What has none is looked at here and now;
+    /// if that must be done `until` then, only what is late.
+    pub(super) fn look(&mut self, signals: &Signals, tell: &(dyn Fn(&str) + Sync), until: Option<Duration>) {
         self.keep_alive(signals, tell);
         self.sessions[..self.beating].iter().for_each(Session::nudge);
-        self.sessions[self.beating..].iter().for_each(|session| self.note_loss(session, session.renew()));
+        let by_hand = self.sessions[self.beating..].iter();
+        for session in by_hand.filter(|session| until.is_none() || is_late(session)) {
+            if until.is_none_or(|until| now() < until) {
+                self.note_loss(session, session.renew());
+            }
+        }
     }
 
     /// Whether each was looked at since then, and every loss is news, or was: whoever finds it tells of it last.

@@ -9,9 +9,10 @@
 //!   With a lease it is SIGKILL, as nobody would be left to follow up before the lease lapses.
 //! * To end a command is to end all that it has started: [`group`]. How it shares the terminal: [`terminal`].
 //! * A stopped process gets SIGCONT after SIGTERM, or it would never hear of it.
-//! * The guard itself may have been stopped. When it runs again it first has proved that the lock is still its own;
+//! * The guard itself may have been stopped. When it runs again it first has it looked whether the lock is still its own;
 //!   only then does its command go on.
-//! * A file system can hang, and whoever asks it anything hangs with it. While the command runs, only the heartbeats ask.
+//! * A file system can hang, and whoever asks it anything hangs with it. While the command runs under a lease, only the
+//!   heartbeats ask, if threads could be started for them.
 //! * A message can block for ever (a full pipe, Ctrl-S): first what has to be done, then what there is to say.
 
 mod acquire;
@@ -230,6 +231,8 @@ impl Guard<'_> {
         let wants_terminal = [Signal::TTIN.as_raw(), Signal::TTOU.as_raw()].contains(&signal);
         match self.setting {
             _ if self.ending.is_some() => self.group.send(Signal::CONT),
+            // It goes on in a moment, or is ended.
+            _ if self.resumed.is_some() => {}
             // A shell that makes a running job the foreground tells nobody.
             Setting::Alone(_) if wants_terminal && self.setting.hand_over(self.group.child()) => {
                 self.group.resume();
@@ -251,7 +254,7 @@ impl Guard<'_> {
     /// Lets the command [go on](Self::go_on) as soon as it is known whether the lock is still there.
     fn resume(&mut self) {
         self.resumed = Some(now());
-        self.held.look(self.signals, self.tell);
+        self.held.look(self.signals, self.tell, None);
     }
 
     fn go_on(&mut self) {
@@ -288,8 +291,8 @@ impl Guard<'_> {
     fn last_chance(&mut self) {
         let margin = self.held.beat().map(|beat| beat.margin / 5);
         let chance = margin.unwrap_or(LAST_CHANCE).min(LAST_CHANCE);
-        self.held.look(self.signals, self.tell);
         let last = now() + chance;
+        self.held.look(self.signals, self.tell, Some(last));
         while now() < last && self.must_give_up() {
             self.signals.wait(Some(now() + GROUP_POLL));
         }

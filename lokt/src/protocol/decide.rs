@@ -65,8 +65,10 @@ fn renew(
     let mut renewed = record.clone();
     renewed.start_lease(Some(ttl), now);
     // Who renews it may read another clock than who acquired it, or be on another machine.
-    renewed.acquired_clock_id =
-        record.acquired_clock().filter(|then| *then != now.clock).map(|then| then.to_string());
+    renewed.acquired_clock_id = record
+        .acquired_clock()
+        .filter(|then| renewed.clock().as_ref() != Some(then))
+        .map(|then| then.to_string());
     renewed.renewals = Some(record.renewals.unwrap_or(0).saturating_add(1));
     Decision::Renew(renewed)
 }
