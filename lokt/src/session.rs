@@ -53,6 +53,7 @@ struct Lease {
     beat: Beat,
 }
 
+#[derive(Default)]
 struct State {
     /// When the lease lapses, on the monotonic clock.
     deadline: Option<Duration>,
@@ -108,14 +109,7 @@ impl Session {
         let record = admission.record;
         let lease = record.ttl().map(|ttl| Lease { ttl, beat: Beat::new(ttl, kill_after) });
         let deadline = record.deadline();
-        let state = State {
-            deadline,
-            due: due_after(deadline, lease),
-            looked: Duration::ZERO,
-            lost: false,
-            unreported: None,
-            ended: false,
-        };
+        let state = State { deadline, due: due_after(deadline, lease), ..State::default() };
         let shared = Shared {
             store,
             identity,
