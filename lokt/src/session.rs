@@ -31,6 +31,7 @@ pub struct Session {
     shared: Arc<Shared>,
     host: Arc<dyn Host>,
     heartbeat: Option<Box<dyn Running>>,
+    done: bool,
 }
 
 struct Shared {
@@ -122,7 +123,7 @@ impl Session {
             lease,
             state: Mutex::new(state),
         };
-        Some(Self { shared: Arc::new(shared), host, heartbeat: None })
+        Some(Self { shared: Arc::new(shared), host, heartbeat: None, done: false })
     }
 
     /// Which lock.
@@ -247,6 +248,9 @@ impl Session {
     }
 
     fn end(&mut self) -> Result<(), Error> {
+        if mem::replace(&mut self.done, true) {
+            return Ok(());
+        }
         let shared = Arc::clone(&self.shared);
         // A child that was forked with a copy of the session: it is not the child's to end. Its copy of the mutex may be
         // locked for ever, by a thread that it has not.
@@ -413,11 +417,9 @@ impl Shared {
     }
 
     fn report_loss(&self) {
-        // Not in the condition: the state would stay locked meanwhile.
-        let event = self.state().unreported.take();
-        if let Some(event) = event {
-            self.store.report(&event);
-        }
+        // In two steps: the state is not to be locked meanwhile.
+        let unreported = self.state().unreported.take();
+        unreported.iter().for_each(|event| self.store.report(event));
     }
 
     fn remove(&self) -> Result<(), Error> {
