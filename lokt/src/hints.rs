@@ -46,6 +46,7 @@ pub(crate) fn of_refusal(name: &Name, refusal: &Refusal, waited: bool) -> Vec<St
     let wait = "wait for it: --wait, or --wait --timeout 5m";
     let which = refusal.record().map(which).unwrap_or_default();
     let force = format!("if you are sure that it is abandoned: lokt unlock {name} --force{which}");
+    let end = format!("if its command must end: lokt unlock {name} --force{which}");
     match refusal {
         Refusal::Held { standing: Standing::Lapsed { .. }, .. } => {
             vec!["take it over: --break-stale, or --wait".to_owned()]
@@ -80,16 +81,12 @@ pub(crate) fn of_refusal(name: &Name, refusal: &Refusal, waited: bool) -> Vec<St
         Refusal::AnothersFreeze(_) => {
             vec![format!("if you are sure that it is over: lokt unfreeze {name} --force")]
         }
-        Refusal::NotOwner(record) if record.kind == Some(Kind::Guard) => {
-            vec![format!("if its command must end: lokt unlock {name} --force{which}")]
-        }
+        Refusal::NotOwner(record) if record.kind == Some(Kind::Guard) => vec![end],
         Refusal::NotOwner(_) => vec![force],
         Refusal::NotStale { standing, record } => vec![
             format!("see who holds it: lokt why {name}"),
             match record.as_ref().and_then(|record| record.kind) {
-                Some(Kind::Guard) if is_alive(standing) => {
-                    format!("if its command must end: lokt unlock {name} --force{which}")
-                }
+                Some(Kind::Guard) if is_alive(standing) => end,
                 _ => force,
             },
         ],

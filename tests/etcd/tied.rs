@@ -1,8 +1,8 @@
 //! Processes of this machine that read another clock: what a record says of a process is on the clock of its holder.
 
-use std::process::{Child, Command};
+use std::process::Command;
 
-use lokt_tests::sandbox::{Output, available, output};
+use lokt_tests::sandbox::{Output, available, end, output, some_process};
 
 use super::site::{Machine, Site};
 
@@ -18,15 +18,6 @@ fn site() -> Option<Site> {
 fn by_another_clock(machine: Machine<'_>, args: &[&str]) -> Output {
     let script = ["sh", "-c", "exec \"$LOKT\" \"$@\"", "sh"];
     output(machine.command("unshare").args(TIME).args(script).args(args))
-}
-
-fn some_process() -> Child {
-    Command::new("sleep").arg("1000").spawn().unwrap()
-}
-
-fn end(mut process: Child) {
-    process.kill().unwrap();
-    process.wait().unwrap();
 }
 
 #[test]

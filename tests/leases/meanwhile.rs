@@ -176,8 +176,8 @@ fn a_forced_removal_is_noticed_at_the_same_instant() {
     assert!(matches!(news, News::Lost(_)), "{news:?}");
 }
 
-#[test]
-fn a_waiter_behind_a_manual_lock_is_rung_when_it_is_released() {
+/// Somebody who waits behind a manual lock of `owner`, and asleep: the root, the owner, the name, and what the wait comes to.
+pub fn waits_behind_a_manual_lock() -> (tempfile::TempDir, Locks, Name, mpsc::Receiver<Taken>) {
     let dir = tempfile::tempdir().unwrap();
     let clock = Clock::new();
     let owner = Machine::in_time_of(&clock, dir.path()).locks("owner");
@@ -191,6 +191,12 @@ fn a_waiter_behind_a_manual_lock_is_rung_when_it_is_released() {
         let _ = entered.send(session);
     });
     clock.await_sleeper();
+    (dir, owner, name, has_entered)
+}
+
+#[test]
+fn a_waiter_behind_a_manual_lock_is_rung_when_it_is_released() {
+    let (dir, owner, name, has_entered) = waits_behind_a_manual_lock();
     assert!(has_entries(&dir.path().join("lines/manual")), "it stands in line");
     owner.unlock(&name, Authority::Owner("owner".to_owned())).unwrap();
     let session =

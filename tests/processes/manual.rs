@@ -1,22 +1,11 @@
 //! Manual locks: no process holds them, but a process, a time or a command may end them.
 
-use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use lokt_tests::sandbox::eventually;
+use lokt_tests::sandbox::{end, eventually, some_process};
 use rustix::process::Signal;
 
 use crate::helpers::{SOON, await_state, queue, record, sandbox, signal, waiters};
-
-/// A process to tie a lock to.
-fn some_process() -> Child {
-    Command::new("sleep").arg("1000").spawn().unwrap()
-}
-
-fn end(mut process: Child) {
-    process.kill().unwrap();
-    process.wait().unwrap();
-}
 
 #[test]
 fn a_lock_tied_to_a_process_is_denied_while_that_lives_and_free_once_it_is_gone() {

@@ -175,6 +175,17 @@ pub fn start(command: &mut Command) -> Running {
     Running::of(command.stdout(Stdio::piped()).stderr(Stdio::piped()))
 }
 
+/// A process to tie a lock to.
+pub fn some_process() -> Child {
+    Command::new("sleep").arg("1000").spawn().expect("sleep(1) can be started")
+}
+
+/// Ends such a process.
+pub fn end(mut process: Child) {
+    process.kill().expect("a child can be killed");
+    process.wait().expect("a child can be waited for");
+}
+
 /// Waits until `met`, looking often; fails with `what` if it takes too long.
 ///
 /// For what only another process can bring about and no channel tells of. Never a way to order events.

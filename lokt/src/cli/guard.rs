@@ -84,7 +84,7 @@ pub(super) fn run(locks: &Locks, args: &Args) -> Result<Report, Error> {
     let mut terms = args.how.terms();
     let wanted = Wanted::new(locks, args.names(), terms.mode)?;
     if wanted.is_empty() {
-        return Ok(not_started(args, &guard::exec(wanted, &args.command)));
+        return Ok(not_started(args, &guard::exec(&wanted, &args.command)));
     }
     // Before the wait: once the lock is there, nothing should keep the command.
     let program = match Program::new(&args.command) {

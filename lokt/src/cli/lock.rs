@@ -8,7 +8,7 @@ use super::output::{Output, Report};
 use super::values::{Wanted, pid};
 use super::waiting::Watcher;
 use crate::host::signals::Signals;
-use crate::protocol::{Mode, Name};
+use crate::protocol::Name;
 use crate::{Error, Locks, Patience, Record, inside};
 
 /// What to do about a lock that one has already.
@@ -77,7 +77,7 @@ fn denied(locks: &Locks, args: &Args, watcher: &Watcher<'_>, error: &Error) -> R
 fn is_in_its_own_way(locks: &Locks, args: &Args) -> bool {
     let asked = args.wanted.terms().mode;
     let held = inside::admission(locks, &args.wanted.name).map(|record| record.mode());
-    held.is_some_and(|held| held == Mode::Exclusive || held != asked)
+    held.is_some_and(|held| !asked.has_room(held, 1))
 }
 
 /// Why somebody does not get what he has already.

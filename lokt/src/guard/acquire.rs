@@ -21,10 +21,8 @@ use crate::{Error, Locks, Patience, Terms, inside};
 
 /// The names of a guard.
 pub(crate) struct Wanted {
-    /// The one that was given first: the command is introduced by it.
-    first: Option<Name>,
-    /// Those that a guard around this one holds.
-    around: Vec<Badge>,
+    /// Nothing yet, but for what a guard around this one holds.
+    held: Held,
     /// Those that are to be taken, in the order in which they are.
     names: Vec<Name>,
 }
@@ -49,7 +47,7 @@ impl Wanted {
                 Some(record) => around.push(Badge::of_record(name, record)),
             }
         }
-        Ok(Self { first, around, names })
+        Ok(Self { held: Held::nothing(around, first), names })
     }
 
     /// Whether there is nothing to be taken.
@@ -57,9 +55,9 @@ impl Wanted {
         self.names.is_empty()
     }
 
-    /// What is held while nothing has been taken.
-    pub(super) fn nothing_yet(self) -> Held {
-        Held::nothing(self.around, self.first)
+    /// What is held before anything is taken.
+    pub(super) fn held(&self) -> &Held {
+        &self.held
     }
 }
 
@@ -91,8 +89,8 @@ pub(crate) fn acquire(
     tell: &(dyn Fn(&str) + Sync),
 ) -> Result<Held, Error> {
     let began = now();
-    let mut held = Held::nothing(wanted.around, wanted.first);
-    for name in &wanted.names {
+    let Wanted { mut held, names } = wanted;
+    for name in &names {
         if held.beat().is_some() {
             held.keep_alive(signals, tell);
         }

@@ -18,9 +18,9 @@ use crate::host::{Program, platform};
 use crate::inside::{self, HELD, TOKENS};
 
 /// Replaces this program by `command`: a guard inside guards that hold all that is `wanted`.
-pub(crate) fn exec(wanted: Wanted, command: &[OsString]) -> io::Error {
+pub(crate) fn exec(wanted: &Wanted, command: &[OsString]) -> io::Error {
     let introduced = Program::new(command).and_then(|mut program| {
-        program.set(&introduction(&wanted.nothing_yet()))?;
+        program.set(&introduction(wanted.held()))?;
         Ok(program)
     });
     introduced.map_or_else(|error| error, |mut program| program.exec().into())

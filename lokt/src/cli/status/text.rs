@@ -80,8 +80,11 @@ fn holders(status: &Status, put: Put<'_>) {
     for (record, standing) in view.held_by() {
         let label = record.slot.map_or_else(|| "holder".to_owned(), |slot| format!("slot {slot}"));
         let state = words::state(standing, false);
-        let dead = if matches!(standing, Standing::Abandoned(_)) { ", dead" } else { "" };
-        put(&label, format!("{}{dead}", words::holder(record, standing, &view.now)), style(state));
+        let mut who = words::holder(record, standing, &view.now);
+        if matches!(standing, Standing::Abandoned(_)) {
+            who += &format!(", {state}");
+        }
+        put(&label, who, style(state));
         let token = record.token.map(|token| format!("token {token}, ")).unwrap_or_default();
         put("", format!("{token}lock-id {}", words::printable(&record.lock_id)), PLAIN);
     }
