@@ -6,6 +6,8 @@
 mod afar;
 #[path = "leases/freezes.rs"]
 mod freezes;
+#[path = "leases/hung.rs"]
+mod hung;
 #[path = "leases/meanwhile.rs"]
 mod meanwhile;
 #[path = "leases/tied.rs"]

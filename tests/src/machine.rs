@@ -194,9 +194,31 @@ impl Clock {
         }
     }
 
+    /// Moves it on, from one instant for which somebody sleeps to the next, until `done`; whoever brings that about moves the
+    /// clock, too, be it by nothing.
+    pub fn run_until(&self, done: impl Fn() -> bool) {
+        let mut state = self.state.lock().unwrap();
+        while !done() {
+            let now = self.start.monotonic + state.passed;
+            let rung = |file: &String| state.rung.get(file).copied().unwrap_or(false);
+            let asleep = state.asleep.iter().filter(|(file, until)| !rung(file) && **until > Some(now));
+            match asleep.filter_map(|(_, until)| *until).min() {
+                Some(next) => {
+                    state.passed = next - self.start.monotonic;
+                    self.changed.notify_all();
+                }
+                None => state = self.changed.wait(state).unwrap(),
+            }
+        }
+    }
+
     fn ring(&self, file: &str) {
         self.state.lock().unwrap().rung.insert(file.to_owned(), true);
         self.changed.notify_all();
+    }
+
+    fn has_heard(&self, file: &str) -> bool {
+        !self.state.lock().unwrap().rung.contains_key(file)
     }
 
     fn sleep(&self, file: &str, until: Option<Duration>) -> Wake {
@@ -367,6 +389,13 @@ impl Host for Machine {
         match &self.clock {
             None => self.real.ring_session(file),
             Some(clock) => clock.ring(file),
+        }
+    }
+
+    fn session_hears(&self, file: &str) -> bool {
+        match &self.clock {
+            None => self.real.session_hears(file),
+            Some(clock) => clock.has_heard(file),
         }
     }
 

@@ -335,6 +335,9 @@ pub trait Host: Send + Sync + 'static {
     /// Rings a session's bell, if it listens.
     fn ring_session(&self, file: &str);
 
+    /// Whether a session has heard all that it was rung for, as far as can be told. One that listens and runs hears at once.
+    fn session_hears(&self, file: &str) -> bool;
+
     /// Lets whoever was rung run first, if they share a processor. Linux takes the writer of a pipe for one that is
     /// about to sleep, and has the reader wait for the writer's processor, even if another is idle.
     fn give_way(&self) {}

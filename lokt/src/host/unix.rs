@@ -11,7 +11,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, openat, unlinkat};
-use rustix::io::Errno;
+use rustix::io::{Errno, ioctl_fionread};
 
 use super::clock::{boottime, clock_id, monotonic};
 use super::dirs::{Handle, RootDir};
@@ -238,6 +238,11 @@ impl Host for UnixHost {
         if let Ok((fd, _)) = self.open_session(file, OFlags::WRONLY) {
             let _ = File::from(fd).write(b"!");
         }
+    }
+
+    fn session_hears(&self, file: &str) -> bool {
+        let unheard = self.open_session(file, OFlags::RDONLY).and_then(|(fd, _)| Ok(ioctl_fionread(&fd)?));
+        unheard.map_or(true, |bytes| bytes == 0)
     }
 
     fn give_way(&self) {

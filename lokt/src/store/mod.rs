@@ -77,9 +77,28 @@ pub enum Turn<'a> {
     Waiting {
         /// The place it has.
         ticket: Option<&'a Ticket>,
-        /// The first before it, if that one has left the lock lying free for so long that it may be passed over.
+        /// The first before it, if that one has been silent for so long that it may be passed over. All others before
+        /// it were rung as well: those who have not heard are silent, too.
         silent: Option<&'a LockId>,
     },
+}
+
+impl<'a> Turn<'a> {
+    /// The place that it has.
+    fn ticket(&self) -> Option<&'a Ticket> {
+        match self {
+            Self::Passing => None,
+            Self::Waiting { ticket, .. } => *ticket,
+        }
+    }
+
+    /// Whether it may pass over one who stands before it, who `hears` what it is rung for.
+    fn passes_over(&self, id: &LockId, hears: impl FnOnce() -> bool) -> bool {
+        match self {
+            Self::Waiting { silent: Some(first), .. } => *first == id || !hears(),
+            _ => false,
+        }
+    }
 }
 
 /// An admission.
@@ -374,6 +393,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Wakes the first `count` in line, so that they learn where they stand.
     fn wake_line(&self, name: &Name, count: usize);
+
+    /// Whether one in line has heard what it was rung for, as far as can be told.
+    fn hears(&self, name: &Name, lock_id: &LockId) -> bool;
 
     /// Removes what is dead, as far as it gets in `budget`; returns the names whose records went.
     fn sweep(&self, budget: Duration) -> Vec<Name>;

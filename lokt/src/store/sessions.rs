@@ -75,6 +75,11 @@ impl Sessions {
         self.0.ring_session(&session_file(name, lock_id));
     }
 
+    /// Whether a session has heard what it was rung for, as far as can be told.
+    pub(super) fn hears(&self, name: &Name, lock_id: &LockId) -> bool {
+        self.0.session_hears(&session_file(name, lock_id))
+    }
+
     /// Removes a session's file.
     pub(super) fn remove(&self, name: &Name, lock_id: &LockId) {
         // What can't be removed now, a sweep removes.

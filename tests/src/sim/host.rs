@@ -4,20 +4,20 @@
 //! machine is several steps here, wherever a kill or an error between them leaves something else behind.
 
 use std::io;
-use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lokt::host::{
     Content, Dir, Draft, Host, Identity, LogFile, MutexBusy, ProcessState, Publish, Running, SessionFile,
-    SessionState, Stripe, StripeError, Wake,
+    SessionState, Stripe, StripeError,
 };
 use lokt::protocol::Now;
 
 use super::disk::Place;
 use super::fibers::{die, pause};
-use super::world::{NEVER, On, Pid, Shared, World};
+use super::open::{SimFile, SimStripe, SimThread};
+use super::world::{On, Pid, Shared, World};
 
 /// When its processes started; their ids are not used again.
 const STARTED: i64 = 1;
@@ -55,7 +55,7 @@ impl SimHost {
     }
 
     /// Lets the others go first, if so chosen; never comes back if the process is killed.
-    fn step(&self) -> io::Result<Step<'_>> {
+    pub(super) fn step(&self) -> io::Result<Step<'_>> {
         if std::thread::panicking() {
             return Err(io::Error::other("this process is dead"));
         }
@@ -70,7 +70,7 @@ impl SimHost {
     }
 
     /// A step that may fail.
-    fn failing_step(&self, kind: io::ErrorKind) -> io::Result<Step<'_>> {
+    pub(super) fn failing_step(&self, kind: io::ErrorKind) -> io::Result<Step<'_>> {
         let mut world = self.step()?;
         match world.fails(self.pid) {
             true => Err(kind.into()),
@@ -93,7 +93,7 @@ impl SimHost {
     }
 
     /// Sleeps on something, until then at the latest.
-    fn sleep<'a>(&'a self, mut world: Step<'a>, on: On, until: Duration) -> Step<'a> {
+    pub(super) fn sleep<'a>(&'a self, mut world: Step<'a>, on: On, until: Duration) -> Step<'a> {
         let me = world.current;
         world.sleep(on, until);
         self.come_back(world, me)
@@ -118,22 +118,6 @@ impl SimHost {
 
     pub fn elapsed(&self) -> Duration {
         self.world().monotonic()
-    }
-
-    fn listen(&self, ino: usize, until: Option<Duration>) -> Wake {
-        let Ok(mut world) = self.step() else { return Wake::Timeout };
-        let until = until.map_or(NEVER, |until| world.instant(until));
-        loop {
-            if std::mem::take(&mut world.sessions[ino].rung) {
-                return Wake::Rung;
-            }
-            if world.now >= until {
-                return Wake::Timeout;
-            }
-            let left = until.saturating_sub(world.now);
-            world.tell(self.pid, || format!("sleeps for {left:?} at most"));
-            world = self.sleep(world, On::Bell(ino), until);
-        }
     }
 
     /// Writes a draft: a file in some other place has this content from then on.
@@ -165,90 +149,6 @@ impl SimHost {
     fn place(&self, world: &mut World, dir: &Place, file: &str, content: &[u8]) {
         world.sees_placed(self.pid, dir, file, content);
         world.disk.write(dir, file, content.to_vec());
-    }
-}
-
-/// A session's file, open.
-struct SimFile {
-    host: SimHost,
-    ino: usize,
-}
-
-impl SessionFile for SimFile {
-    fn wait(&self, until: Option<Duration>, _: Option<BorrowedFd<'_>>) -> Wake {
-        self.host.listen(self.ino, until)
-    }
-
-    fn ring(&self) {
-        if let Ok(mut world) = self.host.step() {
-            world.ring(self.ino);
-        }
-    }
-
-    fn release(&self) {
-        if let Ok(mut world) = self.host.step() {
-            world.end_session(self.ino);
-        }
-    }
-
-    fn identity(&self) -> u64 {
-        self.ino as u64
-    }
-
-    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        None
-    }
-}
-
-/// A mutex, held.
-struct SimStripe {
-    host: SimHost,
-    stripe: usize,
-    file: String,
-}
-
-impl Stripe for SimStripe {
-    fn read(&self) -> io::Result<Vec<u8>> {
-        let world = self.host.failing_step(io::ErrorKind::Other)?;
-        Ok(world.disk.read(&Place::Stripes, &self.file).cloned().unwrap_or_default())
-    }
-
-    fn write(&mut self, content: &[u8], sync: bool) -> io::Result<()> {
-        let mut world = self.host.failing_step(io::ErrorKind::StorageFull)?;
-        world.disk.write(&Place::Stripes, &self.file, content.to_vec());
-        drop(world);
-        if sync {
-            let mut world = self.host.failing_step(io::ErrorKind::Other)?;
-            world.disk.sync(&Place::Stripes, &self.file);
-        }
-        Ok(())
-    }
-}
-
-impl Drop for SimStripe {
-    fn drop(&mut self) {
-        if let Ok(mut world) = self.host.step() {
-            world.unlock(self.stripe);
-        }
-    }
-}
-
-/// A thread, started.
-struct SimThread {
-    host: SimHost,
-    fiber: usize,
-}
-
-impl Running for SimThread {
-    fn join(self: Box<Self>) {
-        let Ok(mut world) = self.host.step() else { return };
-        while !world.has_ended(self.fiber) {
-            world = self.host.sleep(world, On::End(self.fiber), NEVER);
-        }
-    }
-
-    fn is_current(&self) -> bool {
-        self.host.world().current == self.fiber
     }
 }
 
@@ -405,6 +305,11 @@ impl Host for SimHost {
             world.processes[self.pid].owes_ring &= world.stripes.contains(&Some(self.pid));
             world.ring(ino);
         }
+    }
+
+    fn session_hears(&self, file: &str) -> bool {
+        let Ok(world) = self.step() else { return true };
+        world.session_in(file).is_none_or(|ino| !world.sessions[ino].rung)
     }
 
     fn watch_session(&self, file: &str, bell: &Arc<dyn SessionFile>) -> bool {

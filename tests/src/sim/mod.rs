@@ -21,6 +21,7 @@ mod disk;
 mod faults;
 mod fibers;
 mod host;
+mod open;
 mod witness;
 mod world;
 

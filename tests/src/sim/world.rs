@@ -422,6 +422,15 @@ impl World {
         }
     }
 
+    /// A process closes a session's file; the last one that had it open ends its flock.
+    pub fn close_session(&mut self, ino: usize, pid: Pid) {
+        let session = &mut self.sessions[ino];
+        session.holders.retain(|holder| *holder != pid);
+        if session.locked && session.holders.is_empty() {
+            self.end_session(ino);
+        }
+    }
+
     pub fn ring(&mut self, ino: usize) {
         self.sessions[ino].rung = true;
         self.wake(On::Bell(ino));

@@ -101,10 +101,7 @@ impl<'a> Attempt<'a> {
 
     /// The place in line that it has.
     pub(super) fn ticket(&self) -> Option<&'a Ticket> {
-        match self.turn {
-            Turn::Waiting { ticket, .. } => *ticket,
-            Turn::Passing => None,
-        }
+        self.turn.ticket()
     }
 
     /// Whose place that is.

@@ -19,14 +19,11 @@ impl EtcdStore {
     /// The first waiter before the asker that is ready to go. Whoever is seen to be dead or stopped, or has been
     /// silent for too long, is put out of line on the way.
     pub(super) fn first_ready<'l>(&self, name: &Name, seen: &'l Snapshot, turn: &Turn<'_>) -> Ready<'l> {
-        let silent = match turn {
-            Turn::Passing => None,
-            Turn::Waiting { silent, .. } => *silent,
-        };
         // One who was put out of line stands behind everybody.
         let own = seen.own.as_ref().and_then(|own| seen.line.iter().position(|place| place.id == own.id));
         for place in &seen.line[..own.unwrap_or(seen.line.len())] {
-            if silent != Some(&place.id) && self.is_ready(name, place) {
+            let hears = || self.sessions.hears(name, &place.id);
+            if !turn.passes_over(&place.id, hears) && self.is_ready(name, place) {
                 return Ready::First(place);
             }
             self.put_out_of_line(name, &place.id);

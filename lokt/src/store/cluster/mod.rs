@@ -300,6 +300,10 @@ impl Store for EtcdStore {
         self.ring_line(name, count);
     }
 
+    fn hears(&self, name: &Name, lock_id: &LockId) -> bool {
+        self.sessions.hears(name, lock_id)
+    }
+
     fn sweep(&self, budget: Duration) -> Vec<Name> {
         self.sweep_within(budget)
     }

@@ -47,11 +47,15 @@ impl DirStore {
 
     /// The first waiter that stands before the asker and is ready to go.
     ///
-    /// Whoever is dead or stopped, and the one that has been silent for too long, is put out of line on the way: its
-    /// place holds up the others, and it can take a new one when it runs again.
+    /// Whoever is dead or stopped, and who has been silent for too long, is put out of line on the way: its place holds
+    /// up the others, and it can take a new one when it runs again.
     pub(super) fn first_ready(&self, name: &Name, turn: &Turn<'_>) -> io::Result<Option<(u64, LockId)>> {
-        let is_ready = |number, id: &_| self.lives(name, id) && !self.is_stopped(name, number, id);
-        self.first_of(name, turn, &is_ready)
+        let is_ready = |number, id: &_| {
+            !turn.passes_over(id, || self.sessions.hears(name, id))
+                && self.lives(name, id)
+                && !self.is_stopped(name, number, id)
+        };
+        self.first_of(name, turn.ticket(), &is_ready)
     }
 
     /// Gives the mutex back and calls the first in line: it is free now.
@@ -59,7 +63,7 @@ impl DirStore {
     /// Only then, as it wakes to take the mutex; and then sees whether it is stopped, which takes longer than to wake.
     pub(super) fn call_next(&self, name: &Name, stripe: Box<dyn Stripe>) {
         let lives = |_, id: &_| self.lives(name, id);
-        let Ok(Some((number, id))) = self.first_of(name, &Turn::Passing, &lives) else {
+        let Ok(Some((number, id))) = self.first_of(name, None, &lives) else {
             self.host.remove_dir(Dir::Line(name));
             return;
         };
@@ -80,19 +84,15 @@ impl DirStore {
     fn first_of(
         &self,
         name: &Name,
-        turn: &Turn<'_>,
+        own: Option<&Ticket>,
         is_ready: &dyn Fn(u64, &LockId) -> bool,
     ) -> io::Result<Option<(u64, LockId)>> {
-        let (own, silent) = match turn {
-            Turn::Passing => (None, None),
-            Turn::Waiting { ticket, silent } => (*ticket, *silent),
-        };
         let tickets = self.tickets(name)?;
         // One who was put out of line stands behind everybody.
         let own = own.filter(|own| tickets.contains(&(own.number, own.lock_id.clone())));
         let before = tickets.iter().take_while(|(number, _)| own.is_none_or(|own| *number < own.number));
         for (number, id) in before {
-            if silent != Some(id) && is_ready(*number, id) {
+            if is_ready(*number, id) {
                 return Ok(Some((*number, id.clone())));
             }
             self.put_out_of_line(name, *number, id);
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn of_those_before_only_the_silent_one_is_passed_over() {
+    fn of_those_before_only_who_is_silent_is_passed_over() {
         let dir = tempfile::tempdir().unwrap();
         let host = Arc::new(UnixHost::new(dir.path().join("root")));
         let store = DirStore::new(host, Identity::current(), Arc::new(|_| {}));
@@ -320,10 +320,12 @@ mod tests {
         let (first, second, third) = (join(&store), join(&store), join(&store));
         let release = Request::Release(Authority::Session(holder.record.id().unwrap()));
         store.change(&name, &release, Asked::now(SOON)).unwrap();
-        let turn = Turn::Waiting { ticket: Some(&third), silent: Some(&first.lock_id) };
-        assert!(matches!(ask(&store, &turn), Answer::Refused(Refusal::Queued { ahead: 1, free: true }, _)));
+        let passing = || ask(&store, &Turn::Waiting { ticket: Some(&third), silent: Some(&first.lock_id) });
+        assert!(matches!(passing(), Answer::Refused(Refusal::Queued { ahead: 1, free: true }, _)));
         let left: Vec<LockId> = store.tickets(&name).unwrap().into_iter().map(|(_, id)| id).collect();
-        assert_eq!(left, [second.lock_id, third.lock_id]);
+        assert_eq!(left, [second.lock_id, third.lock_id.clone()]);
+        // It was rung by that, and has not heard.
+        assert!(matches!(passing(), Answer::Admitted(_)));
     }
 
     #[test]

@@ -178,10 +178,7 @@ impl Store for DirStore {
                 Decision::Admit { record, joint, displaced } => {
                     let token = record.token.unwrap_or_default();
                     tokens.hand_out(token, stripe.as_mut()).map_err(failed)?;
-                    let ticket = match turn {
-                        Turn::Waiting { ticket, .. } => *ticket,
-                        Turn::Passing => None,
-                    };
+                    let ticket = turn.ticket();
                     let admitted = self.admit(name, record, joint.as_deref(), &evidence, &displaced, ticket);
                     self.settle_displaced(name, &displaced, admitted.is_err(), &now);
                     match admitted {
@@ -310,6 +307,10 @@ impl Store for DirStore {
         for (_, id) in tickets.iter().filter(|(_, id)| self.lives(name, id)).take(count) {
             self.sessions.ring(name, id);
         }
+    }
+
+    fn hears(&self, name: &Name, lock_id: &LockId) -> bool {
+        self.sessions.hears(name, lock_id)
     }
 
     fn sweep(&self, budget: Duration) -> Vec<Name> {

@@ -2,7 +2,9 @@
 //!
 //! A waiter sleeps until the one before it has ended, and only the first in line also watches the clock for the
 //! holder's lease. Everybody else looks up rarely, the later the rarer (the n-th every √n seconds), so that
-//! somebody who runs notices when those before it are stopped or hung while the lock lies free.
+//! somebody who runs notices when those before it are stopped or hung while there is room for it.
+
+mod silence;
 
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -13,17 +15,7 @@ use crate::host::Wake;
 use crate::protocol::{Claim, LockId, Manner, Name, Now, Record, Refusal, Standing};
 use crate::store::{Admission, Answer, Asked, Place, Seen, Store, Ticket, Turn, Watch};
 
-/// How long a waiter may leave the lock lying free before the next passes it over.
-const SILENCE: Duration = Duration::from_secs(2);
-
-/// How much later each of those behind passes over than the one before it.
-const STAGGER: Duration = Duration::from_millis(100);
-
-/// How long the next has to take its turn, after one was passed over and it was rung.
-const NEXT: Duration = Duration::from_millis(300);
-
-/// A waiter that looks so much later than it meant to has been stopped itself, and has seen no silence.
-const LATE: Duration = Duration::from_millis(500);
+use silence::Silence;
 
 /// The first in line looks this often even if nothing rings: somebody may have removed the record by hand.
 const LOOK: Duration = Duration::from_secs(1);
@@ -109,38 +101,6 @@ pub struct Unobserved;
 
 impl Observer for Unobserved {}
 
-/// The first of those before a waiter, while it leaves the lock lying free.
-struct Silent {
-    first: LockId,
-    /// When to tell it once more: half way, as it may only sleep too long.
-    ring_at: Option<Duration>,
-    /// When it may be passed over.
-    until: Duration,
-}
-
-impl Silent {
-    /// The nearer a waiter stands to the front, the sooner it passes over.
-    fn since(now: Duration, first: LockId, ahead: usize) -> Self {
-        let stagger = STAGGER.saturating_mul(u32::try_from(ahead).unwrap_or(u32::MAX)).min(SILENCE);
-        Self { first, ring_at: Some(now + SILENCE / 2), until: now + SILENCE + stagger }
-    }
-
-    /// Whoever comes first now that another was passed over: it has been rung.
-    fn next(now: Duration, first: LockId) -> Self {
-        Self { first, ring_at: None, until: now + NEXT }
-    }
-
-    /// Whether it has been watched to the end.
-    fn is_over(&self, now: Duration) -> bool {
-        self.until <= now && !self.is_missed(now)
-    }
-
-    /// Whether the watcher was not there when it ended.
-    fn is_missed(&self, now: Duration) -> bool {
-        now > self.until + LATE
-    }
-}
-
 /// A claim that waits.
 pub(crate) struct Waiting<'a> {
     store: &'a Arc<dyn Store>,
@@ -154,7 +114,7 @@ pub(crate) struct Waiting<'a> {
     ticket: Option<Ticket>,
     /// The holders' records as they were last seen, and since when they have not changed.
     seen: Vec<(Record, Duration)>,
-    silent: Option<Silent>,
+    silence: Option<Silence>,
 }
 
 impl<'a> Waiting<'a> {
@@ -167,7 +127,18 @@ impl<'a> Waiting<'a> {
     ) -> Self {
         let began = store.now().monotonic;
         let joins = until != Until::LineMoves;
-        Self { store, name, claim, manner, until, began, joins, ticket: None, seen: Vec::new(), silent: None }
+        Self {
+            store,
+            name,
+            claim,
+            manner,
+            until,
+            began,
+            joins,
+            ticket: None,
+            seen: Vec::new(),
+            silence: None,
+        }
     }
 
     /// Waits until the claim is admitted; leaves the line in every other case.
@@ -197,7 +168,7 @@ impl<'a> Waiting<'a> {
                 // like anything else.
                 Err(error) if error.is_passing() && self.store.now().monotonic < self.latest() => {
                     // Nobody could take its turn meanwhile.
-                    self.silent = None;
+                    self.silence = None;
                     let waited = self.store.now().monotonic.saturating_sub(self.began);
                     observer.delayed(self.name, &error.delay().unwrap_or_default(), waited);
                     self.obey(observer.control(), observer)?;
@@ -237,13 +208,14 @@ impl<'a> Waiting<'a> {
         }
     }
 
-    fn ask(&self, now: Duration) -> Result<Answer, Error> {
+    fn ask(&mut self, now: Duration) -> Result<Answer, Error> {
         let seen: Vec<Seen<'_>> =
             self.seen.iter().map(|(record, since)| Seen { record, since: *since }).collect();
         let asked = Asked { seen: &seen, patience: self.latest().saturating_sub(now).clamp(POLL, LOOK) };
         let turn = if self.joins {
-            let silent = self.silent.as_ref().filter(|silent| silent.is_over(now));
-            Turn::Waiting { ticket: self.ticket.as_ref(), silent: silent.map(|silent| &silent.first) }
+            let hears = |first: &LockId| self.store.hears(self.name, first);
+            let silent = self.silence.as_mut().and_then(|silence| silence.over(now, hears));
+            Turn::Waiting { ticket: self.ticket.as_ref(), silent }
         } else {
             Turn::Passing
         };
@@ -262,24 +234,15 @@ impl<'a> Waiting<'a> {
             before.map_or(now, |(_, since)| *since)
         };
         self.seen = watched.into_iter().map(|record| (record.clone(), since(record))).collect();
-        let free = refusal.is_free();
-        self.silent = match (&place.first, self.silent.take()) {
-            (Some(first), Some(silent)) if free && silent.first == *first && !silent.is_missed(now) => {
-                Some(silent)
-            }
-            (Some(first), Some(silent)) if free && silent.is_over(now) => {
-                Some(Silent::next(now, first.clone()))
-            }
-            (Some(first), _) if free => Some(Silent::since(now, first.clone(), place.ahead)),
-            _ => None,
-        };
+        let before = self.silence.take();
+        if let (Refusal::Queued { free, .. }, Some(first)) = (refusal, &place.first) {
+            self.silence = Some(Silence::seen(before, first, *free, place.ahead, rarely(place.ahead), now));
+        }
     }
 
     /// Half way through the silence: whoever only sleeps too long is told, and may go before us.
     fn ring_the_silent(&mut self, ahead: usize, now: Duration) {
-        if let Some(silent) = &mut self.silent
-            && silent.ring_at.take_if(|at| now >= *at).is_some()
-        {
+        if self.silence.as_mut().is_some_and(|silence| silence.wants_ring(now)) {
             self.store.wake_line(self.name, ahead);
         }
     }
@@ -324,8 +287,8 @@ impl<'a> Waiting<'a> {
                 Wake::Interrupted => {}
                 Wake::Timeout if until < wake_at => {}
                 Wake::Timeout if place.ahead > 0 && !self.worth_asking(place) => {
-                    // If it lay free, it does no more.
-                    self.silent = None;
+                    // If there was room, there is no more.
+                    self.silence = None;
                     wake_at = self.store.now().monotonic + self.longest(refusal, place, told);
                 }
                 Wake::Timeout => return Ok(()),
@@ -343,7 +306,7 @@ impl<'a> Waiting<'a> {
                 self.claim.lock_id = self.store.new_id();
                 observer.step_aside();
                 self.seen.clear();
-                self.silent = None;
+                self.silence = None;
                 Ok(())
             }
         }
@@ -359,13 +322,15 @@ impl<'a> Waiting<'a> {
 
     /// How long there is nothing to do, if nothing rings.
     fn longest(&self, refusal: &Refusal, place: &Place, told: bool) -> Duration {
-        if let (true, Some(silent)) = (refusal.is_free(), &self.silent) {
-            return silent.ring_at.unwrap_or(silent.until).saturating_sub(self.store.now().monotonic);
+        let due =
+            self.silence.as_ref().map(|silence| silence.due().saturating_sub(self.store.now().monotonic));
+        if let (true, Some(due)) = (refusal.is_free(), due) {
+            return due;
         }
         if place.ahead > 0 {
-            let turn = u32::try_from(place.ahead).unwrap_or(u32::MAX);
-            let rare = LOOK.saturating_mul(turn.isqrt()).min(LONGEST_SLEEP);
-            return if told { rare } else { POLL.saturating_mul(turn).min(rare) };
+            let rare = rarely(place.ahead);
+            let look = if told { rare } else { POLL.saturating_mul(saturated(place.ahead)).min(rare) };
+            return due.map_or(look, |due| due.min(look));
         }
         let left = match refusal {
             // Whoever was before it has died in this moment.
@@ -400,4 +365,13 @@ impl<'a> Waiting<'a> {
             self.store.leave(self.name, &ticket);
         }
     }
+}
+
+/// How often one looks up who is not the first in line.
+fn rarely(ahead: usize) -> Duration {
+    LOOK.saturating_mul(saturated(ahead).isqrt()).min(LONGEST_SLEEP)
+}
+
+fn saturated(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }

@@ -1,0 +1,151 @@
+//! Waiters that are alive and do nothing: frozen, swapped out, in a container, at a terminal that takes nothing.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use lokt::protocol::Mode;
+use lokt::{Error, Name, Observer, Patience, Progress, Session, Terms, WaitControl};
+use lokt_tests::machine::{Clock, Machine};
+
+/// A waiter is passed over after this, by the one behind it.
+const SILENCE: Duration = Duration::from_millis(2_500);
+
+struct Line {
+    dir: tempfile::TempDir,
+    clock: Arc<Clock>,
+    name: Name,
+}
+
+/// One who stands in line, and does not come back from being told so, until it is let go.
+struct Hung {
+    thread: JoinHandle<Result<Session, Error>>,
+    let_go: Sender<()>,
+}
+
+struct Stuck {
+    told: Sender<()>,
+    until: Receiver<()>,
+}
+
+impl Observer for Stuck {
+    fn progress(&mut self, _: &Progress<'_>) {
+        let _ = self.told.send(());
+        let _ = self.until.recv();
+    }
+
+    fn control(&mut self) -> WaitControl {
+        WaitControl::GiveUp
+    }
+}
+
+impl Line {
+    fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), clock: Clock::new(), name: "x".parse().unwrap() }
+    }
+
+    fn take(&self, mode: Mode) -> Session {
+        let locks = Machine::in_time_of(&self.clock, self.dir.path()).locks("holder");
+        locks.try_acquire(&self.name, &in_mode(mode)).expect("it is free")
+    }
+
+    fn hang(&self, mode: Mode) -> Hung {
+        let locks = Machine::in_time_of(&self.clock, self.dir.path()).locks("hung");
+        let (name, (told, stands), (let_go, until)) = (self.name.clone(), mpsc::channel(), mpsc::channel());
+        let thread = thread::spawn(move || {
+            let mut stuck = Stuck { told, until };
+            locks.acquire_watched(&name, &in_mode(mode), Patience::Unlimited, &mut stuck)
+        });
+        stands.recv().expect("it stands in line");
+        Hung { thread, let_go }
+    }
+
+    /// How long it takes one who comes now; whoever holds the name lets go of it once this one waits.
+    fn admitted_after(&self, mode: Mode, patience: Patience, holder: Option<Session>) -> Duration {
+        let locks = Machine::in_time_of(&self.clock, self.dir.path()).locks("ready");
+        let (name, clock, done) =
+            (self.name.clone(), Arc::clone(&self.clock), Arc::new(AtomicBool::new(false)));
+        let (end, began) = (Arc::clone(&done), self.clock.now().monotonic);
+        let result = Arc::new(Mutex::new(None));
+        let taken = Arc::clone(&result);
+        let ready = thread::spawn(move || {
+            *taken.lock().unwrap() = Some(locks.acquire(&name, &in_mode(mode), patience));
+            end.store(true, Ordering::SeqCst);
+            clock.advance_to(Duration::ZERO);
+        });
+        if let Some(holder) = holder {
+            self.clock.await_sleeper();
+            holder.release().expect("it is its own");
+        }
+        self.clock.run_until(|| done.load(Ordering::SeqCst));
+        ready.join().unwrap();
+        let waited = self.clock.now().monotonic - began;
+        result
+            .lock()
+            .unwrap()
+            .take()
+            .unwrap()
+            .expect("nobody who is ready stands before it")
+            .release()
+            .unwrap();
+        waited
+    }
+}
+
+impl Hung {
+    fn end(self) {
+        drop(self.let_go);
+        self.thread.join().unwrap().expect_err("it has given up");
+    }
+}
+
+fn in_mode(mode: Mode) -> Terms {
+    Terms { mode, ..Terms::default() }
+}
+
+#[test]
+fn one_that_wants_the_name_alone_and_is_hung_does_not_keep_out_those_who_share_it() {
+    let line = Line::new();
+    let _reader = line.take(Mode::Shared);
+    let writer = line.hang(Mode::Exclusive);
+    let waited = line.admitted_after(Mode::Shared, Patience::Unlimited, None);
+    assert!(waited <= SILENCE, "{waited:?}");
+    writer.end();
+}
+
+#[test]
+fn nor_do_several_of_them() {
+    let line = Line::new();
+    let _reader = line.take(Mode::Shared);
+    let hung: Vec<_> = (0..10).map(|_| line.hang(Mode::Exclusive)).collect();
+    let waited = line.admitted_after(Mode::Shared, Patience::Unlimited, None);
+    // They are rung once the first is seen not to hear.
+    assert!(waited < Duration::from_secs(4), "{waited:?}");
+    hung.into_iter().for_each(Hung::end);
+}
+
+#[test]
+fn however_many_are_hung_they_delay_a_plain_try_by_four_seconds_at_most() {
+    for (hung, at_most) in [(1, SILENCE), (40, Duration::from_secs(4))] {
+        let line = Line::new();
+        let holder = line.take(Mode::Exclusive);
+        let hung: Vec<_> = (0..hung).map(|_| line.hang(Mode::Exclusive)).collect();
+        holder.release().unwrap();
+        let waited = line.admitted_after(Mode::Exclusive, Patience::None, None);
+        assert!(waited <= at_most, "{waited:?}");
+        hung.into_iter().for_each(Hung::end);
+    }
+}
+
+#[test]
+fn however_many_are_hung_the_next_in_line_sees_it_when_it_looks() {
+    let line = Line::new();
+    let holder = line.take(Mode::Exclusive);
+    let hung: Vec<_> = (0..40).map(|_| line.hang(Mode::Exclusive)).collect();
+    let waited = line.admitted_after(Mode::Exclusive, Patience::Unlimited, Some(holder));
+    // It looks every six seconds, √40.
+    assert!(waited <= Duration::from_secs(6 + 4), "{waited:?}");
+    hung.into_iter().for_each(Hung::end);
+}
