@@ -69,7 +69,7 @@ pub struct Progress<'a> {
     pub now: &'a Now,
 }
 
-/// Whoever looks on while a waiter waits.
+/// Whoever looks on while a waiter waits. A waiter that does not come back from it within two seconds may be passed over.
 pub trait Observer {
     /// Is told each time that the waiter has looked.
     fn progress(&mut self, _: &Progress<'_>) {}
