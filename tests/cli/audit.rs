@@ -376,6 +376,20 @@ fn what_is_followed_comes_after_the_past() {
 }
 
 #[test]
+fn a_root_that_is_made_anew_is_followed() {
+    let sandbox = sandbox();
+    plant(&sandbox, lines([1]));
+    let _tail = tail(&sandbox, "--limit 1");
+    await_shown(&sandbox, &lines([1]));
+    fs::rename(sandbox.root(), sandbox.path().join("moved")).unwrap();
+    plant(&sandbox, lines([2]));
+    await_shown(&sandbox, &lines([1, 2]));
+    fs::remove_dir_all(sandbox.root()).unwrap();
+    plant(&sandbox, lines([3, 4]));
+    await_shown(&sandbox, &lines(1..5));
+}
+
+#[test]
 fn a_follower_whose_reader_has_gone_ends() {
     let sandbox = sandbox();
     plant(&sandbox, "");

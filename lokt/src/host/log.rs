@@ -96,9 +96,11 @@ impl RootDir {
         Ok(())
     }
 
-    /// Opens a file of the log for reading; `None` if there is none.
+    /// Opens a file of the log for reading; `None` if there is none. The root is opened anew for it: one who follows the log
+    /// goes on where a root was removed and made anew.
     pub(super) fn open_log(&self, file: &str, age: usize) -> io::Result<Option<Box<dyn LogFile>>> {
-        match self.open_regular(Dir::Root, &rotated(file, age), OFlags::RDONLY) {
+        let root = RootDir::new(self.path().to_owned());
+        match root.open_regular(Dir::Root, &rotated(file, age), OFlags::RDONLY) {
             Ok((file, stat)) => Ok(Some(Box::new(Opened { file, inode: stat.st_ino }))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
