@@ -93,6 +93,26 @@ fn a_private_root_is_refused_to_other_users() {
 }
 
 #[test]
+fn the_refusal_of_anothers_root_names_its_owner_and_its_group() {
+    let Some(attack) = open_to_all() else { return };
+    let root = attack.sandbox.root();
+    assert_eq!(attack.code("lock x"), 0);
+    for open in [0o700, 0o755] {
+        for (owner, called) in [(0, "root"), (ADA, "64001")] {
+            chown(&root, Some(owner), None).unwrap();
+            mode(&root, open);
+            let said = run_as(&attack, EVE, "lock y").stderr;
+            assert!(said.contains(&format!("belongs to another user ({called})")), "{open:o}: {said}");
+            assert!(said.contains(&format!("have {called} share it")), "{open:o}: {said}");
+        }
+    }
+    chown(&root, None, Some(GROUP)).unwrap();
+    mode(&root, 0o2770);
+    let said = run_as(&attack, EVE, "lock y").stderr;
+    assert!(said.contains("shared with the group 64100, which you are not in"), "{said}");
+}
+
+#[test]
 fn a_root_that_cannot_be_made_or_written_is_said_with_its_path() {
     let Some(attack) = open_to_all() else { return };
     let root = attack.sandbox.root();
@@ -377,7 +397,7 @@ fn the_doctor_tells_who_may_use_a_root_and_what_they_cannot_use() {
     mode(&root, 0o755);
     let other = run_as(&attack, EVE, "doctor");
     says(&other, "[FAIL] access");
-    says(&other, "belongs to another user (uid 64001)");
+    says(&other, "belongs to another user (64001)");
     mode(&root, 0o700);
     fs::write(root.join("stripes/3f.tmp"), "").unwrap();
     let by_root = attack.run("doctor --fix");

@@ -17,6 +17,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::files::{hidden, lacks_noreplace, named, strange};
+use super::identity::{group_called, user_called};
 use super::platform::FilesAs;
 use super::{Dir, filesystem};
 use crate::protocol::Name;
@@ -123,7 +124,7 @@ impl RootDir {
             Err(Errno::LOOP | Errno::NOTDIR) => (open(OFlags::DIRECTORY | OFlags::CLOEXEC), true),
             found => (found, false),
         };
-        let fd = found.map_err(|error| named(&error.into(), "open", &self.path))?;
+        let fd = found.map_err(|error| closed_to_me(error, path))?;
         let opened = admit(fd, &self.path)?;
         if is_link {
             may_follow(&opened, path)?;
@@ -344,24 +345,47 @@ fn make_in_users_directory(path: &Path) -> Option<io::Result<()>> {
     Some(missing.components().try_for_each(|component| make(component.as_os_str())))
 }
 
+/// Why the root can't be opened: if that is because it is another's, whose.
+fn closed_to_me(error: Errno, path: &Path) -> io::Error {
+    let me = rustix::process::geteuid().as_raw();
+    match rustix::fs::stat(path) {
+        Ok(stat) if error == Errno::ACCESS && stat.st_uid != me => anothers(&stat, path),
+        _ => named(&error.into(), "open", path),
+    }
+}
+
 /// Accepts a root that is this user's own, or that an administrator made for one of this user's groups.
 fn admit(fd: OwnedFd, path: &Path) -> io::Result<Opened> {
     let stat = fstat(&fd)?;
-    let shared = stat.st_mode & 0o2020 == 0o2020;
     let me = rustix::process::geteuid().as_raw();
-    let group = shared.then_some(stat.st_gid);
+    let group = group_of(&stat);
     if stat.st_uid != me && me != 0 && !group.is_some_and(is_my_group) {
-        return Err(io::Error::new(
-            io::ErrorKind::PermissionDenied,
-            format!(
-                "{} belongs to another user (uid {}) and is not shared with a group of yours: set LOKT_ROOT, or \
-                 have it shared (chgrp GROUP, chmod 2770)",
-                path.display(),
-                stat.st_uid
-            ),
-        ));
+        return Err(anothers(&stat, path));
     }
     Ok(Opened { fd, me, owner: stat.st_uid, group })
+}
+
+/// The group that shares a root, if an administrator made it so.
+fn group_of(stat: &Stat) -> Option<u32> {
+    (stat.st_mode & 0o2020 == 0o2020).then_some(stat.st_gid)
+}
+
+/// A root is another user's, or another group's: whose, and what to do.
+fn anothers(stat: &Stat, path: &Path) -> io::Error {
+    let owner = user_called(stat.st_uid);
+    let (shared, share) = match group_of(stat).map(group_called) {
+        Some(group) => (
+            format!("is shared with the group {group}, which you are not in"),
+            "have yourself added to that group".to_owned(),
+        ),
+        None => (
+            "is not shared with a group of yours".to_owned(),
+            format!("have {owner} share it (chgrp GROUP, chmod 2770)"),
+        ),
+    };
+    let path = path.display();
+    let why = format!("{path} belongs to another user ({owner}) and {shared}: set LOKT_ROOT, or {share}");
+    io::Error::new(io::ErrorKind::PermissionDenied, why)
 }
 
 /// The superuser follows no link to what is another's that stands in the place of the root itself.
