@@ -78,6 +78,24 @@ pub(crate) fn holder(record: &Record, standing: &Standing, now: &Now) -> String 
     text
 }
 
+/// Who is in the way and for how long, and what they say about it, for a line of little room.
+pub(crate) fn in_brief(refusal: &Refusal, now: &Now) -> Option<(String, String)> {
+    let person = |record: &Record| owner_at_host(&record.owner, &record.host);
+    let (record, who) = match refusal {
+        Refusal::Held { record: Some(record), others, .. } => {
+            let age = short(record.age(now));
+            (record, format!("held by {} for {age}{}", person(record), and_others(others.len())))
+        }
+        Refusal::Frozen(freeze) if freeze.unknown.is_none() => {
+            let left = freeze.left.map(|left| format!(", {} left", short(left))).unwrap_or_default();
+            (&freeze.record, format!("frozen by {}{left}", person(&freeze.record)))
+        }
+        _ => return None,
+    };
+    let note = record.note.as_ref().map(|note| format!(": {}", printable(note)));
+    Some((who, note.unwrap_or_default()))
+}
+
 fn lease(standing: &Standing) -> Option<String> {
     match standing {
         Standing::Held { lapse, .. } => lapse.left().map(|left| format!("{} left of its lease", span(left))),

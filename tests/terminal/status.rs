@@ -59,14 +59,44 @@ fn the_list_is_a_table_with_colour() {
 
 #[test]
 fn the_table_is_cut_to_the_terminals_width() {
-    for columns in [120, 80, 60, 40] {
+    for columns in [120, 80, 60, 40, 36, 20] {
         let mut pty = shell(columns);
         lock(&pty.sandbox, "a-name-that-is-quite-long-for-a-lock");
         let (_, lines) = shown(&mut pty, "$LOKT status");
         let widest = lines.iter().map(|line| line.chars().count()).max().unwrap();
         assert!(lines.len() == 3 && widest <= usize::from(columns), "{columns}: {widest} {lines:#?}");
-        assert!(lines[0].contains("STATE") && lines[0].contains("HOLDER"), "{lines:#?}");
+        assert!(lines[0].contains("NAME") && lines[0].contains("STATE"), "{lines:#?}");
+        assert_eq!(lines[0].contains("HOLDER"), columns > 20, "{lines:#?}");
     }
+}
+
+#[test]
+fn the_note_gives_way_before_a_name_is_cut() {
+    for (columns, note) in [(100, true), (80, true), (60, false)] {
+        let sandbox = sandbox();
+        let owner = "margarethe-from-the-night-shift";
+        let mut locking =
+            sandbox.lokt(["lock", "deploy-production", "--note", "ask Ada, before you touch it"]);
+        assert!(locking.env("LOKT_OWNER", owner).status().unwrap().success());
+        let mut pty = Pty::shell_in(sandbox, columns);
+        let (_, lines) = shown(&mut pty, "$LOKT status");
+        assert!(lines[1].starts_with("deploy-production  held   margarethe-"), "{columns}: {lines:#?}");
+        assert_eq!(lines[1].contains("ask Ada"), note, "{columns}: {lines:#?}");
+        assert_eq!(lines[1].ends_with('…'), note, "{columns}: {lines:#?}");
+    }
+}
+
+#[test]
+fn what_has_no_room_where_one_lock_is_watched_is_said() {
+    let mut pty = shell(24);
+    pty.line("$LOKT status deploy --watch --interval 1h");
+    pty.expect(ENTER);
+    pty.expect("by hand, ask …");
+    pty.resize(100, 8);
+    let frame = pty.expect("… and 7 more");
+    assert!(frame.contains("host:") && !frame.rsplit("host:").next().unwrap().contains("pid:"), "{frame:?}");
+    pty.send("q");
+    pty.prompt();
 }
 
 #[test]

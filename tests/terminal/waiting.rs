@@ -58,6 +58,22 @@ fn width(c: char) -> usize {
 }
 
 #[test]
+fn a_narrow_line_has_the_name_the_holder_and_the_age_before_the_note() {
+    let mut pty = held(80, "rolling out release 2.14 to all regions, ask Ada");
+    wait(&mut pty);
+    let line = pty.expect("…");
+    assert!(line.starts_with(" 0s for \"x\": held by tester@"), "{line}");
+    assert!(line.contains("s: rolling out "), "as much of the note as there is room for: {line}");
+    pty.send(CTRL_C);
+    pty.prompt();
+    pty.resize(14, 24);
+    pty.line("$LOKT guard x --wait -- true");
+    pty.expect(&format!("{ERASE}x: held by t…"));
+    pty.send(CTRL_C);
+    pty.prompt();
+}
+
+#[test]
 fn ctrl_c_ends_the_wait_at_once() {
     let mut pty = held(80, "");
     wait(&mut pty);

@@ -13,7 +13,7 @@ use super::events::{Lines, length};
 use super::exit::Exit;
 use super::output::{Output, Report, Stream, element, say, unwritten};
 use super::screen::{BAD, PLAIN, Screen};
-use super::table::{Cell, Column, Table};
+use super::table::{Cell, Give, Table};
 use super::values::name;
 use crate::audit::{EVENTS, Entry, Query, Reading, Summary, summarize};
 use crate::host::clock::monotonic;
@@ -32,6 +32,23 @@ const INTERVAL: Duration = Duration::from_millis(200);
 const GAVE_UP: [&str; 2] = [
     "gave up a line of the audit log that does not end: events beside it may be missing",
     "hint: move the file away that has it, in the lock directory (audit.log, audit.log.1 and so on)",
+];
+
+/// The columns of a summary.
+const SUMMED: [&str; 9] =
+    ["LOCK", "TAKEN", "DENIED", "HELD P50", "P99", "WAITED P50", "P99", "BROKEN", "LOST"];
+
+/// What gives way on a narrow terminal.
+const GIVES: [Give; 9] = [
+    Give::Cut("BROKEN", 8),
+    Give::Leave("P99"),
+    Give::Cut("LOCK", 16),
+    Give::Leave("WAITED P50"),
+    Give::Leave("DENIED"),
+    Give::Leave("HELD P50"),
+    Give::Cut("LOCK", 8),
+    Give::Leave("BROKEN"),
+    Give::Leave("LOST"),
 ];
 
 /// By how many events the columns of the list are measured, before it is printed.
@@ -276,18 +293,7 @@ fn table(summaries: &[Summary]) -> String {
     if summaries.is_empty() {
         return "no events".to_owned();
     }
-    let column = |title, least| Column { title, least };
-    let mut table = Table::new(&[
-        column("LOCK", 8),
-        column("TAKEN", 5),
-        column("DENIED", 6),
-        column("HELD P50", 8),
-        column("P99", 6),
-        column("WAITED P50", 8),
-        column("P99", 6),
-        column("BROKEN", 6),
-        column("LOST", 4),
-    ]);
+    let mut table = Table::new(&SUMMED, &GIVES);
     for summary in summaries {
         let time = |times: &[Duration], percent| {
             Cell::from(Summary::percentile(times, percent).map(length).unwrap_or_default())

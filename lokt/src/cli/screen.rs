@@ -52,6 +52,11 @@ impl Screen {
         self.columns.is_some()
     }
 
+    /// The same for text that the terminal may wrap: nothing is cut.
+    pub(super) fn wrapping(self) -> Self {
+        Self { columns: None, ..self }
+    }
+
     /// Colour on a terminal only, and not where `NO_COLOR` asks for none (<https://no-color.org>).
     fn of(stream: impl AsFd) -> Self {
         if !isatty(&stream) {

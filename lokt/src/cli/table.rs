@@ -1,4 +1,5 @@
-//! A table that fits its terminal: columns as wide as they need to be, and the longest ones cut where there is no room.
+//! A table that fits its terminal: columns as wide as they need to be, and where there is no room for that, what a person
+//! needs least gives way first.
 
 use anstyle::Style;
 use unicode_width::UnicodeWidthStr;
@@ -8,13 +9,13 @@ use super::screen::{DIM, PLAIN, Screen, cut};
 /// Between two columns.
 const GAP: usize = 2;
 
-/// A column.
+/// How a column, by its title, makes room for the others.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Column {
-    /// Its heading.
-    pub(super) title: &'static str,
-    /// How narrow it may become.
-    pub(super) least: usize,
+pub(super) enum Give {
+    /// It is cut, to no less than that.
+    Cut(&'static str, usize),
+    /// It is left out.
+    Leave(&'static str),
 }
 
 /// What stands in one place.
@@ -39,22 +40,16 @@ impl<T: Into<String>> From<T> for Cell {
 
 /// Columns, and rows of as many cells. A column that is empty in every row is left out.
 pub(super) struct Table {
-    columns: Vec<Column>,
+    titles: &'static [&'static str],
     rows: Vec<Vec<Cell>>,
-    /// Titles of columns that a narrow terminal can do without, the least important first.
-    expendable: Vec<&'static str>,
+    /// What is done where there is too little room, one thing after the other, until it fits.
+    gives: &'static [Give],
 }
 
 impl Table {
     /// A table without rows.
-    pub(super) fn new(columns: &[Column]) -> Self {
-        Self { columns: columns.to_vec(), rows: Vec::new(), expendable: Vec::new() }
-    }
-
-    /// Lets these columns be left out, the first one first, where cutting the others is not enough.
-    pub(super) fn expendable(mut self, titles: &[&'static str]) -> Self {
-        self.expendable = titles.to_vec();
-        self
+    pub(super) fn new(titles: &'static [&'static str], gives: &'static [Give]) -> Self {
+        Self { titles, rows: Vec::new(), gives }
     }
 
     /// Adds a row.
@@ -64,7 +59,7 @@ impl Table {
 
     /// The lines, headings first.
     pub(super) fn render(&self, screen: Screen) -> String {
-        let titles = self.columns.iter().map(|column| Cell::new(column.title, DIM)).collect();
+        let titles = self.titles.iter().map(|title| Cell::new(*title, DIM)).collect();
         let widths = self.widths(screen);
         let mut text = String::new();
         for row in std::iter::once(&titles).chain(&self.rows) {
@@ -77,44 +72,37 @@ impl Table {
     /// How wide each column is shown; 0 for one that is left out.
     fn widths(&self, screen: Screen) -> Vec<usize> {
         let content = |at: usize| self.rows.iter().filter_map(move |row| row.get(at)).map(|c| c.text.width());
-        let mut widths: Vec<usize> = (0..self.columns.len())
+        let full: Vec<usize> = (0..self.titles.len())
             .map(|at| content(at).max().filter(|width| *width > 0).unwrap_or(0))
-            .zip(&self.columns)
-            .map(|(width, column)| if width == 0 { 0 } else { width.max(column.title.width()) })
+            .zip(self.titles)
+            .map(|(width, title)| if width == 0 { 0 } else { width.max(title.width()) })
             .collect();
-        if let Some(room) = screen.columns {
-            self.fit(&mut widths, room);
+        let Some(room) = screen.columns else { return full };
+        // One that was cut has its room back once another is left out.
+        let mut tries = (0..=self.gives.len()).map(|gives| self.narrowed(&full, &self.gives[..gives], room));
+        tries.find(|widths| all_of(widths) <= room).unwrap_or_else(|| self.narrowed(&full, self.gives, room))
+    }
+
+    /// The widths, after the columns have given way so, and cut no further than necessary.
+    fn narrowed(&self, full: &[usize], gives: &[Give], room: usize) -> Vec<usize> {
+        let left_out =
+            |title: &str| gives.iter().any(|give| matches!(give, Give::Leave(one) if *one == title));
+        let kept = |(width, title): (&usize, &&str)| if left_out(title) { 0 } else { *width };
+        let mut widths: Vec<usize> = full.iter().zip(self.titles).map(kept).collect();
+        for give in gives {
+            let Give::Cut(title, least) = give else { continue };
+            let excess = all_of(&widths).saturating_sub(room);
+            let of_title = widths.iter_mut().zip(self.titles).filter(|(_, one)| *one == title);
+            of_title.for_each(|(width, _)| *width = width.saturating_sub(excess).max(*least.min(width)));
         }
         widths
     }
+}
 
-    /// Narrows the columns until they fit, as far as they can be read.
-    fn fit(&self, widths: &mut [usize], room: usize) {
-        let full = widths.to_vec();
-        let mut expendable = self.expendable.iter();
-        while !self.shrink(widths, room) {
-            let Some(title) = expendable.next() else { return };
-            let without = |at: &usize| self.columns[*at].title == *title;
-            let gone: Vec<usize> = (0..full.len()).filter(without).collect();
-            let kept = |at: usize| if widths[at] == 0 || gone.contains(&at) { 0 } else { full[at] };
-            let kept: Vec<usize> = (0..full.len()).map(kept).collect();
-            widths.copy_from_slice(&kept);
-        }
-    }
-
-    /// Takes from the widest, column by column; false if none may become any narrower.
-    fn shrink(&self, widths: &mut [usize], room: usize) -> bool {
-        let gaps = GAP * widths.iter().filter(|width| **width > 0).count().saturating_sub(1);
-        let mut excess = (widths.iter().sum::<usize>() + gaps).saturating_sub(room);
-        while excess > 0 {
-            let least = |at: usize| self.columns[at].least.max(1);
-            let widest = (0..widths.len()).filter(|at| widths[*at] > least(*at)).max_by_key(|at| widths[*at]);
-            let Some(at) = widest else { return false };
-            widths[at] -= 1;
-            excess -= 1;
-        }
-        true
-    }
+/// How wide a line is of columns of these widths.
+fn all_of(widths: &[usize]) -> usize {
+    let shown = widths.iter().filter(|width| **width > 0).count();
+    widths.iter().sum::<usize>() + GAP * shown.saturating_sub(1)
 }
 
 fn line(row: &[Cell], widths: &[usize], screen: Screen) -> String {
@@ -136,14 +124,12 @@ fn line(row: &[Cell], widths: &[usize], screen: Screen) -> String {
 mod tests {
     use super::*;
 
-    const COLUMNS: [Column; 3] = [
-        Column { title: "NAME", least: 4 },
-        Column { title: "NOTE", least: 4 },
-        Column { title: "STATE", least: 5 },
-    ];
+    const TITLES: &[&str] = &["NAME", "NOTE", "STATE"];
+    const GIVES: &[Give] =
+        &[Give::Cut("NOTE", 4), Give::Leave("NOTE"), Give::Cut("NAME", 4), Give::Leave("NAME")];
 
     fn table(rows: &[[&str; 3]]) -> Table {
-        let mut table = Table::new(&COLUMNS);
+        let mut table = Table::new(TITLES, GIVES);
         rows.iter().for_each(|row| table.row(row.map(Cell::from)));
         table
     }
@@ -162,20 +148,17 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_is_cut_first_where_there_is_no_room() {
+    fn what_is_needed_least_gives_way_first() {
         let table = table(&[["deploy", "a note that goes on", "held"]]);
-        assert_eq!(table.render(on(25)), "NAME    NOTE        STATE\ndeploy  a note th…  held\n");
-        let narrow = table.render(on(10));
-        assert_eq!(narrow, "NAME  NOTE  STATE\ndep…  a n…  held\n", "no narrower than can be read");
-    }
-
-    #[test]
-    fn what_can_be_done_without_goes_where_cutting_is_not_enough() {
-        let mut table = Table::new(&COLUMNS).expendable(&["NOTE", "NAME"]);
-        table.row(["deploy", "a note", "held"].map(Cell::from));
-        assert_eq!(table.render(on(17)), "NAME  NOTE  STATE\ndep…  a n…  held\n");
-        assert_eq!(table.render(on(16)), "NAME    STATE\ndeploy  held\n");
-        assert_eq!(table.render(on(9)), "STATE\nheld\n");
+        for (columns, rendered) in [
+            (25, "NAME    NOTE        STATE\ndeploy  a note th…  held\n"),
+            (19, "NAME    NOTE  STATE\ndeploy  a n…  held\n"),
+            (18, "NAME    STATE\ndeploy  held\n"),
+            (12, "NAME   STATE\ndepl…  held\n"),
+            (10, "STATE\nheld\n"),
+        ] {
+            assert_eq!(table.render(on(columns)), rendered, "{columns}");
+        }
         assert_eq!(table.render(on(2)), "STATE\nheld\n", "no narrower than can be read");
     }
 
@@ -186,7 +169,7 @@ mod tests {
 
     #[test]
     fn colour_takes_no_room() {
-        let mut coloured = Table::new(&COLUMNS[..2]);
+        let mut coloured = Table::new(&TITLES[..2], &[]);
         coloured.row([Cell::new("a", super::super::screen::BAD), Cell::from("b")]);
         let text = coloured.render(Screen { columns: Some(80), colour: true });
         assert_eq!(text, "\u{1b}[2mNAME\u{1b}[0m  \u{1b}[2mNOTE\u{1b}[0m\n\u{1b}[31ma\u{1b}[0m     b\n");

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use rustix::termios::isatty;
+use unicode_width::UnicodeWidthStr;
 
 use super::output::{rewrite, say_soon};
 use super::screen::{columns, cut, in_foreground};
@@ -57,9 +58,7 @@ impl<'a> Watcher<'a> {
 
     /// Shows a line in the place of the one before.
     fn draw(&mut self, line: &str) {
-        // One that reached the last column would wrap, and could not be rewritten.
-        let room = columns(rustix::stdio::stderr()).saturating_sub(1);
-        rewrite(&cut(&words::printable(line), room));
+        rewrite(&cut(&words::printable(line), room()));
         self.shown = true;
     }
 
@@ -83,8 +82,7 @@ impl Observer for Watcher<'_> {
         let why = words::refusal(progress.name, progress.refusal, progress.now);
         let place = progress.ahead + 1;
         if self.may_draw() {
-            let waited = words::elapsed(progress.waited);
-            self.draw(&format!("lokt: waiting {waited}, place {place} in line: {why}"));
+            self.draw(&line(progress, &why, room()));
         } else if self.said.is_none() {
             say_soon(&format!("waiting, place {place} in line: {why}"));
             self.said = Some(progress.name.clone());
@@ -125,4 +123,24 @@ impl Observer for Watcher<'_> {
         self.clear();
         self.signals.stop();
     }
+}
+
+/// How long a line may be: one that reached the last column would wrap, and could not be rewritten.
+fn room() -> usize {
+    columns(rustix::stdio::stderr()).saturating_sub(1)
+}
+
+/// The line of a wait, in full if there is room for it. What is cut comes last in it: first the note, then who holds the
+/// lock, and its name at the very last.
+fn line(progress: &Progress<'_>, why: &str, room: usize) -> String {
+    let (name, place) = (progress.name, progress.ahead + 1);
+    let waited = words::elapsed(progress.waited);
+    let whole = format!("lokt: waiting {waited}, place {place} in line: {why}");
+    let Some((who, note)) = words::in_brief(progress.refusal, progress.now) else { return whole };
+    if whole.width() <= room {
+        return whole;
+    }
+    let place = if place > 1 { format!(", place {place}") } else { String::new() };
+    let brief = format!("lokt: waiting {waited} for \"{name}\"{place}: {who}");
+    if brief.width() <= room { brief + &note } else { format!("{name}: {who}") }
 }

@@ -39,7 +39,7 @@ pub fn play(lokt: &Path) -> anyhow::Result<Reel> {
 
     stage.types(BOB, 14_000, "lokt guard deploy --wait -- ./deploy.sh");
     stage.enters(BOB, 15_700, 4817)?;
-    stage.sees(BOB, "place 1 in line")?;
+    stage.sees(BOB, "lokt: waiting")?;
     stage.watches(16_200, 19_200, 1_000)?;
 
     stage.lets_go(ADA, 19_600)?;

@@ -69,7 +69,7 @@ fn one(locks: &Locks, name: &Name, args: &Args) -> Result<Report, Error> {
         Stored::Record(_) => Ok(Report::ok(if args.json {
             Output::Json(json::one(&status))
         } else {
-            Output::Text(text::details(&status, Screen::stdout()))
+            Output::Text(text::details(&status, Screen::stdout().wrapping()))
         })),
         Stored::Empty => {
             let mut report = Report::failed(&Error::refused(name, Refusal::NotFound, view.now.clone()));

@@ -3,28 +3,33 @@
 use anstyle::Style;
 
 use crate::cli::screen::{BAD, DIM, FROZEN, GOOD, HELD, STRONG, Screen};
-use crate::cli::table::{Cell, Column, Table};
+use crate::cli::table::{Cell, Give, Table};
 use crate::locks::Status;
 use crate::protocol::{Freeze, Record, Standing, Stored};
 use crate::words;
 
-/// A column that is never cut.
-const WHOLE: usize = usize::MAX;
+const TITLES: [&str; 9] = ["NAME", "STATE", "HOLDER", "AGENT", "PID", "AGE", "LEFT", "WAITING", "NOTE"];
 
-const COLUMNS: [Column; 9] = [
-    Column { title: "NAME", least: 8 },
-    Column { title: "STATE", least: WHOLE },
-    Column { title: "HOLDER", least: 8 },
-    Column { title: "AGENT", least: 8 },
-    Column { title: "PID", least: WHOLE },
-    Column { title: "AGE", least: WHOLE },
-    Column { title: "LEFT", least: WHOLE },
-    Column { title: "WAITING", least: WHOLE },
-    Column { title: "NOTE", least: 12 },
+/// What gives way on a narrow terminal. A person asks what is held, by whom, and for how long; then how it is meant. So the
+/// note is cut first, and names last: but none so long that it takes the place of all else.
+const GIVES: [Give; 16] = [
+    Give::Cut("NOTE", 30),
+    Give::Leave("PID"),
+    Give::Cut("AGENT", 8),
+    Give::Cut("NOTE", 12),
+    Give::Leave("AGENT"),
+    Give::Leave("NOTE"),
+    Give::Leave("LEFT"),
+    Give::Cut("HOLDER", 12),
+    Give::Cut("NAME", 24),
+    Give::Leave("WAITING"),
+    Give::Cut("HOLDER", 8),
+    Give::Cut("NAME", 16),
+    Give::Leave("AGE"),
+    Give::Cut("NAME", 8),
+    Give::Leave("HOLDER"),
+    Give::Cut("STATE", 4),
 ];
-
-/// What a narrow terminal can do without.
-const EXPENDABLE: [&str; 6] = ["PID", "AGENT", "NOTE", "LEFT", "WAITING", "AGE"];
 
 /// A row: a lock, or a freeze.
 pub(super) struct Row {
@@ -39,7 +44,7 @@ pub(super) fn rows(statuses: &[Status]) -> Vec<Row> {
 
 /// The rows below their headings.
 pub(super) fn render<'a>(rows: impl IntoIterator<Item = &'a Row>, screen: Screen) -> String {
-    let mut table = Table::new(&COLUMNS).expendable(&EXPENDABLE);
+    let mut table = Table::new(&TITLES, &GIVES);
     rows.into_iter().for_each(|row| table.row(row.cells.clone()));
     table.render(screen)
 }

@@ -9,20 +9,24 @@ use unicode_width::UnicodeWidthStr;
 
 use super::table::style;
 use crate::cli::fields::{is_expired, pid_status, whole_seconds};
-use crate::cli::screen::{DIM, FROZEN, PLAIN, STRONG, Screen, padded};
+use crate::cli::screen::{DIM, FROZEN, PLAIN, STRONG, Screen, cut, padded};
 use crate::locks::Status;
 use crate::protocol::{Kind, Mode, Now, Record, Standing, Stored, format_duration};
 use crate::words;
 
-/// One lock in full.
+/// How wide the labels are.
+const LABEL: usize = 10;
+
+/// One lock in full, each line cut to the screen's width.
 pub(super) fn details(status: &Status, screen: Screen) -> String {
     let view = &status.view;
     let alone = view.held_by().next().filter(|_| view.mode() == Mode::Exclusive).map(|(record, _)| record);
     let mut text = String::new();
     let mut put = |label: &str, value: String, look| {
         let label = if label.is_empty() { String::new() } else { format!("{label}:") };
-        let value = screen.paint(look, &value);
-        text.push_str(&format!("{}{value}\n", screen.paint(DIM, &format!("{label:<10}"))));
+        let label = screen.paint(DIM, &format!("{label:<LABEL$}"));
+        let room = screen.columns.map_or(usize::MAX, |columns| columns.saturating_sub(LABEL));
+        let _ = writeln!(text, "{label}{}", screen.paint(look, &cut(&value, room)));
     };
     put("name", status.name.to_string(), STRONG);
     let state = words::state(&view.standing, view.freeze.is_some());

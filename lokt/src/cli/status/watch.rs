@@ -3,6 +3,7 @@
 use rustix::process::Signal;
 use rustix::stdio::stdout;
 use serde_json::Value;
+use unicode_width::UnicodeWidthStr;
 
 use super::{Args, array, json, list, table, text};
 use crate::cli::live::Live;
@@ -14,8 +15,8 @@ use crate::locks::Status;
 use crate::protocol::{Now, Refusal, Stored};
 use crate::{Error, Locks, words};
 
-/// Above the rows: what this is, an empty line, the headings.
-const ABOVE: usize = 3;
+/// Above what is seen: what this is, and an empty line.
+const ABOVE: usize = 2;
 
 /// What differs at each look, though nothing has happened.
 const PASSING: [&str; 2] = ["age_sec", "remaining_sec"];
@@ -66,7 +67,7 @@ fn changed(seen: &[Status], args: &Args, last: &mut Option<Value>) -> Option<Out
     }
     let gap = if first { "" } else { "\n" };
     let text = match (&args.name, seen) {
-        (Some(_), [status]) => in_full(status, Screen::stdout()),
+        (Some(_), [status]) => in_full(status, Screen::stdout().wrapping()),
         _ => list(seen, Screen::stdout()),
     };
     Some(Output::Text(format!("{gap}{}", if text.is_empty() { "no locks" } else { &text })))
@@ -84,25 +85,23 @@ fn without(keys: [&str; 2], value: &Value) -> Value {
     }
 }
 
-/// The lines that fill the terminal.
+/// The lines that fill the terminal; what has no room there is counted.
 fn frame(seen: &[Status], root: &str, now: &Now, args: &Args) -> String {
     let screen = Screen::stdout();
-    let height = rows(stdout());
     let all = table::rows(seen);
+    let body = match (&args.name, seen) {
+        (Some(_), [status]) => in_full(status, screen),
+        _ if all.is_empty() => String::new(),
+        _ => table::render(&all, screen),
+    };
+    let body: Vec<&str> = body.lines().collect();
+    let room = rows(stdout()).saturating_sub(ABOVE).max(2);
+    let shown = if body.len() > room { room - 1 } else { body.len() };
     let mut lines = vec![heading(seen, &all, root, now, screen), String::new()];
-    match (&args.name, seen) {
-        (Some(_), [status]) => lines.extend(in_full(status, screen).lines().map(str::to_owned)),
-        _ if all.is_empty() => {}
-        _ => {
-            let room = height.saturating_sub(ABOVE).max(2);
-            let shown = if all.len() > room { room - 1 } else { all.len() };
-            lines.extend(table::render(&all[..shown], screen).lines().map(str::to_owned));
-            if shown < all.len() {
-                lines.push(screen.paint(DIM, &format!("… and {} more", all.len() - shown)));
-            }
-        }
+    lines.extend(body[..shown].iter().map(|line| (*line).to_owned()));
+    if shown < body.len() {
+        lines.push(screen.paint(DIM, &format!("… and {} more", body.len() - shown)));
     }
-    lines.truncate(height);
     lines.join("\n")
 }
 
@@ -113,20 +112,24 @@ fn heading(seen: &[Status], all: &[table::Row], root: &str, now: &Now, screen: S
     let time = now.wall.to_string();
     let time = time.get(11..19).unwrap_or_default();
     let beside = format!("  {time}Z  q ends  {}", words::printable(root));
-    let taken = table::counts(all, Screen::NONE).len() + waiting.len();
-    let beside = cut(&beside, screen.columns.unwrap_or(usize::MAX).saturating_sub(taken));
-    format!("{}{waiting}{}", table::counts(all, screen), screen.paint(DIM, &beside))
+    let plain = table::counts(all, Screen::NONE) + &waiting;
+    let columns = screen.columns.unwrap_or(usize::MAX);
+    let Some(left) = columns.checked_sub(plain.width()) else { return cut(&plain, columns) };
+    format!("{}{waiting}{}", table::counts(all, screen), screen.paint(DIM, &cut(&beside, left)))
 }
 
-/// One lock in full, whatever stands in its place.
+/// One lock in full, whatever stands in its place; each line cut to the screen's width.
 fn in_full(status: &Status, screen: Screen) -> String {
     let (name, view) = (&status.name, &status.view);
     match &view.stored {
         Stored::Record(_) => text::details(status, screen),
         _ => {
-            let mut text = words::refusal(name, &Refusal::Unusable(view.standing.clone()), &view.now);
+            let columns = screen.columns.unwrap_or(usize::MAX);
+            let refusal = Refusal::Unusable(view.standing.clone());
+            let mut text = cut(&words::refusal(name, &refusal, &view.now), columns);
             if let Some(freeze) = &view.freeze {
-                text.push_str(&format!("\nlock \"{name}\" is {}", words::frozen(freeze, &view.now)));
+                let frozen = format!("lock \"{name}\" is {}", words::frozen(freeze, &view.now));
+                text.push_str(&format!("\n{}", cut(&frozen, columns)));
             }
             text
         }
