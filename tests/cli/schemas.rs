@@ -176,6 +176,10 @@ fn the_status_of_one_lock() {
     {
         says(&sandbox, "status-one", &format!("lokt status {name} --json"), 0);
     }
+    for state in ["corrupt", "newer", "unreadable"] {
+        let said = says(&sandbox, "status-one", &format!("lokt status {state} --json 2>/dev/null"), 1);
+        assert_eq!(said, json!({ "name": state, "state": state }));
+    }
     let waiters = says(&sandbox, "status-one", "lokt status held --json", 0);
     assert_eq!(waiters["waiters"].as_array().map(Vec::len), Some(1));
     let readers = says(&sandbox, "status-one", "lokt status read --json", 0);
@@ -213,8 +217,16 @@ fn why_explains_everything_that_can_be_in_the_way() {
         let said = says(&sandbox, "why", &format!("lokt why {name} --json"), 2);
         types.extend(said["reasons"].as_array().unwrap().iter().map(|reason| reason["type"].to_string()));
     }
-    let known = ["\"corrupted\"", "\"dead_pid\"", "\"expired\"", "\"frozen\"", "\"held\""];
-    assert_eq!(types.iter().collect::<Vec<_>>(), known.iter().collect::<Vec<_>>());
+    for state in ["newer", "unreadable"] {
+        let said = says(&sandbox, "why", &format!("lokt why {state} --json 2>/dev/null"), 1);
+        types.insert(said["reasons"][0]["type"].to_string());
+    }
+    let gpu = says(&sandbox, "why", "lokt why gpu --json", 2);
+    let slots: Vec<_> = gpu["reasons"].as_array().unwrap().iter().map(|one| &one["holder_slot"]).collect();
+    assert_eq!((slots, &gpu["slots"]), (vec![&json!(1), &json!(2)], &json!(2)), "{gpu:#}");
+    let known = ["corrupted", "dead_pid", "expired", "frozen", "held", "newer", "unreadable"];
+    let known = known.map(|one| format!("\"{one}\""));
+    assert_eq!(types.into_iter().collect::<Vec<_>>(), known);
 }
 
 #[test]
@@ -228,6 +240,7 @@ fn a_lock_that_is_taken_and_one_that_is_not() {
     }
     let full = says(&sandbox, "denial", "lokt lock gpu --slots 2 --json", 2);
     assert_eq!((&full["slots"], &full["holders"]), (&json!(2), &json!(2)), "{full:#}");
+    assert_eq!(full["holder_slot"], 2, "the one whose lease ends first: {full:#}");
     let third = says(&sandbox, "lock", "lokt lock gpus --slots 3 --json", 0);
     assert_eq!((&third["slot"], &third["slots"]), (&json!(1), &json!(3)), "{third:#}");
     let reader = says(&sandbox, "lock", "lokt lock read --shared --json", 0);
@@ -286,6 +299,31 @@ fn every_schema_is_one_and_says_what_everything_means() {
         assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema", "{name}");
         assert!(schema["title"].is_string() && schema["description"].is_string(), "{name} has no title");
         describes(&name, &schema);
+    }
+}
+
+#[test]
+fn every_reference_leads_to_a_schema_beside_it() {
+    for (name, schema) in schemas() {
+        assert_eq!(schema.get("$id"), None, "{name}: references would be resolved by it, in the network");
+        for target in references(&schema) {
+            let (file, _) = target.split_once('#').unwrap_or((target, ""));
+            assert!(file.is_empty() || dir().join(file).is_file(), "{name} refers to {target}");
+        }
+    }
+}
+
+fn references(schema: &Value) -> Vec<&str> {
+    match schema {
+        Value::Object(fields) => fields
+            .iter()
+            .flat_map(|(key, value)| match value.as_str().filter(|_| key == "$ref") {
+                Some(target) => vec![target],
+                None => references(value),
+            })
+            .collect(),
+        Value::Array(items) => items.iter().flat_map(references).collect(),
+        _ => Vec::new(),
     }
 }
 

@@ -75,6 +75,9 @@ pub(super) fn own_fields(object: &mut Map<String, Value>, record: &Record) {
     if let Some(note) = &record.note {
         object.insert("holder_note".into(), json!(note));
     }
+    if let Some(slot) = record.slot {
+        object.insert("holder_slot".into(), json!(slot));
+    }
 }
 
 /// The Go tool's fields of a holder, empty ones left out as it does.

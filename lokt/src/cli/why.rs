@@ -6,7 +6,7 @@ use anstyle::Style;
 use serde_json::{Map, Value, json};
 
 use super::exit::Exit;
-use super::fields::{freeze_fields, holder_fields, own_fields};
+use super::fields::{freeze_fields, holder_fields, mode_fields, own_fields};
 use super::output::{Output, Report};
 use super::screen::{BAD, DIM, FROZEN, GOOD, HELD, STRONG, Screen};
 use super::values::name;
@@ -53,11 +53,10 @@ impl Reason {
 
 pub(super) fn run(locks: &Locks, args: &Args) -> Result<Report, Error> {
     let status = locks.status(&args.name)?;
-    let view = &status.view;
-    if matches!(view.standing, Standing::Newer(_) | Standing::Unreadable(_)) {
-        let refusal = Refusal::Unusable(view.standing.clone());
-        return Err(Error::refused(&args.name, refusal, view.now.clone()));
+    if let Some(kind) = beyond_us(&status.view.standing) {
+        return Ok(unusable(kind, &status, args.json));
     }
+    let view = &status.view;
     let mut reasons: Vec<Reason> = Vec::new();
     reasons.extend(view.freeze.as_ref().map(|freeze| frozen(freeze, &status)));
     reasons.extend(in_the_way(locks, &status));
@@ -72,6 +71,29 @@ pub(super) fn run(locks: &Locks, args: &Args) -> Result<Report, Error> {
         Output::Text(text(&reasons, &status, Screen::stdout()))
     };
     Ok(Report { exit, ..Report::ok(result) })
+}
+
+/// What kind of thing stands in the record's place, if it is one that counts as held, but tells nothing.
+fn beyond_us(standing: &Standing) -> Option<&'static str> {
+    match standing {
+        Standing::Newer(_) => Some("newer"),
+        Standing::Unreadable(_) => Some("unreadable"),
+        _ => None,
+    }
+}
+
+fn unusable(kind: &'static str, status: &Status, json: bool) -> Report {
+    let refusal = Refusal::Unusable(status.view.standing.clone());
+    let error = Error::refused(&status.name, refusal, status.view.now.clone());
+    let reason = || Reason {
+        kind,
+        message: error.to_string(),
+        detail: Vec::new(),
+        fields: Map::new(),
+        suggestions: error.hints(),
+    };
+    let result = json.then(|| Output::Json(object(status, &[reason()])));
+    Report { result, ..Report::failed(&error) }
 }
 
 fn frozen(freeze: &Freeze, status: &Status) -> Reason {
@@ -281,13 +303,15 @@ fn object(how: &Status, reasons: &[Reason]) -> Value {
             Value::Object(object)
         })
         .collect();
-    json!({
-        "name": how.name.as_str(),
-        "status": status,
-        "reasons": reasons,
-        "suggestions": suggestions,
-        "waiters": how.waiters.len(),
-    })
+    let mut object = Map::new();
+    let mut put = |key: &str, value: Value| drop(object.insert(key.to_owned(), value));
+    put("name", json!(how.name.as_str()));
+    put("status", json!(status));
+    put("reasons", json!(reasons));
+    put("suggestions", json!(suggestions));
+    put("waiters", json!(how.waiters.len()));
+    mode_fields(&mut object, how.view.mode(), how.view.count());
+    Value::Object(object)
 }
 
 fn text(reasons: &[Reason], status: &Status, screen: Screen) -> String {

@@ -42,7 +42,7 @@ pub(super) struct Args {
     /// How often to look; needs --watch
     #[arg(long, value_name = "DURATION", value_parser = interval, default_value = "1s", requires = "watch", allow_hyphen_values = true)]
     interval: Duration,
-    /// Remove locks whose lease has lapsed
+    /// Remove locks whose lease has lapsed; that of a guard that is only stopped, too: it ends its command once it goes on
     #[arg(long, conflicts_with = "watch")]
     prune_expired: bool,
 }
@@ -79,7 +79,12 @@ fn one(locks: &Locks, name: &Name, args: &Args) -> Result<Report, Error> {
             }
             Ok(report)
         }
-        _ => Err(Error::refused(name, Refusal::Unusable(view.standing.clone()), view.now.clone())),
+        _ => {
+            let refusal = Refusal::Unusable(view.standing.clone());
+            let error = Error::refused(name, refusal, view.now.clone());
+            let result = args.json.then(|| Output::Json(json::one(&status)));
+            Ok(Report { result, ..Report::failed(&error) })
+        }
     }
 }
 
