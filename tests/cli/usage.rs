@@ -248,6 +248,23 @@ fn the_version_names_the_commit_and_its_date() {
 }
 
 #[test]
+fn help_tells_of_every_command_what_its_own_help_tells() {
+    let sandbox = sandbox();
+    let commands = commands();
+    let names: Vec<&str> = commands.iter().map(clap::Command::get_name).collect();
+    assert!(names.contains(&"version") && names.contains(&"guard"), "{names:?}");
+    for name in names {
+        let help = sandbox.run(["help", name]);
+        assert_eq!((help.code, help.stderr.as_str()), (0, ""), "{name}");
+        assert_eq!(help, sandbox.run([name, "--help"]), "{name}");
+    }
+    assert_eq!(sandbox.run(["help", "help"]).code, 0);
+    for flag in ["--help", "-h"] {
+        assert_eq!(sandbox.run(["help", flag]), sandbox.run(["help", "help"]), "{flag}");
+    }
+}
+
+#[test]
 fn what_scripts_for_the_go_tool_say_is_understood() {
     let sandbox = sandbox();
     check(

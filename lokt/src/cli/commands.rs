@@ -7,7 +7,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::{
     audit, completions, demo, doctor, exists, freeze, guard, help, lock, prime, renew, status, unfreeze,
-    unlock, why,
+    unlock, version, why,
 };
 
 /// Serialise risky commands (builds, deploys, migrations, pushes) between everybody who shares this machine
@@ -74,6 +74,7 @@ commands! {
         Doctor: doctor,
         Demo: demo,
         Completions: completions,
+        Version: version,
     }
 }
 

@@ -10,7 +10,7 @@ pub const GROUPS: [(&str, &[&str]); 4] = [
     ("Every day", &["guard", "lock", "unlock", "renew"]),
     ("Looking", &["status", "why", "exists", "audit"]),
     ("Freezing", &["freeze", "unfreeze"]),
-    ("Setting up", &["doctor", "prime", "completions", "demo", "help"]),
+    ("Setting up", &["doctor", "prime", "completions", "demo", "version", "help"]),
 ];
 
 /// The command of the whole program, with a help that shows its commands in groups.

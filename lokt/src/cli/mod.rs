@@ -27,6 +27,7 @@ mod unfreeze;
 mod unlock;
 mod usage;
 mod values;
+mod version;
 mod waiting;
 mod why;
 
@@ -78,6 +79,7 @@ fn run(command: Command) -> Exit {
         Command::Beside(Beside::Doctor(args)) => output::print(&doctor::run(&args)),
         Command::Beside(Beside::Demo(args)) => demo::run(&args),
         Command::Beside(Beside::Completions(args)) => output::print(&completions::run(&args)),
+        Command::Beside(Beside::Version(_)) => output::print(&version::run()),
     }
 }
 

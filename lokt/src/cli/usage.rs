@@ -33,14 +33,15 @@ const OTHER_WORDS: [(&str, &[&str]); 13] = [
     ("prime", &["init", "setup", "agents", "instructions"]),
 ];
 
-/// What the Go tool takes too: `-ttl` for `--ttl`, `--json=true` for `--json`, `version` for `--version`.
+/// What the Go tool takes too: `-ttl` for `--ttl`, `--json=true` for `--json`. And `lokt help --help`, which clap has no
+/// flag for.
 pub(super) fn go_style(arguments: Vec<OsString>) -> Vec<OsString> {
     let mut own = true;
     let mut taken = Vec::with_capacity(arguments.len());
     for argument in arguments {
         own &= argument != "--";
         let argument = match (&argument, taken.len()) {
-            (version, 1) if version == "version" => "--version".into(),
+            (flag, 2) if taken[1] == "help" && (flag == "--help" || flag == "-h") => "help".into(),
             (flag, 1..) if own && is_go_flag(flag) => {
                 let mut long = OsString::from("-");
                 long.push(flag);
@@ -309,7 +310,7 @@ mod tests {
             taken(&["lokt", "lock", "-ttl", "5m", "-json=true", "--wait=false", "x"]),
             ["lokt", "lock", "--ttl", "5m", "--json", "x"]
         );
-        assert_eq!(taken(&["lokt", "version"]), ["lokt", "--version"]);
+        assert_eq!(taken(&["lokt", "help", "-h"]), ["lokt", "help", "help"]);
     }
 
     #[test]

@@ -22,29 +22,53 @@ const fn fact(what: &'static str, words: &'static str, commands: &'static [&'sta
     Fact { what, words, commands }
 }
 
-pub const EXIT_CODES: [Fact; 12] = [
+pub const EXIT_CODES: [Fact; 15] = [
     fact("0", "It did what it was asked.", ALL),
     fact("1", "Something went wrong.", ALL),
     fact("2", "The lock is held or frozen, or the wait for it took too long.", &["guard", "lock", "freeze"]),
-    fact("2", "Something is in the way, and the answer says what.", &["why"]),
-    fact("3", "There is no such lock.", &["unlock", "renew", "status", "exists", "unfreeze"]),
+    fact("2", "why: something is in the way, and the answer says what.", &["why"]),
+    fact(
+        "2",
+        "The lock directory was not to be had in time: another process is in the middle of a change.",
+        &["unlock", "renew", "unfreeze"],
+    ),
+    fact("3", "There is no such lock, or freeze.", &["unlock", "renew", "status", "unfreeze"]),
+    fact("3", "exists: the lock is not held.", &["exists"]),
     fact("4", "The lock is another's.", &["unlock", "renew", "unfreeze"]),
     fact("5", "The lock was lost, and the command was ended.", &["guard"]),
     fact("64", "The arguments make no sense.", ALL),
     fact("126", "The command is not executable.", &["guard"]),
     fact("127", "The command was not found.", &["guard"]),
     fact("128+n", "Signal n ended the command, or the wait for the lock.", &["guard", "lock"]),
+    fact("128+n", "Signal n ended what would go on without end.", &["status", "audit", "demo"]),
     fact("any other", "The guarded command's own.", &["guard"]),
 ];
 
-pub const VARIABLES: [Fact; 12] = [
+pub const VARIABLES: [Fact; 18] = [
     fact(
         "LOKT_ROOT",
         "The lock directory. Without it, it belongs to the git repository around the working directory, and is else ./.lokt. \
          With etcd://HOST[:PORT][,HOST...]/PREFIX the locks are on an etcd cluster; etcds:// is etcd over TLS.",
         ALL,
     ),
+    fact(
+        "GIT_DIR, GIT_COMMON_DIR",
+        "Without LOKT_ROOT they lead to the git repository, as they lead git itself.",
+        ALL,
+    ),
+    fact(
+        "ETCDCTL_CACERT, ETCDCTL_CERT, ETCDCTL_KEY, ETCDCTL_USER, ETCDCTL_PASSWORD",
+        "What lets one in to an etcd cluster, as etcdctl reads it. ETCDCTL_INSECURE_SKIP_TLS_VERIFY is refused: whoever is \
+         in between could hand out any lock.",
+        ALL,
+    ),
+    fact(
+        "XDG_RUNTIME_DIR",
+        "With an etcd cluster the files of this machine's sessions are in $XDG_RUNTIME_DIR/lokt; without it in /tmp/lokt-UID.",
+        ALL,
+    ),
     fact("LOKT_OWNER", "The name that locks are taken in, instead of the user's.", ALL),
+    fact("USER, LOGNAME", "The user's name, if it is not in /etc/passwd.", ALL),
     fact("LOKT_AGENT_ID", "The name of the agent that acts for the owner.", ALL),
     fact(
         "LOKT_NO_SWEEP",
@@ -57,6 +81,8 @@ pub const VARIABLES: [Fact; 12] = [
         ALL,
     ),
     fact("NO_COLOR", "If it is set, nothing is coloured.", ALL),
+    fact("TERM", "Where it is dumb, nothing is coloured or drawn in place.", ALL),
+    fact("PATH", "Where the command is looked for.", &["guard"]),
     fact(
         "LOKT_NAME",
         "Set for the guarded command: the lock's name; of several, the first that was given.",

@@ -117,7 +117,8 @@ fn list_of(commands: &[&Command]) -> Roff {
     let mut roff = Roff::new();
     roff.control("SH", ["COMMANDS"]);
     for (title, names) in lokt::cli::GROUPS {
-        let members: Vec<_> = commands.iter().filter(|one| names.contains(&one.get_name())).collect();
+        let member = |name: &&str| commands.iter().find(|one| one.get_name() == *name);
+        let members: Vec<_> = names.iter().filter_map(member).collect();
         if members.is_empty() {
             continue;
         }
@@ -219,17 +220,28 @@ mod tests {
         assert!(!page("lokt-why.1").contains("LOKT_TOKEN") && !page("lokt-why.1").contains("127"));
     }
 
-    /// `environment("LOKT_…")` in any file of the program.
+    #[test]
+    fn the_commands_are_in_the_order_of_the_help() {
+        let page = &made()[0].text;
+        let (_, list) = page.split_once("\n.SH COMMANDS\n").unwrap();
+        let at = |name: &&str| list.find(&format!("\\fBlokt\\-{name}\\fR"));
+        for (title, names) in lokt::cli::GROUPS {
+            let places: Vec<usize> = names.iter().filter_map(at).collect();
+            assert!(places.is_sorted() && places.len() >= 2, "{title}: {places:?}");
+        }
+    }
+
+    /// What is asked of the environment in any file of the program: `environment("HOME")`.
     fn variables(dir: &Path) -> Vec<String> {
         let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
         let of = |path: PathBuf| match path.is_dir() {
             true => variables(&path),
-            false => fs::read_to_string(&path)
-                .unwrap()
-                .split("environment(\"LOKT_")
-                .skip(1)
-                .map(|rest| format!("LOKT_{}", rest.split('"').next().unwrap()))
-                .collect(),
+            false => {
+                let text = fs::read_to_string(&path).unwrap();
+                let asked = ["environment(\"", "environment_path(\""].map(|call| text.split(call).skip(1));
+                let asked = asked.into_iter().flatten();
+                asked.map(|rest| rest.split('"').next().unwrap().to_owned()).collect()
+            }
         };
         entries.flat_map(of).collect()
     }
@@ -237,10 +249,11 @@ mod tests {
     #[test]
     fn every_variable_that_the_program_reads_is_on_its_page() {
         let read = variables(&paths::workspace().join("lokt/src"));
-        assert!(read.len() >= 5, "they were found: {read:?}");
+        assert!(read.len() >= 15, "they were found: {read:?}");
+        let page = &made()[0].text;
+        let (_, told) = page.split_once("\n.SH ENVIRONMENT\n").unwrap();
         for variable in read {
-            let page = &made()[0].text;
-            assert!(page.contains(&format!("\\fB{variable}\\fR")), "lokt.1 says nothing of {variable}");
+            assert!(told.contains(&variable), "lokt.1 says nothing of {variable}");
         }
     }
 }
