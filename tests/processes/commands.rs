@@ -8,7 +8,7 @@ use lokt_tests::sandbox::{Sandbox, eventually, output, start, strace_available};
 use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 
 use crate::helpers::{
-    hold_with, holder_pid, is_gone, make_gate, open_gate, sandbox, signal, traced, work_file, work_pid,
+    hold_with, holder_pid, is_gone, make_gate, open_gate, sandbox, signal, stop, traced, work_file, work_pid,
 };
 
 /// A command whose child notes the signal, and lingers until the gate opens.
@@ -48,6 +48,19 @@ fn a_hangup_reaches_grandchildren_and_waits_for_them() {
 #[test]
 fn a_quit_reaches_grandchildren_and_waits_for_them() {
     forwarded(Signal::QUIT);
+}
+
+#[test]
+fn a_signal_that_asks_for_an_end_is_heard_by_a_command_that_is_stopped() {
+    for sent in [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT] {
+        let sandbox = sandbox();
+        let script = "trap 'echo got >> log; exit 9' INT TERM HUP QUIT; echo $$ > pid; echo in; read line";
+        let mut guard = hold_with(&sandbox, &["guard", "x"], script);
+        stop(work_pid(&sandbox, "pid"));
+        guard.signal(sent);
+        assert_eq!(guard.await_end(), 9, "{sent:?}");
+        assert_eq!(work_file(&sandbox, "log"), "got\n");
+    }
 }
 
 #[test]

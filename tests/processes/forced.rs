@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use lokt_tests::sandbox::Sandbox;
 
-use crate::helpers::{SOON, hold_with, sandbox, work_file};
+use crate::helpers::{SOON, hold_with, sandbox, stop, work_file, work_pid};
 
 const COURTEOUS: &str = "trap 'echo term >> log; exit 0' TERM; echo in; read line; exit 0";
 
@@ -39,6 +39,17 @@ fn a_forced_unlock_kills_a_command_that_does_not_end() {
     let mut guard = hold_with(&sandbox, &args, stubborn);
     assert_eq!(sandbox.run(["unlock", "x", "--force"]).code, 0);
     assert_eq!(guard.await_end(), 5);
+}
+
+#[test]
+fn a_forced_unlock_lets_a_command_that_is_stopped_act_on_its_end() {
+    let sandbox = sandbox();
+    let script = COURTEOUS.replace("echo in", "echo $$ > pid; echo in");
+    let mut guard = hold_with(&sandbox, &["guard", "x", "--kill-after", "60s"], &script);
+    stop(work_pid(&sandbox, "pid"));
+    assert_eq!(sandbox.run(["unlock", "x", "--force"]).code, 0);
+    assert_eq!(guard.await_end(), 5);
+    assert_eq!(work_file(&sandbox, "log"), "term\n");
 }
 
 fn warned(sandbox: &Sandbox, take_away: impl Fn(&Sandbox)) {

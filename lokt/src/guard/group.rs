@@ -78,7 +78,7 @@ impl Group {
         let everywhere = came.typed && signal != Signal::HUP && !self.apart;
         match (everywhere, ends) {
             (true, _) => {}
-            (false, true) => self.send(signal),
+            (false, true) => self.ask_by(signal),
             (false, false) => self.send_to_job(signal),
         }
     }
@@ -102,7 +102,11 @@ impl Group {
 
     /// Asks every process of the command to end, the stopped ones too.
     pub(super) fn ask_to_end(&self) {
-        self.send(Signal::TERM);
+        self.ask_by(Signal::TERM);
+    }
+
+    fn ask_by(&self, signal: Signal) {
+        self.send(signal);
         self.send(Signal::CONT);
     }
 

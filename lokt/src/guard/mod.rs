@@ -8,7 +8,7 @@
 //! * `PR_SET_PDEATHSIG` fires when the *thread* that forked ends: the command is started from the main thread.
 //!   With a lease it is SIGKILL, as nobody would be left to follow up before the lease lapses.
 //! * To end a command is to end all that it has started: [`group`]. How it shares the terminal: [`terminal`].
-//! * A stopped process gets SIGCONT after SIGTERM, or it would never hear of it.
+//! * A stopped process gets SIGCONT after SIGTERM, or it would never hear of it; and after whatever else asks it to end.
 //! * The guard itself may have been stopped. When it runs again it first has it looked whether the lock is still its own;
 //!   only then does its command go on.
 //! * A file system can hang, and whoever asks it anything hangs with it. While the command runs under a lease, only the
