@@ -60,8 +60,8 @@ struct State {
     deadline: Option<Duration>,
     /// When the next beat is due.
     due: Option<Duration>,
-    /// When the latest look at the record began that has come to an end.
-    looked: Duration,
+    /// When the latest look at the record began that has proved it to be ours.
+    proved: Duration,
     lost: bool,
     /// The log is to be told that it is lost, once whoever has to act on it has been.
     unreported: Option<Event>,
@@ -222,9 +222,9 @@ impl Session {
         checked
     }
 
-    /// Whether it was looked since then, however that went, whether it is still this session's own.
-    pub(crate) fn was_looked_at_since(&self, since: Duration) -> bool {
-        self.shared.state().looked >= since
+    /// Whether the record has been seen to be this session's own since then.
+    pub(crate) fn is_proved_since(&self, since: Duration) -> bool {
+        self.shared.state().proved >= since
     }
 
     /// Wakes the heartbeat: whatever is due is done now, and else it looks whether it is still this session's own.
@@ -362,13 +362,14 @@ impl Shared {
         let give_up = self.state().deadline.map(|deadline| deadline.saturating_sub(lease.beat.margin));
         let asked = Asked::now(give_up.unwrap_or(now).saturating_sub(now).clamp(lease.beat.retry, ATTEMPT));
         let request = Request::Renew(self.authority(), Some(lease.ttl));
-        let renewed = self.store.change(&self.name, &request, asked).and_then(|decision| match decision {
-            Decision::Renew(record) => Ok(self.renewed(&record, lease)),
+        match self.store.change(&self.name, &request, asked)? {
+            Decision::Renew(record) => {
+                self.is_proved(now);
+                Ok(self.renewed(&record, lease))
+            }
             Decision::Refuse(refusal) => Err(self.refused(refusal)),
             Decision::Admit { .. } | Decision::Remove(_) => Err(self.refused(Refusal::Lost(None))),
-        });
-        self.has_looked(now);
-        renewed
+        }
     }
 
     fn renewed(&self, record: &Record, lease: Lease) -> Duration {
@@ -386,22 +387,20 @@ impl Shared {
             (Some(lease), Some(due)) => due.saturating_sub(now).max(lease.beat.retry),
             _ => ATTEMPT,
         };
-        let seen = self.store.look_at_one(&self.name, &self.lock_id, look.min(ATTEMPT));
-        let checked = seen.and_then(|seen| match seen {
-            Stored::Record(record) if record.lock_id == self.lock_id.as_str() => Ok(()),
-            Stored::Record(record) => Err(self.refused(Refusal::Lost(Some(record)))),
-            Stored::Empty => Err(self.refused(Refusal::Lost(None))),
-            // Not to be read, or half written by another program: not an unambiguous loss.
-            _ => Ok(()),
-        });
-        self.has_looked(now);
-        checked
+        match self.store.look_at_one(&self.name, &self.lock_id, look.min(ATTEMPT))? {
+            Stored::Record(record) if record.lock_id == self.lock_id.as_str() => self.is_proved(now),
+            Stored::Record(record) => return Err(self.refused(Refusal::Lost(Some(record)))),
+            Stored::Empty => return Err(self.refused(Refusal::Lost(None))),
+            // Not to be read, or half written by another program: neither a loss nor a proof.
+            _ => {}
+        }
+        Ok(())
     }
 
-    /// A look that began then has come to an end, and a loss is known, if it was one.
-    fn has_looked(&self, began: Duration) {
+    /// A look that began then has found the record to be ours.
+    fn is_proved(&self, began: Duration) {
         let mut state = self.state();
-        state.looked = state.looked.max(began);
+        state.proved = state.proved.max(began);
     }
 
     fn refused(&self, refusal: Refusal) -> Error {

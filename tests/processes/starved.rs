@@ -8,7 +8,7 @@ use lokt_tests::sandbox::{Running, Sandbox, available, eventually, output, start
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::io::{Errno, write};
 use rustix::pipe::pipe;
-use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 
 use crate::helpers::{HOLD, record, sandbox, traced, waiters, with_script};
 
@@ -148,6 +148,16 @@ fn a_guard_that_can_start_no_thread_keeps_its_lock_and_notices_its_loss() {
         assert_eq!(sandbox.run(["unlock", "x", "--force"]).code, 0);
         assert_eq!(guard.await_end(), 5, "{terms:?}");
     }
+}
+
+#[test]
+fn a_guard_that_can_open_nothing_any_more_notices_a_removal_by_force() {
+    let sandbox = sandbox();
+    let mut guard = sandbox.hold(["guard", "x"]);
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    prlimit(Pid::from_raw(guard.pid()), Resource::Nofile, none).unwrap();
+    assert_eq!(sandbox.run(["unlock", "x", "--force"]).code, 0);
+    assert_eq!(guard.await_end(), 5);
 }
 
 /// With the `/proc` of another namespace, where the guard's process id is another process's.

@@ -1,9 +1,9 @@
 //! A guard that is a job of an interactive shell by itself.
 
 use lokt_tests::sandbox::{eventually, strace_available};
-use rustix::process::{Signal, kill_process};
+use rustix::process::{Resource, Rlimit, Signal, kill_process, prlimit};
 
-use crate::pty::{AWAIT, COUNT, CTRL_BACKSLASH, CTRL_C, CTRL_Z, Pty, script};
+use crate::pty::{AWAIT, COUNT, CTRL_BACKSLASH, CTRL_C, CTRL_Z, Pty, is_pending, is_stopped, script};
 
 /// Says which lines it reads, up to an empty one.
 pub const ECHO: &str = "echo ready; while read -r line && [ $line ]; do echo got-$line.; done";
@@ -81,6 +81,81 @@ fn ctrl_z_stops_the_job_and_fg_continues_it() {
         pty.expect("got-hello.");
     }
     pty.line("");
+    pty.prompt();
+    assert_eq!(pty.code(), "0");
+}
+
+/// A script that tells who guards it, and who it is.
+fn told(script: &str) -> String {
+    format!("echo $PPID > guard.pid; echo $$ > pid; {script}")
+}
+
+/// Lets a stopped job go on while its guard can open nothing; then what is done `meanwhile`, before it can again.
+fn resume_in_doubt(pty: &mut Pty, meanwhile: impl FnOnce(&Pty)) {
+    let guard = Some(pty.pid("guard.pid"));
+    let limit = |current| prlimit(guard, Resource::Nofile, Rlimit { current, maximum: Some(1_024) }).unwrap();
+    // Enough to wait by.
+    limit(Some(3));
+    pty.foreground();
+    pty.expect("can't be told");
+    meanwhile(pty);
+    limit(Some(1_024));
+}
+
+#[test]
+fn a_job_goes_on_once_it_can_be_told_that_its_lock_is_still_there() {
+    let mut pty = Pty::shell();
+    pty.guarded(&told(READER), "");
+    pty.expect("ready");
+    pty.suspend();
+    resume_in_doubt(&mut pty, |pty| assert!(is_stopped(pty.pid("pid")), "nothing has been proved"));
+    pty.line("hello");
+    pty.expect("got-hello.");
+    pty.prompt();
+    assert_eq!(pty.code(), "0");
+}
+
+#[test]
+fn a_job_that_goes_on_is_ended_once_it_can_be_told_that_its_lock_is_anothers() {
+    let mut pty = Pty::shell();
+    pty.guarded(&told(READER), "");
+    pty.expect("ready");
+    pty.suspend();
+    resume_in_doubt(&mut pty, |pty| {
+        assert_eq!(pty.beside(&["lock", "y"]).code, 0);
+        // At no instant there is none: that could be seen without opening it.
+        std::fs::rename(pty.sandbox.record("y"), pty.sandbox.record("x")).unwrap();
+    });
+    pty.prompt();
+    assert_eq!(pty.code(), "5");
+}
+
+#[test]
+fn a_command_that_stops_while_its_guard_looks_for_the_lock_stops_its_job_no_more() {
+    let mut pty = Pty::shell();
+    let fifo = pty.sandbox.work().join("fifo");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, 0o600.into()).unwrap();
+    let waits = "trap '' TSTP; trap : USR1 USR2; exec 3<>fifo; echo ready; until read -r go <&3; do :; done";
+    pty.guarded(&told(&format!("{waits}; {READER}")), "");
+    pty.expect("ready");
+    let (guard, command) = (pty.pid("guard.pid"), pty.pid("pid"));
+    kill_process(guard, Signal::TSTP).unwrap();
+    pty.expect("Stopped");
+    pty.prompt();
+    resume_in_doubt(&mut pty, |_| {
+        kill_process(command, Signal::STOP).unwrap();
+        eventually("it is stopped", || is_stopped(command));
+        // When the second has been sent on, it has been seen what had become of the command at the first.
+        for signal in [Signal::USR1, Signal::USR2] {
+            kill_process(guard, signal).unwrap();
+            eventually("it is sent on", || is_pending(command, signal));
+        }
+        assert!(!is_stopped(guard));
+    });
+    std::fs::write(fifo, "go\n").unwrap();
+    pty.expect("ready");
+    pty.line("hello");
+    pty.expect("got-hello.");
     pty.prompt();
     assert_eq!(pty.code(), "0");
 }

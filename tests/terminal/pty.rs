@@ -298,6 +298,19 @@ fn stat(pid: Pid, n: usize) -> Option<String> {
     stat.rsplit_once(") ")?.1.split(' ').nth(n).map(str::to_owned)
 }
 
+/// Whether this process is stopped.
+pub fn is_stopped(pid: Pid) -> bool {
+    stat(pid, 0).is_some_and(|state| state == "T" || state == "t")
+}
+
+/// Whether a signal has come to this process and has not been taken.
+pub fn is_pending(pid: Pid, signal: Signal) -> bool {
+    let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).unwrap_or_default();
+    let pending = status.lines().find_map(|line| line.strip_prefix("ShdPnd:"));
+    let pending = pending.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    pending >> (signal.as_raw() - 1) & 1 == 1
+}
+
 /// Whether this process runs: a zombie does not.
 pub fn runs(pid: Pid) -> bool {
     stat(pid, 0).is_some_and(|state| state != "Z" && state != "X")

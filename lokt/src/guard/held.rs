@@ -196,11 +196,11 @@ impl Held {
         }
     }
 
-    /// Whether each was looked at since then, and every loss is news, or was: whoever finds it tells of it last.
-    pub(super) fn was_looked_at_since(&self, since: Duration) -> bool {
+    /// Whether each was found to be ours since then, or is lost and that is news, or was: whoever finds it tells of it last.
+    pub(super) fn is_proved_since(&self, since: Duration) -> bool {
         let known = &self.losses().known;
         // In this order: a look that finds a loss says so before it ends.
-        let is_ours = |session: &Session| session.was_looked_at_since(since) && !session.is_lost();
+        let is_ours = |session: &Session| session.is_proved_since(since) && !session.is_lost();
         self.sessions.iter().all(|session| is_ours(session) || known.contains(session.name()))
     }
 

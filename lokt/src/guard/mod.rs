@@ -10,7 +10,7 @@
 //! * To end a command is to end all that it has started: [`group`]. How it shares the terminal: [`terminal`].
 //! * A stopped process gets SIGCONT after SIGTERM, or it would never hear of it; and after whatever else asks it to end.
 //! * The guard itself may have been stopped. When it runs again it first has it looked whether the lock is still its own;
-//!   only then does its command go on.
+//!   only then does its command go on. A look that fails proves nothing.
 //! * A file system can hang, and whoever asks it anything hangs with it. While the command runs under a lease, only the
 //!   heartbeats ask, if threads could be started for them.
 //! * A message can block for ever (a full pipe, Ctrl-S): first what has to be done, then what there is to say.
@@ -47,6 +47,9 @@ const RARE_POLL: Duration = Duration::from_millis(100);
 
 /// How long a group that was killed may take to disappear.
 const AFTER_KILL: Duration = Duration::from_secs(2);
+
+/// How long a guard that goes on may look for its lock before it says that this takes time.
+const DOUBT: Duration = Duration::from_secs(1);
 
 /// How long a heartbeat that was asleep has to prove that the lease can still be renewed.
 const LAST_CHANCE: Duration = Duration::from_millis(100);
@@ -108,6 +111,7 @@ pub(crate) fn run(
         starting: Some(child),
         setting,
         resumed: None,
+        in_doubt: false,
         policy,
         signals,
         tell,
@@ -135,6 +139,8 @@ struct Guard<'a> {
     setting: Setting,
     /// When it was continued, until its command is.
     resumed: Option<Duration>,
+    /// It has been said that its command does not go on yet.
+    in_doubt: bool,
     policy: Policy,
     signals: &'a Signals,
     tell: &'a (dyn Fn(&str) + Sync),
@@ -254,17 +260,30 @@ impl Guard<'_> {
     /// Lets the command [go on](Self::go_on) as soon as it is known whether the lock is still there.
     fn resume(&mut self) {
         self.resumed = Some(now());
+        self.in_doubt = false;
         self.held.look(self.signals, self.tell, None);
     }
 
     fn go_on(&mut self) {
-        if self.resumed.take_if(|since| self.held.was_looked_at_since(*since)).is_none() {
-            return;
+        let Some(since) = self.resumed else { return };
+        // Nobody waits for a lock that the command is to do without.
+        if !self.told && !self.held.is_proved_since(since) {
+            return self.tell_of_doubt(since);
         }
+        self.resumed = None;
         self.look_at_lock();
         if self.ending.is_none() {
             self.setting.hand_over(self.group.child());
             self.group.resume();
+        }
+    }
+
+    fn tell_of_doubt(&mut self, since: Duration) {
+        if !self.in_doubt && now() >= since + DOUBT {
+            self.in_doubt = true;
+            (self.tell)(
+                "whether the lock is still held can't be told now; a command that was stopped goes on once it can",
+            );
         }
     }
 
@@ -350,7 +369,7 @@ impl Guard<'_> {
         };
         let waits = self.status.is_some() || self.ending.is_some_and(|ending| ending.killed);
         let look = waits.then(|| now() + poll);
-        let resumes = self.resumed.map(|_| now() + GROUP_POLL);
+        let resumes = self.resumed.map(|_| now() + if self.in_doubt { RARE_POLL } else { GROUP_POLL });
         [renewal, kill, look, resumes, self.held.quiet_until()].into_iter().flatten().min()
     }
 

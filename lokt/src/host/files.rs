@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use rustix::fs::{
     AtFlags, FileType, Mode, OFlags, RenameFlags, Stat, fchmod, fstat, fstatvfs, fsync, linkat, openat,
-    renameat, renameat_with, unlinkat,
+    renameat, renameat_with, statat, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -74,6 +74,8 @@ impl RootDir {
             Err(Errno::LOOP) => return Err(strange(&path(), "a symbolic link")),
             Err(Errno::ISDIR) => return Err(strange(&path(), "a directory")),
             Err(Errno::NXIO) => return Err(strange(&path(), "a FIFO or a socket")),
+            // That nothing stands there can be seen without a descriptor: whoever has none left must see it too.
+            Err(Errno::MFILE | Errno::NFILE) if is_nothing(&handle, file) => return Err(Errno::NOENT.into()),
             Err(error) => return Err(named(&error.into(), "open", &path())),
         };
         let stat = fstat(&fd)?;
@@ -323,6 +325,10 @@ pub(super) fn age(stat: &Stat) -> Duration {
 /// An error that names the path and what was to be done with it.
 pub(super) fn named(error: &io::Error, verb: &str, path: &Path) -> io::Error {
     io::Error::new(error.kind(), format!("failed to {verb} {}: {error}", path.display()))
+}
+
+fn is_nothing(dir: &Handle<'_>, file: &str) -> bool {
+    statat(dir, file, AtFlags::SYMLINK_NOFOLLOW).is_err_and(|error| error == Errno::NOENT)
 }
 
 pub(super) fn strange(path: &Path, what: &str) -> io::Error {
