@@ -1,6 +1,8 @@
 //! A guard that is a job of an interactive shell by itself.
 
-use lokt_tests::sandbox::{eventually, strace_available};
+use std::process::Command;
+
+use lokt_tests::sandbox::{available, eventually, strace_available};
 use rustix::process::{Resource, Rlimit, Signal, kill_process, prlimit};
 
 use crate::pty::{AWAIT, COUNT, CTRL_BACKSLASH, CTRL_C, CTRL_Z, Pty, is_pending, is_stopped, script};
@@ -76,6 +78,31 @@ fn ctrl_z_stops_the_job_and_fg_continues_it() {
     for _ in 0..3 {
         pty.suspend();
         assert_eq!(pty.beside(&["exists", "x"]).code, 0, "it is stopped, not gone");
+        pty.foreground();
+        pty.line("hello");
+        pty.expect("got-hello.");
+    }
+    pty.line("");
+    pty.prompt();
+    assert_eq!(pty.code(), "0");
+}
+
+#[test]
+fn ctrl_z_stops_a_job_whose_guard_can_read_no_proc() {
+    let hides = ["--mount", "mount", "-t", "tmpfs", "none", "/proc"];
+    if !available("a guard without /proc", Command::new("unshare").args(hides)) {
+        return;
+    }
+    let mut pty = Pty::shell();
+    script(&pty.sandbox, "cmd", ECHO);
+    pty.line("exec unshare --mount bash --norc --noprofile -i");
+    pty.prompt();
+    pty.line("mount -t tmpfs none /proc");
+    pty.prompt();
+    pty.line("$LOKT guard x -- bash cmd");
+    pty.expect("ready");
+    for _ in 0..2 {
+        pty.suspend();
         pty.foreground();
         pty.line("hello");
         pty.expect("got-hello.");

@@ -21,10 +21,10 @@ use nix::libc::{c_int, c_void, siginfo_t};
 use nix::sys::signal::{self, SaFlags, SigAction, SigHandler, SigSet, SigmaskHow};
 use nix::unistd::{getpgid, getsid};
 use rustix::event::{PollFd, PollFlags};
-use rustix::process::{Signal, getpid, kill_process};
+use rustix::process::Signal;
 
 use super::clock::poll_until;
-use super::{platform, process};
+use super::platform;
 
 /// What is caught: what a person or a supervisor sends, and the news of the command.
 const CAUGHT: [Signal; 9] = [
@@ -171,16 +171,14 @@ impl Signals {
 
     /// Stops this process until somebody continues it; returns false at once where nobody could.
     ///
-    /// That is what the kernel does by default about Ctrl-Z, orphaned jobs included.
+    /// Whether somebody could, the kernel knows best: it stops no job by SIGTSTP that is orphaned.
     pub(crate) fn stop(&self) -> bool {
-        if is_orphaned() {
-            return false;
-        }
+        let is_continued = || noted(Signal::CONT).load(Ordering::SeqCst) > 0;
         // Whoever has continued us already won't do it again.
-        if noted(Signal::CONT).load(Ordering::SeqCst) == 0 {
-            let _ = kill_process(getpid(), Signal::STOP);
+        if !is_continued() {
+            let _ = stop_by_default();
         }
-        true
+        is_continued()
     }
 
     /// The descriptor that becomes readable when a signal comes.
@@ -304,10 +302,17 @@ pub(crate) fn job_of(pid: i64) -> Option<(i32, i32)> {
     Some((getpgid(pid).ok()?.as_raw(), getsid(pid).ok()?.as_raw()))
 }
 
-/// Whether nobody of our session, outside of our group, watches over our job.
-fn is_orphaned() -> bool {
-    let Some((group, session)) = job_of(0) else { return true };
-    let mut outside = process::ancestors().into_iter().filter_map(job_of);
-    let watcher = outside.find(|(other, _)| *other != group);
-    watcher.is_none_or(|(_, other)| other != session)
+/// Does what Ctrl-Z does by default. SIGCONT has been noted when this returns, if it has stopped us.
+#[expect(unsafe_code, reason = "safe functions only ever add handlers")]
+fn stop_by_default() -> nix::Result<()> {
+    // It comes to this thread, and before the call returns, only if it is not held back.
+    let mask = HeldBack(SigSet::from(signal::SIGTSTP).thread_swap_mask(SigmaskHow::SIG_UNBLOCK)?);
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    // SAFETY: the default action runs no code of ours.
+    let before = unsafe { signal::sigaction(signal::SIGTSTP, &default) }?;
+    let stopped = signal::raise(signal::SIGTSTP);
+    // SAFETY: it was in force.
+    unsafe { signal::sigaction(signal::SIGTSTP, &before) }?;
+    drop(mask);
+    stopped
 }
