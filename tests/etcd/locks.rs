@@ -1,9 +1,12 @@
 //! Locks on a cluster, whose members are well.
 
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use lokt::store::etcd::Address;
 use lokt_tests::etcd::Setup;
+use lokt_tests::link::Link;
 use lokt_tests::sandbox::{Lack, eventually, output, skipped, start};
 use rustix::process::Signal;
 
@@ -35,6 +38,28 @@ fn a_crowd_on_two_machines_gets_in_one_at_a_time() {
         Some(0),
         "nothing is left"
     );
+}
+
+#[test]
+fn of_two_who_have_seen_a_name_to_be_free_one_gets_it() {
+    let Some(site) = Site::new(1) else { return };
+    let (here, there) = site.machines();
+    let link = Link::to(&site.etcd.endpoints()[0]);
+    let (has_looked, looked) = mpsc::channel();
+    let (lets_go, go) = mpsc::channel();
+    link.before_next_put(move || {
+        has_looked.send(()).unwrap();
+        go.recv().unwrap();
+    });
+    let slow = Address { endpoints: vec![link.endpoint()], ..site.etcd.address() };
+    let slow = start(here.lokt(&["lock", "x"]).env("LOKT_ROOT", slow.to_string()));
+    looked.recv_timeout(Duration::from_secs(60)).expect("it is about to take it");
+    assert_eq!(there.run(&["lock", "x"]).code, 0);
+    lets_go.send(()).unwrap();
+    let said = slow.output();
+    assert_eq!(said.code, 2, "{said:?}");
+    let events = there.run(&["audit", "--event", "acquire"]).stdout;
+    assert_eq!(events.lines().count(), 1, "{events}");
 }
 
 #[test]

@@ -15,6 +15,9 @@ use crate::machine::Point;
 
 type Hook = Arc<dyn Fn(Point) + Send + Sync>;
 
+/// What is in a transaction that puts something, and in nothing else.
+const PUT: &[u8] = b"\"request_put\"";
+
 /// Steps of a renewal: the lease is renewed, then the record is looked at.
 const AT_REST: u8 = 0;
 const LEASE_RENEWED: u8 = 1;
@@ -32,6 +35,7 @@ struct State {
     ended: AtomicBool,
     open: Mutex<Vec<TcpStream>>,
     hook: Mutex<Option<Hook>>,
+    before_put: Mutex<Option<Box<dyn FnOnce() + Send>>>,
     step: AtomicU8,
 }
 
@@ -46,6 +50,7 @@ impl Link {
             ended: AtomicBool::new(false),
             open: Mutex::default(),
             hook: Mutex::default(),
+            before_put: Mutex::default(),
             step: AtomicU8::new(AT_REST),
         });
         let own = Arc::clone(&state);
@@ -70,6 +75,11 @@ impl Link {
     /// renewed, before its holder looks whether the record is still its own, and before it hears that it is.
     pub fn at_renewals(&self, hook: Option<Hook>) {
         *self.state.hook.lock().unwrap() = hook;
+    }
+
+    /// Calls `hook` before the next transaction that puts something is passed on, in the thread that does.
+    pub fn before_next_put(&self, hook: impl FnOnce() + Send + 'static) {
+        *self.state.before_put.lock().unwrap() = Some(Box::new(hook));
     }
 }
 
@@ -140,6 +150,10 @@ impl State {
     }
 
     fn hear_request(&self, chunk: &[u8]) {
+        if chunk.windows(PUT.len()).any(|part| part == PUT) {
+            let hook = self.before_put.lock().unwrap().take();
+            hook.into_iter().for_each(|hook| hook());
+        }
         if chunk.starts_with(b"POST /v3/lease/keepalive") {
             self.pass(Point::BeforeMutex);
             self.step.store(LEASE_RENEWED, Ordering::SeqCst);
