@@ -121,6 +121,9 @@ pub(crate) fn of_io(error: &io::Error) -> Vec<String> {
         io::ErrorKind::ReadOnlyFilesystem => {
             "everybody who shares these locks needs the same LOKT_ROOT, on a file system that can be written"
         }
+        io::ErrorKind::CrossesDevices => {
+            "all of the lock directory has to be in one place: something is mounted in it"
+        }
         io::ErrorKind::InvalidData => LOOK_THERE,
         io::ErrorKind::PermissionDenied | io::ErrorKind::NotADirectory | io::ErrorKind::NotFound => {
             "LOKT_ROOT chooses another lock directory; everybody who shares these locks needs the same"

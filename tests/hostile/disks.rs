@@ -230,3 +230,40 @@ fn the_doctor_tells_of_a_full_disk_and_of_one_that_is_read_only() {
     }
     assert!(!read_only.contains(".tmp"), "{read_only}");
 }
+
+/// A rename leads nowhere else, within one file system neither, if that is mounted twice.
+#[test]
+fn a_part_of_the_root_that_is_mounted_from_elsewhere_makes_a_clear_error_and_the_doctor_finds_it() {
+    let attack = Attack::new();
+    let script = "lokt freeze other --ttl 1h >/dev/null; lokt lock held --slots 2 >/dev/null
+        lokt lock x >/dev/null; mkdir -m 700 $LOKT_ROOT/lines
+        for part in locks holders freezes sessions lines; do
+            echo == $part; mkdir -m 700 $DISK/$part 2>/dev/null; mount --bind $DISK/$part $LOKT_ROOT/$part
+            lokt doctor; echo doctor: $?
+            case $part in
+                freezes) lokt freeze f --ttl 1s;;
+                holders) lokt lock several --slots 2;;
+                *) lokt guard x --wait -- echo ran;;
+            esac 2>&1; echo failed: $?
+            umount $LOKT_ROOT/$part
+        done
+        find $LOKT_ROOT -name '.*'; lokt unlock x; lokt guard x --wait -- echo ran; lokt doctor >/dev/null; echo doctor: $?";
+    let Some(output) = on_small_disk(&attack, script) else { return };
+    let parts: Vec<&str> = output.stdout.split("== ").skip(1).collect();
+    assert_eq!(parts.len(), 5, "{output:?}");
+    for said in &parts {
+        for line in [
+            "[FAIL] writable",
+            "-> all of it has to be",
+            "doctor: 1\n",
+            "hint: all of the lock",
+            "failed: 1\n",
+        ] {
+            assert!(said.contains(line), "{line}: {said}");
+        }
+        let place = format!("disk/root/{}/", said.lines().next().unwrap());
+        assert_eq!(said.matches(&place).count(), 2, "{said}");
+        assert_eq!(said.matches("Invalid cross-device link").count(), 2, "{said}");
+    }
+    assert!(parts[4].ends_with("released lock \"x\"\nran\ndoctor: 0\n"), "{}", parts[4]);
+}

@@ -67,6 +67,10 @@ fn refused(why: &str, path: &Path, to_be_made: bool) -> Check {
     let (me, path) = (shell_word(me_called()), shell_word(path.display()));
     if why.contains("No space") || why.contains("quota") {
         check.advise("make room there; what is held stays held, and can be released")
+    } else if why.contains("ross-device link") {
+        check.advise(format!(
+            "all of it has to be in one place; see what is mounted in it: mount | grep {path}"
+        ))
     } else if why.contains("Permission denied") && to_be_made {
         check.advise(format!("have it made: sudo install -d -o {me} -m 700 {path}")).advise(CHOOSE)
     } else if why.contains("Permission denied") {

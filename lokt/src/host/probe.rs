@@ -25,6 +25,9 @@ const SCRATCH: &str = "lokt-doctor";
 /// What trials make.
 const TRIALS: [&str; 2] = ["doctor", "doctor-made"];
 
+/// Where files are moved to, beside [`Dir::Locks`].
+const MOVED_TO: [Dir<'static>; 4] = [Dir::Lines, Dir::Holders, Dir::Freezes, Dir::Sessions];
+
 /// A trial takes a moment only; after this, what it has made is left over, if its process is gone.
 const LEFT_FOR: Duration = Duration::from_secs(60);
 
@@ -44,16 +47,19 @@ impl Drop for Removed<'_> {
 }
 
 impl UnixHost {
-    /// Writes a file as records are written, reads it back and removes it. Returns by how much the time that the
-    /// file system gave it differs from this machine's wall clock.
+    /// Writes a file as records are written, reads it back and removes it; meanwhile it has been wherever else files are
+    /// moved to. Returns by how much the time that the file system gave it differs from this machine's wall clock.
     pub(crate) fn probe_writing(&self) -> io::Result<Duration> {
         let [moved, made] = TRIALS.map(hidden);
         let (stripes, locks) = (self.existing(Dir::Stripes)?, self.existing(Dir::Locks)?);
         let (from, to) = (self.files.open_dir(stripes)?, self.files.open_dir(locks)?);
         let path = self.files.path_of(locks, &moved);
         let _removed = (Removed(&from, &made), Removed(&to, &moved));
-        self.files
-            .write_temporary(&from, &made, CONTENT, true)
+        let written = self.files.write_temporary(&from, &made, CONTENT, true);
+        for dir in MOVED_TO.into_iter().filter(|_| written.is_ok()) {
+            self.probe_moving(&from, &made, dir, &moved)?;
+        }
+        written
             .and_then(|()| place(&from, &made, &to, &moved, Publish::New))
             .and_then(|()| Ok(fsync(&to)?))
             .map_err(|error| named(&error, "write", &path))?;
@@ -64,6 +70,19 @@ impl UnixHost {
         }
         self.files.remove(locks, &moved, true)?;
         Ok(skew(stat.st_mtime as u64))
+    }
+
+    /// Moves what was `made` to another directory of the root, if there is one, and back again: none of them may be mounted
+    /// from elsewhere.
+    fn probe_moving(&self, from: &Handle<'_>, made: &str, dir: Dir<'_>, moved: &str) -> io::Result<()> {
+        let to = match self.files.open_dir(dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            opened => opened?,
+        };
+        let _removed = Removed(&to, moved);
+        place(from, made, &to, moved, Publish::New)
+            .and_then(|()| place(&to, moved, from, made, Publish::New))
+            .map_err(|error| named(&error, "write", &self.files.path_of(dir, moved)))
     }
 
     /// Whether flock(2) excludes there, tried with another process: on a file as the mutexes are, and on a FIFO as
