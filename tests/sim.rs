@@ -79,6 +79,11 @@ mod no_schedule_breaks_a_promise_of {
     }
 
     #[test]
+    fn a_lock_tied_to_a_process() {
+        tried(Case::Tied);
+    }
+
+    #[test]
     fn a_freeze() {
         tried(Case::Freeze);
     }
@@ -100,6 +105,6 @@ mod no_schedule_breaks_a_promise_of {
 
     #[test]
     fn any_other_small_case() {
-        assert_eq!(Case::ALL.len(), 10, "one that was added needs a test here");
+        assert_eq!(Case::ALL.len(), 11, "one that was added needs a test here");
     }
 }

@@ -17,7 +17,7 @@ pub enum Script {
     /// Breaks what is stale, again and again.
     Break { times: u8 },
     /// Takes a manual lock, holds it, and gives it back.
-    Lock { ttl: Option<Duration>, patience: Patience, hold: Duration, renews: bool, mode: Mode },
+    Lock(Lock),
     /// Removes by force whatever stands there.
     Force,
     /// Removes what is dead.
@@ -41,6 +41,18 @@ pub struct Guard {
     pub times: u8,
 }
 
+/// How a manual lock is held.
+#[derive(Debug, Clone)]
+pub struct Lock {
+    pub mode: Mode,
+    pub ttl: Option<Duration>,
+    pub patience: Patience,
+    pub hold: Duration,
+    pub renews: bool,
+    /// It is tied to the actor's own process, whose end gives it back.
+    pub tied: bool,
+}
+
 /// One actor of a run.
 #[derive(Debug, Clone)]
 pub struct Actor {
@@ -61,13 +73,14 @@ impl Actor {
         let script = match choices.any(16) {
             0..=9 => Script::Guard(Guard::any(choices, modes)),
             10 | 11 => Script::Break { times: 3 },
-            12 | 13 => Script::Lock {
+            12 | 13 => Script::Lock(Lock {
                 ttl: [None, Some(ms(400))][choices.any(2)],
                 patience: [Patience::Unlimited, Patience::None][choices.any(2)],
                 hold: ms([0, 300, 900][choices.any(3)]),
                 renews: choices.any(2) == 1,
                 mode: modes[choices.any(modes.len())],
-            },
+                tied: choices.any(2) == 1,
+            }),
             14 => [Script::Sweep, Script::Force][choices.any(2)].clone(),
             _ => Script::Freeze {
                 ttl: ms([3_600_000, 400][choices.any(2)]),
@@ -96,10 +109,7 @@ impl Actor {
         match &self.script {
             Script::Guard(guard) => (0..guard.times).for_each(|_| act.guard(guard)),
             Script::Break { times } => (0..*times).for_each(|_| act.break_stale()),
-            Script::Lock { ttl, patience, hold, renews, mode } => {
-                let terms = Terms { ttl: *ttl, mode: *mode, ..Terms::default() };
-                act.lock(&terms, *patience, *hold, *renews);
-            }
+            Script::Lock(lock) => act.lock(lock),
             Script::Force => act.force(),
             Script::Sweep => drop(act.locks.sweep(Duration::from_secs(1))),
             Script::Freeze { ttl, hold } => act.freeze(*ttl, *hold),
@@ -114,12 +124,7 @@ impl fmt::Display for Actor {
             Script::Break { times } => {
                 write!(f, "break {:?} if it is stale, {times} times", self.name.as_str())
             }
-            Script::Lock { ttl, patience, hold, renews, mode } => {
-                let mode = wanted(*mode);
-                let (ttl, patience) = (of_ttl(*ttl), waiting(*patience));
-                let renews = if *renews { ", renewing it" } else { "" };
-                write!(f, "lock {:?}{mode} {ttl}, {patience}, for {hold:?}{renews}", self.name.as_str())
-            }
+            Script::Lock(lock) => write!(f, "lock {:?}{lock}", self.name.as_str()),
             Script::Force => write!(f, "remove {:?} by force", self.name.as_str()),
             Script::Sweep => f.write_str("sweep"),
             Script::Freeze { ttl, hold } => {
@@ -144,6 +149,15 @@ impl fmt::Display for Guard {
             write!(f, ", with a command that may outlive it by {survivor:?}")?;
         }
         if self.times > 1 { write!(f, ", {} times", self.times) } else { Ok(()) }
+    }
+}
+
+impl fmt::Display for Lock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (mode, ttl, patience) = (wanted(self.mode), of_ttl(self.ttl), waiting(self.patience));
+        let renews = if self.renews { ", renewing it" } else { "" };
+        let tied = if self.tied { ", tied to its own process" } else { "" };
+        write!(f, "{mode} {ttl}, {patience}, for {:?}{renews}{tied}", self.hold)
     }
 }
 
@@ -206,16 +220,21 @@ impl Act<'_> {
     fn guard(&self, guard: &Guard) {
         let Guard { ttl, break_stale, mode, .. } = *guard;
         let terms = Terms { ttl, break_stale, mode, ..Terms::default() };
-        let dead = self.dead_holder();
-        let admitted = self.locks.acquire(self.name, &terms, guard.patience);
-        self.host.world().no_longer_waits(self.host.pid);
-        match admitted {
-            Ok(session) => self.section(session, guard),
-            Err(error) => {
-                self.tell(|| format!("is not admitted: {error}"));
-                self.check_denial(&error, dead);
-            }
+        if let Some(session) = self.claim(|| self.locks.acquire(self.name, &terms, guard.patience)) {
+            self.section(session, guard);
         }
+    }
+
+    /// What is admitted, if it is; it may not be denied for one who is dead.
+    fn claim<T>(&self, claim: impl FnOnce() -> Result<T, Error>) -> Option<T> {
+        let dead = self.dead_holder();
+        let admitted = claim();
+        self.host.world().no_longer_waits(self.host.pid);
+        let denied = |error: &Error| {
+            self.tell(|| format!("is not admitted: {error}"));
+            self.check_denial(error, dead);
+        };
+        admitted.inspect_err(denied).ok()
     }
 
     /// The holder whose processes are all dead.
@@ -224,8 +243,13 @@ impl Act<'_> {
         let mut records = world.records(self.name.as_str());
         // Of several that hold it together, others may live.
         let record = records.pop().filter(|record| record.joint.is_none())?;
-        let ino = world.session_of(self.name.as_str(), &record.lock_id)?;
-        (record.kind == Some(Kind::Guard) && !world.sessions[ino].locked).then_some(record.lock_id)
+        let is_dead = match record.kind {
+            Some(Kind::Guard) => {
+                !world.sessions[world.session_of(self.name.as_str(), &record.lock_id)?].locked
+            }
+            _ => world.has_outlived(&record),
+        };
+        is_dead.then_some(record.lock_id)
     }
 
     /// A lock that was free because its holder had died was not to be denied.
@@ -315,19 +339,23 @@ impl Act<'_> {
         self.host.sleep_until(self.host.elapsed() + ms(350));
     }
 
-    fn lock(&self, terms: &Terms, patience: Patience, hold: Duration, renews: bool) {
-        let ttl = terms.ttl;
-        let locked = self.locks.lock(self.name, terms, None, patience, &mut Unobserved);
-        self.host.world().no_longer_waits(self.host.pid);
-        let Ok(record) = locked else { return };
+    fn lock(&self, lock: &Lock) {
+        let Lock { ttl, mode, patience, hold, renews, tied } = *lock;
+        let terms = Terms { ttl, mode, ..Terms::default() };
+        let process = tied.then(|| self.host.identity().pid);
+        let take = || self.locks.lock(self.name, &terms, process, patience, &mut Unobserved);
+        let Some(record) = self.claim(take) else { return };
         let id = record.lock_id.clone();
-        if ttl.is_none() {
+        if ttl.is_none() && !tied {
             self.host.world().truth.promised.insert(id.clone(), self.name.to_string());
         }
         self.host.sleep_until(self.host.elapsed() + hold);
         if renews && ttl.is_some() {
             let renewed = self.locks.renew(self.name, Authority::Id(id.clone()), None);
             self.tell(|| format!("renews by its id: {}", outcome(&renewed)));
+        }
+        if tied {
+            return;
         }
         self.host.world().truth.promised.remove(&id);
         let unlocked = self.locks.unlock(self.name, Authority::Id(id.clone()));

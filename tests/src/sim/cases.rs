@@ -5,7 +5,7 @@ use std::time::Duration;
 use lokt::Patience;
 use lokt::protocol::{Mode, Name};
 
-use super::actors::{Actor, Guard, Script};
+use super::actors::{Actor, Guard, Lock, Script};
 use super::faults::Faults;
 
 /// A small case.
@@ -23,6 +23,8 @@ pub enum Case {
     Leaving,
     /// A manual lock and a waiter.
     Manual,
+    /// A lock tied to a process that ends or is killed, one who waits, and one who only tries.
+    Tied,
     /// A freeze comes while one waits.
     Freeze,
     /// Three guards want two slots; one of them may be killed.
@@ -35,13 +37,14 @@ pub enum Case {
 
 impl Case {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::TwoGuards,
         Self::RenewalAndBreak,
         Self::Line,
         Self::Lapse,
         Self::Leaving,
         Self::Manual,
+        Self::Tied,
         Self::Freeze,
         Self::Slots,
         Self::Shared,
@@ -57,6 +60,7 @@ impl Case {
             Self::Lapse => "a lease lapses while two wait",
             Self::Leaving => "a waiter gives up when its turn comes",
             Self::Manual => "a manual lock and a waiter",
+            Self::Tied => "a lock tied to a process, which may be killed",
             Self::Freeze => "a freeze while one waits",
             Self::Slots => "three guards and two slots, one of which may be killed",
             Self::Shared => "two who share it, and one between who wants it alone",
@@ -75,20 +79,22 @@ impl Case {
             ..guard(None, 0, true)
         });
         let lapsing = Script::Guard(guard(Some(1_000), 700, false));
-        let manual = Script::Lock {
+        let manual = Lock {
+            mode: Mode::Exclusive,
             ttl: None,
             patience: Patience::Unlimited,
             hold: Duration::ZERO,
             renews: false,
-            mode: Mode::Exclusive,
+            tied: false,
         };
-        let leased = Script::Lock {
+        let tied = Script::Lock(Lock { tied: true, hold: Duration::from_millis(200), ..manual.clone() });
+        let leased = Script::Lock(Lock {
             ttl: Some(LEASE),
             patience: Patience::None,
             hold: LEASE * 2,
-            renews: false,
-            mode: Mode::Exclusive,
-        };
+            ..manual.clone()
+        });
+        let trying = Script::Guard(trying());
         let slot = Script::Guard(Guard { mode: Mode::Slots(2), ..guard(None, 0, true) });
         let sharing = Script::Guard(Guard { mode: Mode::Shared, ..guard(None, 0, true) });
         let scripts = match self {
@@ -97,7 +103,8 @@ impl Case {
             Self::Line => vec![strict.clone(), strict.clone(), strict],
             Self::Lapse => vec![lapsing, strict.clone(), strict],
             Self::Leaving => vec![holding, leaving, strict],
-            Self::Manual => vec![manual, strict],
+            Self::Manual => vec![Script::Lock(manual), strict],
+            Self::Tied => vec![tied, strict, trying],
             Self::PowerLoss => vec![leased],
             Self::Slots => vec![slot.clone(), slot.clone(), slot],
             Self::Shared => vec![sharing.clone(), strict, sharing],
@@ -107,10 +114,10 @@ impl Case {
                 Script::Freeze { ttl: Duration::from_secs(3_600), hold: Duration::ZERO },
             ],
         };
-        let kills = u8::from(matches!(self, Self::TwoGuards | Self::Line | Self::Slots));
+        let kills = u8::from(matches!(self, Self::TwoGuards | Self::Line | Self::Slots | Self::Tied));
         let power = u8::from(self == Self::PowerLoss);
         let mut actors: Vec<Actor> = scripts.iter().map(actor).collect();
-        if let (Self::Leaving, Some(last)) = (self, actors.last_mut()) {
+        if let (Self::Leaving | Self::Tied, Some(last)) = (self, actors.last_mut()) {
             last.after = Duration::from_millis(300);
         }
         (actors, Faults { kills, power, ..Faults::default() })
@@ -118,7 +125,7 @@ impl Case {
 
     /// Who comes when the power is back: one who tries at once, and one who waits.
     pub(super) fn after_power_loss(self, name: &Name) -> Vec<Actor> {
-        let trying = Script::Guard(Guard { patience: Patience::None, ..guard(None, 0, true) });
+        let trying = Script::Guard(trying());
         let waiting = Script::Guard(guard(None, 0, true));
         if self == Self::PowerLoss { vec![at_once(trying, name), at_once(waiting, name)] } else { Vec::new() }
     }
@@ -142,4 +149,9 @@ fn guard(ttl: Option<u64>, section: u64, beats: bool) -> Guard {
         survivor: None,
         times: 1,
     }
+}
+
+/// One who does not wait.
+fn trying() -> Guard {
+    Guard { patience: Patience::None, ..guard(None, 0, true) }
 }

@@ -332,8 +332,10 @@ impl Host for SimHost {
         world.processes.get((pid - 1) as usize).is_some_and(|process| process.stopped.is_some())
     }
 
-    fn watch_process(&self, _: i64, _: &Arc<dyn SessionFile>) -> bool {
-        false
+    fn watch_process(&self, pid: i64, bell: &Arc<dyn SessionFile>) -> bool {
+        let Ok(mut world) = self.step() else { return false };
+        world.watch_process((pid - 1) as usize, bell.identity() as usize, self.pid);
+        true
     }
 
     fn session_path(&self, _: &str) -> Option<PathBuf> {

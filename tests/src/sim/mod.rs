@@ -2,7 +2,7 @@
 //! virtual file system, clock and process table, under a scheduler that picks every step.
 //!
 //! One run is decided by a list of [`choices`]. `world` has the time, the processes and who runs next, `boot` the
-//! clocks, `faults` what befalls them; `fibers` are their threads; `disk` is the file system and what a power loss leaves of it; `host` is
+//! clocks, `sessions` their files, `faults` what befalls them; `fibers` are their threads; `disk` is the file system and what a power loss leaves of it; `host` is
 //! all that the lock sees of this. `actors` use the lock, at random or in one of the small `cases`; `truth` knows what
 //! really holds, and checks the promises at each step that a `witness` tells it of. [`explore`] runs schedules by the million, and makes one that
 //! broke a promise short.
@@ -22,6 +22,7 @@ mod faults;
 mod fibers;
 mod host;
 mod open;
+mod sessions;
 mod witness;
 mod world;
 
@@ -222,7 +223,7 @@ impl Plan {
 fn latecomer(host: &SimHost, names: &[Name]) {
     let locks = open(host);
     for name in names {
-        let by_hand = |record: &Record| record.kind != Some(lokt::protocol::Kind::Guard);
+        let by_hand = |record: &Record| record.kind != Some(lokt::protocol::Kind::Guard) && record.pid == 0;
         let lasts = host.world().records(name.as_str()).iter().any(by_hand);
         if lasts {
             host.world().processes[host.pid].forces = true;

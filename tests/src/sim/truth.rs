@@ -114,8 +114,14 @@ impl World {
                 Some(ino) => self.sessions[ino].locked,
                 None => !self.is_of_earlier_boot(record),
             },
-            _ => true,
+            _ => !self.has_outlived(record),
         }
+    }
+
+    /// Whether a lock that is tied to a process is still there, and the process is not.
+    pub fn has_outlived(&self, record: &Record) -> bool {
+        let process = usize::try_from(record.pid - 1).ok().and_then(|pid| self.processes.get(pid));
+        process.is_some_and(|process| !process.alive || self.is_of_earlier_boot(record))
     }
 
     fn is_of_earlier_boot(&self, record: &Record) -> bool {
@@ -338,7 +344,9 @@ impl World {
     /// Whether all who are left wait for what only people end: a manual lock or a freeze whose maker was killed.
     pub fn all_wait_for_people(&self) -> bool {
         let bound = |ticket: &Ticket| {
-            let manual = |record: &Record| record.kind == Some(Kind::Manual) && record.ttl().is_none();
+            let manual = |record: &Record| {
+                record.kind == Some(Kind::Manual) && record.pid == 0 && record.ttl().is_none()
+            };
             let lasts = |freeze: Record| freeze.ttl() > Some(LONGEST);
             self.freeze(&ticket.name).is_some_and(lasts) || self.records(&ticket.name).iter().any(manual)
         };

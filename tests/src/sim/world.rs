@@ -11,6 +11,7 @@ use super::choices::Choices;
 use super::disk::Disk;
 use super::faults::Faults;
 use super::fibers::Job;
+use super::sessions::SessionNode;
 use super::truth::{Truth, Violation};
 
 /// A process by its number.
@@ -32,6 +33,8 @@ pub struct Process {
     pub forces: bool,
     /// It has made a name free, and has not rung yet whose turn it is.
     pub owes_ring: bool,
+    /// Whose bells its end rings, and for which process.
+    pub watchers: Vec<(usize, Pid)>,
     /// If it is killed: how long the command under it lives on.
     pub survivor: Option<Duration>,
 }
@@ -64,17 +67,6 @@ pub struct Fiber {
     job: Option<Job>,
     /// Its stack is in use.
     begun: bool,
-}
-
-/// A session's file.
-#[derive(Default)]
-pub struct SessionNode {
-    /// Who has it open.
-    holders: Vec<Pid>,
-    pub locked: bool,
-    pub rung: bool,
-    /// Whose bells its end rings, and for which process.
-    watchers: Vec<(usize, Pid)>,
 }
 
 /// Time that never comes.
@@ -174,6 +166,7 @@ impl World {
             owns: Vec::new(),
             forces: false,
             owes_ring: false,
+            watchers: Vec::new(),
             survivor: None,
         });
         self.processes.len() - 1
@@ -265,6 +258,8 @@ impl World {
 
     /// Lets go of what only `pid` held.
     fn free(&mut self, pid: Pid) {
+        let watchers = std::mem::take(&mut self.processes[pid].watchers);
+        self.ring_all(watchers);
         for fiber in self.fibers.iter_mut().filter(|fiber| fiber.pid == pid) {
             fiber.state = State::Ended;
         }
@@ -404,43 +399,6 @@ impl World {
     pub fn unlock(&mut self, stripe: usize) {
         self.stripes[stripe] = None;
         self.wake(On::Stripe(stripe));
-    }
-
-    /// A new session's file, open and locked by `pid`.
-    pub fn new_session(&mut self, pid: Pid) -> usize {
-        self.sessions.push(SessionNode { holders: vec![pid], locked: true, ..SessionNode::default() });
-        self.sessions.len() - 1
-    }
-
-    /// The flock of a session is released: the kernel tells those who wait for it.
-    pub fn end_session(&mut self, ino: usize) {
-        self.sessions[ino].locked = false;
-        for (bell, pid) in std::mem::take(&mut self.sessions[ino].watchers) {
-            if self.processes[pid].alive {
-                self.ring(bell);
-            }
-        }
-    }
-
-    /// A process closes a session's file; the last one that had it open ends its flock.
-    pub fn close_session(&mut self, ino: usize, pid: Pid) {
-        let session = &mut self.sessions[ino];
-        session.holders.retain(|holder| *holder != pid);
-        if session.locked && session.holders.is_empty() {
-            self.end_session(ino);
-        }
-    }
-
-    pub fn ring(&mut self, ino: usize) {
-        self.sessions[ino].rung = true;
-        self.wake(On::Bell(ino));
-    }
-
-    pub fn watch(&mut self, ino: usize, bell: usize, pid: Pid) {
-        match self.sessions[ino].locked {
-            true => self.sessions[ino].watchers.push((bell, pid)),
-            false => self.ring(bell),
-        }
     }
 }
 
