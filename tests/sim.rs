@@ -84,6 +84,11 @@ mod no_schedule_breaks_a_promise_of {
     }
 
     #[test]
+    fn a_lock_tied_to_a_process_that_waits_for_it() {
+        tried(Case::TiedInLine);
+    }
+
+    #[test]
     fn a_freeze() {
         tried(Case::Freeze);
     }
@@ -105,6 +110,6 @@ mod no_schedule_breaks_a_promise_of {
 
     #[test]
     fn any_other_small_case() {
-        assert_eq!(Case::ALL.len(), 11, "one that was added needs a test here");
+        assert_eq!(Case::ALL.len(), 12, "one that was added needs a test here");
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::hash::fnv1a;
 use crate::host::{Dir, Host, ProcessState, SessionFile, SessionState};
-use crate::protocol::{Abandoned, Displaced, LockId, Name, Standing, Witness};
+use crate::protocol::{Displaced, LockId, Name, Standing, Witness};
 
 /// How many mutexes there are. More than the cores that could contend for them, few enough to leave lying.
 pub(super) const STRIPES: usize = 64;
@@ -91,7 +91,8 @@ impl Sessions {
         let Some(id) = gone.id() else {
             return;
         };
-        if let Standing::Abandoned(Abandoned::HolderDead | Abandoned::Corrupt) = gone.standing {
+        // That of a manual lock is over since it was admitted, and still there if its process was killed just then.
+        if let Standing::Abandoned(_) = gone.standing {
             self.remove(name, &id);
         } else if !gone.is_given_up() {
             self.ring(name, &id);

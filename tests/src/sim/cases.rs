@@ -25,6 +25,8 @@ pub enum Case {
     Manual,
     /// A lock tied to a process that ends or is killed, one who waits, and one who only tries.
     Tied,
+    /// A shared lock, tied to a process that waits for it and may be killed as it takes it.
+    TiedInLine,
     /// A freeze comes while one waits.
     Freeze,
     /// Three guards want two slots; one of them may be killed.
@@ -37,7 +39,7 @@ pub enum Case {
 
 impl Case {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::TwoGuards,
         Self::RenewalAndBreak,
         Self::Line,
@@ -45,6 +47,7 @@ impl Case {
         Self::Leaving,
         Self::Manual,
         Self::Tied,
+        Self::TiedInLine,
         Self::Freeze,
         Self::Slots,
         Self::Shared,
@@ -61,6 +64,7 @@ impl Case {
             Self::Leaving => "a waiter gives up when its turn comes",
             Self::Manual => "a manual lock and a waiter",
             Self::Tied => "a lock tied to a process, which may be killed",
+            Self::TiedInLine => "a shared lock tied to a process that waits for it and may be killed",
             Self::Freeze => "a freeze while one waits",
             Self::Slots => "three guards and two slots, one of which may be killed",
             Self::Shared => "two who share it, and one between who wants it alone",
@@ -87,7 +91,7 @@ impl Case {
             renews: false,
             tied: false,
         };
-        let tied = Script::Lock(Lock { tied: true, hold: Duration::from_millis(200), ..manual.clone() });
+        let tied = Lock { tied: true, hold: Duration::from_millis(200), ..manual.clone() };
         let leased = Script::Lock(Lock {
             ttl: Some(LEASE),
             patience: Patience::None,
@@ -104,7 +108,8 @@ impl Case {
             Self::Lapse => vec![lapsing, strict.clone(), strict],
             Self::Leaving => vec![holding, leaving, strict],
             Self::Manual => vec![Script::Lock(manual), strict],
-            Self::Tied => vec![tied, strict, trying],
+            Self::Tied => vec![Script::Lock(tied), strict, trying],
+            Self::TiedInLine => vec![holding, Script::Lock(Lock { mode: Mode::Shared, ..tied })],
             Self::PowerLoss => vec![leased],
             Self::Slots => vec![slot.clone(), slot.clone(), slot],
             Self::Shared => vec![sharing.clone(), strict, sharing],
@@ -114,13 +119,14 @@ impl Case {
                 Script::Freeze { ttl: Duration::from_secs(3_600), hold: Duration::ZERO },
             ],
         };
-        let kills = u8::from(matches!(self, Self::TwoGuards | Self::Line | Self::Slots | Self::Tied));
+        let may_be_killed =
+            [Self::TwoGuards, Self::Line, Self::Slots, Self::Tied, Self::TiedInLine].contains(&self);
         let power = u8::from(self == Self::PowerLoss);
         let mut actors: Vec<Actor> = scripts.iter().map(actor).collect();
         if let (Self::Leaving | Self::Tied, Some(last)) = (self, actors.last_mut()) {
             last.after = Duration::from_millis(300);
         }
-        (actors, Faults { kills, power, ..Faults::default() })
+        (actors, Faults { kills: may_be_killed.into(), power, ..Faults::default() })
     }
 
     /// Who comes when the power is back: one who tries at once, and one who waits.
