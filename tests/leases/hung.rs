@@ -11,7 +11,7 @@ use lokt::{Error, Name, Observer, Patience, Progress, Session, Terms, WaitContro
 use lokt_tests::machine::{Clock, Machine};
 
 /// A waiter is passed over after this, by the one behind it.
-const SILENCE: Duration = Duration::from_millis(2_500);
+const SILENCE: Duration = Duration::from_millis(2_600);
 
 struct Line {
     dir: tempfile::TempDir,

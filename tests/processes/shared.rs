@@ -1,6 +1,7 @@
 //! Shared locks: many readers or one writer, who is not starved by readers that come later.
 
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use lokt_tests::sandbox::{Running, eventually, start};
 use rustix::process::Signal;
@@ -255,4 +256,25 @@ fn a_forced_unlock_ends_every_reader() {
     }
     end(writer);
     nothing_is_left(&sandbox);
+}
+
+/// It is not passed over, however often those behind it look whether it is hung.
+#[test]
+fn a_writer_that_runs_stays_first_in_a_crowd_of_readers() {
+    let sandbox = sandbox();
+    let reader = sandbox.hold(READ);
+    let mut writer = queue(&sandbox, &WRITE);
+    let mut crowd: Vec<Running> = (0..30).map(|_| queue(&sandbox, &READ_WAIT)).collect();
+    // Whoever looks once a second, and is patient for two, has made up its mind.
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(8) {
+        thread::park_timeout(Duration::from_secs(8).saturating_sub(began.elapsed()));
+    }
+    assert_eq!((waiters(&sandbox, "x"), holders(&sandbox, "x").len()), (31, 1));
+    end(reader);
+    writer.await_line("in");
+    assert_eq!(waiters(&sandbox, "x"), 30, "nobody was let in before it");
+    end(writer);
+    crowd.iter_mut().for_each(|reader| reader.await_line("in"));
+    crowd.into_iter().for_each(end);
 }

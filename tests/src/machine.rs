@@ -125,6 +125,8 @@ struct ClockState {
     /// How far somebody has set the wall clock forward, and back.
     wall_set: (Duration, Duration),
     rung: HashMap<String, bool>,
+    /// By whom, where that can be told, and not yet heard.
+    marks: Vec<(String, u64)>,
     /// Until when each sleeper sleeps.
     asleep: HashMap<String, Option<Duration>>,
 }
@@ -147,6 +149,7 @@ impl Clock {
             passed: Duration::ZERO,
             wall_set: <(Duration, Duration)>::default(),
             rung: HashMap::new(),
+            marks: Vec::new(),
             asleep: HashMap::new(),
         };
         Arc::new(Self { start, state: Mutex::new(state), changed: Condvar::new() })
@@ -217,8 +220,13 @@ impl Clock {
         self.changed.notify_all();
     }
 
-    fn has_heard(&self, file: &str) -> bool {
-        !self.state.lock().unwrap().rung.contains_key(file)
+    fn mark(&self, file: &str, mark: u64) {
+        self.state.lock().unwrap().marks.push((file.to_owned(), mark));
+        self.ring(file);
+    }
+
+    fn has_heard(&self, file: &str, mark: u64) -> bool {
+        !self.state.lock().unwrap().marks.contains(&(file.to_owned(), mark))
     }
 
     fn sleep(&self, file: &str, until: Option<Duration>) -> Wake {
@@ -226,6 +234,7 @@ impl Clock {
         loop {
             if state.rung.remove(file).unwrap_or(false) {
                 state.asleep.remove(file);
+                state.marks.retain(|(other, _)| other != file);
                 return Wake::Rung;
             }
             if until.is_some_and(|until| self.start.monotonic + state.passed >= until) {
@@ -392,10 +401,17 @@ impl Host for Machine {
         }
     }
 
-    fn session_hears(&self, file: &str) -> bool {
+    fn mark_session(&self, file: &str, mark: u64) {
         match &self.clock {
-            None => self.real.session_hears(file),
-            Some(clock) => clock.has_heard(file),
+            None => self.real.mark_session(file, mark),
+            Some(clock) => clock.mark(file, mark),
+        }
+    }
+
+    fn has_heard(&self, file: &str, mark: u64) -> bool {
+        match &self.clock {
+            None => self.real.has_heard(file, mark),
+            Some(clock) => clock.has_heard(file, mark),
         }
     }
 

@@ -335,8 +335,11 @@ pub trait Host: Send + Sync + 'static {
     /// Rings a session's bell, if it listens.
     fn ring_session(&self, file: &str);
 
-    /// Whether a session has heard all that it was rung for, as far as can be told. One that listens and runs hears at once.
-    fn session_hears(&self, file: &str) -> bool;
+    /// Rings a session's bell in a way that can be told from all others.
+    fn mark_session(&self, file: &str, mark: u64);
+
+    /// Whether a session has heard that mark, as far as can be told.
+    fn has_heard(&self, file: &str, mark: u64) -> bool;
 
     /// Lets whoever was rung run first, if they share a processor. Linux takes the writer of a pipe for one that is
     /// about to sleep, and has the reader wait for the writer's processor, even if another is idle.

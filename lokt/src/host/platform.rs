@@ -7,7 +7,7 @@
 use std::ffi::c_int;
 
 pub(super) use imp::{ChildStack, execve, fork_child};
-pub(crate) use imp::{FilesAs, adopt_orphans, die_with_parent, end_of_process, make_fifo, pipe};
+pub(crate) use imp::{FilesAs, adopt_orphans, die_with_parent, end_of_process, make_fifo, pipe, unread};
 
 /// All that a child does, if it does not come to an exec.
 pub(super) type ChildMain = Box<dyn FnMut() -> c_int>;
@@ -25,8 +25,8 @@ mod imp {
     use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
     use rustix::event::{PollFd, PollFlags, poll};
     use rustix::fs::{FileType, Mode, mknodat};
-    use rustix::io::Errno;
-    use rustix::pipe::{PipeFlags, pipe_with};
+    use rustix::io::{Errno, ioctl_fionread, read};
+    use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with, tee};
     use rustix::process::{
         Pid, PidfdFlags, Signal, getpid, getppid, kill_process, parent_process_death_signal, pidfd_open,
         set_child_subreaper, set_parent_process_death_signal,
@@ -48,6 +48,18 @@ mod imp {
     /// A pipe that nobody inherits and no end of which blocks.
     pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
         Ok(pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?)
+    }
+
+    /// What stands in a FIFO, as far as it can be told; it stays there: tee(2).
+    pub(crate) fn unread(fifo: &OwnedFd) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; usize::try_from(ioctl_fionread(fifo)?).unwrap_or_default()];
+        if !bytes.is_empty() {
+            let (reader, writer) = pipe()?;
+            tee(fifo, writer, bytes.len(), SpliceFlags::NONBLOCK)?;
+            let copied = read(reader, &mut bytes)?;
+            bytes.truncate(copied);
+        }
+        Ok(bytes)
     }
 
     /// Makes a FIFO, `name` in `dir`, which is also at `path`.
@@ -178,6 +190,11 @@ mod imp {
             fcntl_setfl(end, OFlags::NONBLOCK)?;
         }
         Ok((readable, writable))
+    }
+
+    /// It can't be told without taking it away.
+    pub(crate) fn unread(_: &OwnedFd) -> io::Result<Vec<u8>> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     pub(crate) fn make_fifo(_: impl AsFd, _: &str, path: &Path) -> rustix::io::Result<()> {

@@ -11,7 +11,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, openat, unlinkat};
-use rustix::io::{Errno, ioctl_fionread};
+use rustix::io::Errno;
 
 use super::clock::{boottime, clock_id, monotonic};
 use super::dirs::{Handle, RootDir};
@@ -114,6 +114,13 @@ impl UnixHost {
             if fstat(&file).is_ok_and(|stat| stat.st_nlink > 0) {
                 return Ok(UnixStripe { file, path: self.files.path_of(Dir::Stripes, name) });
             }
+        }
+    }
+
+    fn write_to_session(&self, file: &str, bytes: &[u8]) {
+        // Nobody reads it: nobody is there to hear. A full FIFO has rung already.
+        if let Ok((fd, _)) = self.open_session(file, OFlags::WRONLY) {
+            let _ = File::from(fd).write(bytes);
         }
     }
 
@@ -234,15 +241,17 @@ impl Host for UnixHost {
     }
 
     fn ring_session(&self, file: &str) {
-        // Nobody reads it: nobody is there to hear.
-        if let Ok((fd, _)) = self.open_session(file, OFlags::WRONLY) {
-            let _ = File::from(fd).write(b"!");
-        }
+        self.write_to_session(file, b"!");
     }
 
-    fn session_hears(&self, file: &str) -> bool {
-        let unheard = self.open_session(file, OFlags::RDONLY).and_then(|(fd, _)| Ok(ioctl_fionread(&fd)?));
-        unheard.map_or(true, |bytes| bytes == 0)
+    fn mark_session(&self, file: &str, mark: u64) {
+        self.write_to_session(file, &mark.to_ne_bytes());
+    }
+
+    fn has_heard(&self, file: &str, mark: u64) -> bool {
+        let unheard = self.open_session(file, OFlags::RDONLY).and_then(|(fd, _)| platform::unread(&fd));
+        let mark = mark.to_ne_bytes();
+        !unheard.is_ok_and(|unheard| unheard.windows(mark.len()).any(|part| part == mark))
     }
 
     fn give_way(&self) {

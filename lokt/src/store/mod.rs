@@ -77,10 +77,18 @@ pub enum Turn<'a> {
     Waiting {
         /// The place it has.
         ticket: Option<&'a Ticket>,
-        /// The first before it, if that one has been silent for so long that it may be passed over. All others before
-        /// it were rung as well: those who have not heard are silent, too.
-        silent: Option<&'a LockId>,
+        /// Who before it may be passed over.
+        silent: Option<Silent<'a>>,
     },
+}
+
+/// Those in line who have not stirred for so long that they may be passed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Silent<'a> {
+    /// The first of all.
+    pub first: &'a LockId,
+    /// Whoever was rung with this mark, and has not heard it, is silent as well.
+    pub mark: u64,
 }
 
 impl<'a> Turn<'a> {
@@ -92,10 +100,10 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// Whether it may pass over one who stands before it, who `hears` what it is rung for.
-    fn passes_over(&self, id: &LockId, hears: impl FnOnce() -> bool) -> bool {
+    /// Whether it may pass over one who stands before it; `has_heard` tells of a mark.
+    fn passes_over(&self, id: &LockId, has_heard: impl FnOnce(u64) -> bool) -> bool {
         match self {
-            Self::Waiting { silent: Some(first), .. } => *first == id || !hears(),
+            Self::Waiting { silent: Some(silent), .. } => silent.first == id || !has_heard(silent.mark),
             _ => false,
         }
     }
@@ -394,8 +402,11 @@ pub trait Store: Send + Sync + 'static {
     /// Wakes the first `count` in line, so that they learn where they stand.
     fn wake_line(&self, name: &Name, count: usize);
 
-    /// Whether one in line has heard what it was rung for, as far as can be told.
-    fn hears(&self, name: &Name, lock_id: &LockId) -> bool;
+    /// Wakes the first `count` in line with a mark, of which [`has_heard`](Self::has_heard) tells later.
+    fn mark_line(&self, name: &Name, count: usize, mark: u64);
+
+    /// Whether one in line has heard that mark, as far as can be told.
+    fn has_heard(&self, name: &Name, lock_id: &LockId, mark: u64) -> bool;
 
     /// Removes what is dead, as far as it gets in `budget`; returns the names whose records went.
     fn sweep(&self, budget: Duration) -> Vec<Name>;

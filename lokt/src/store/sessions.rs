@@ -75,9 +75,14 @@ impl Sessions {
         self.0.ring_session(&session_file(name, lock_id));
     }
 
-    /// Whether a session has heard what it was rung for, as far as can be told.
-    pub(super) fn hears(&self, name: &Name, lock_id: &LockId) -> bool {
-        self.0.session_hears(&session_file(name, lock_id))
+    /// Rings a session's bell in a way that can be told from all others.
+    pub(super) fn mark(&self, name: &Name, lock_id: &LockId, mark: u64) {
+        self.0.mark_session(&session_file(name, lock_id), mark);
+    }
+
+    /// Whether a session has heard that mark, as far as can be told.
+    pub(super) fn has_heard(&self, name: &Name, lock_id: &LockId, mark: u64) -> bool {
+        self.0.has_heard(&session_file(name, lock_id), mark)
     }
 
     /// Removes a session's file.

@@ -11,11 +11,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::Error;
+use crate::hash::fnv1a;
 use crate::host::Wake;
 use crate::protocol::{Claim, LockId, Manner, Name, Now, Record, Refusal, Standing};
 use crate::store::{Admission, Answer, Asked, Place, Seen, Store, Ticket, Turn, Watch};
 
-use silence::Silence;
+use silence::{Sight, Silence};
 
 /// The first in line looks this often even if nothing rings: somebody may have removed the record by hand.
 const LOOK: Duration = Duration::from_secs(1);
@@ -114,6 +115,10 @@ pub(crate) struct Waiting<'a> {
     ticket: Option<Ticket>,
     /// The holders' records as they were last seen, and since when they have not changed.
     seen: Vec<(Record, Duration)>,
+    /// How many stood before it when it looked last.
+    ahead: usize,
+    /// Whether it was rung since.
+    rung: bool,
     silence: Option<Silence>,
 }
 
@@ -137,6 +142,8 @@ impl<'a> Waiting<'a> {
             joins,
             ticket: None,
             seen: Vec::new(),
+            ahead: 0,
+            rung: false,
             silence: None,
         }
     }
@@ -191,7 +198,8 @@ impl<'a> Waiting<'a> {
             };
             self.ticket = place.ticket.take().or(self.ticket.take());
             self.note(&refusal, &place, now.monotonic);
-            self.ring_the_silent(place.ahead, now.monotonic);
+            self.ahead = place.ahead;
+            self.ring_the_silent(now.monotonic);
             if self.until == Until::LineMoves && !queued {
                 return Err(Error::refused(self.name, refusal, now));
             }
@@ -213,8 +221,9 @@ impl<'a> Waiting<'a> {
             self.seen.iter().map(|(record, since)| Seen { record, since: *since }).collect();
         let asked = Asked { seen: &seen, patience: self.latest().saturating_sub(now).clamp(POLL, LOOK) };
         let turn = if self.joins {
-            let hears = |first: &LockId| self.store.hears(self.name, first);
-            let silent = self.silence.as_mut().and_then(|silence| silence.over(now, hears));
+            let has_heard = |first: &LockId, mark| self.store.has_heard(self.name, first, mark);
+            let ahead = self.ahead;
+            let silent = self.silence.as_mut().and_then(|silence| silence.over(now, ahead, has_heard));
             Turn::Waiting { ticket: self.ticket.as_ref(), silent }
         } else {
             Turn::Passing
@@ -236,14 +245,26 @@ impl<'a> Waiting<'a> {
         self.seen = watched.into_iter().map(|record| (record.clone(), since(record))).collect();
         let before = self.silence.take();
         if let (Refusal::Queued { free, .. }, Some(first)) = (refusal, &place.first) {
-            self.silence = Some(Silence::seen(before, first, *free, place.ahead, rarely(place.ahead), now));
+            let own = fnv1a(self.claim.lock_id.as_str().bytes());
+            self.silence = Some(Silence::seen(
+                before,
+                &Sight {
+                    first,
+                    free: *free,
+                    ahead: place.ahead,
+                    rare: rarely(place.ahead),
+                    rung: self.rung,
+                    mark: own.wrapping_add(now.as_nanos() as u64),
+                    now,
+                },
+            ));
         }
     }
 
-    /// Half way through the silence: whoever only sleeps too long is told, and may go before us.
-    fn ring_the_silent(&mut self, ahead: usize, now: Duration) {
-        if self.silence.as_mut().is_some_and(|silence| silence.wants_ring(now)) {
-            self.store.wake_line(self.name, ahead);
+    /// Rings those who are silent, if it is time for that.
+    fn ring_the_silent(&mut self, now: Duration) {
+        if let Some(ring) = self.silence.as_mut().and_then(|silence| silence.rings(now)) {
+            self.store.mark_line(self.name, ring.count, ring.mark);
         }
     }
 
@@ -268,6 +289,7 @@ impl<'a> Waiting<'a> {
             // It has left between our look and our watch.
             return Ok(());
         }
+        self.rung = false;
         // Counted from before the store looked: rather a moment too early than too late.
         let mut wake_at = asked_at + self.longest(refusal, place, told).max(SHORTEST_SLEEP);
         loop {
@@ -283,7 +305,10 @@ impl<'a> Waiting<'a> {
             }
             let until = self.next_wake(wake_at, now.monotonic, observer.interval());
             match bell.wait(Some(until), observer.interrupt()) {
-                Wake::Rung => return Ok(()),
+                Wake::Rung => {
+                    self.rung = true;
+                    return Ok(());
+                }
                 Wake::Interrupted => {}
                 Wake::Timeout if until < wake_at => {}
                 Wake::Timeout if place.ahead > 0 && !self.worth_asking(place) => {

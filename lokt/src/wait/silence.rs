@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use crate::protocol::LockId;
+use crate::store::Silent;
 
 /// How long a waiter may be silent before the next passes it over.
 const SILENCE: Duration = Duration::from_secs(2);
@@ -20,95 +21,117 @@ const NEXT: Duration = Duration::from_millis(300);
 /// A waiter that looks so much later than it meant to has been stopped itself, and has seen no silence.
 const LATE: Duration = Duration::from_millis(500);
 
-/// How often in a row it must not have heard: it may have been rung a moment ago, by somebody else.
-const UNHEARD: u32 = 3;
-
-/// The time between two of these looks.
-const AGAIN: Duration = Duration::from_millis(200);
+/// How long those behind the first have to hear as well, once it has not.
+const OTHERS: Duration = Duration::from_millis(500);
 
 /// The silence of the first in line.
 pub(super) struct Silence {
     first: LockId,
     kind: Kind,
-    /// When to ring all who stand before the watcher: it may only sleep too long, and of the others it is to be seen
-    /// as well whether they hear.
-    ring_at: Option<Duration>,
+    /// What tells the bell that is rung by this watcher, for this, from all others.
+    mark: u64,
+    ring: Option<Ring>,
     /// When it may be passed over.
     until: Duration,
 }
 
 /// What the first in line does not do.
+#[derive(PartialEq)]
 enum Kind {
     /// Take the lock, which lies free.
     Take,
-    /// Hear. It was rung when this began.
-    Hear {
-        /// How long it has for that.
-        within: Duration,
-        /// How often in a row it had not.
-        unheard: u32,
-    },
+    /// Hear.
+    Hear,
+    /// It has not heard, and the others were rung.
+    Unheard,
+}
+
+/// Who is to be rung, and when.
+pub(super) struct Ring {
+    at: Duration,
+    /// The first so many in line.
+    pub(super) count: usize,
+    /// See [`Silence`].
+    pub(super) mark: u64,
+}
+
+/// What a watcher sees of the line.
+pub(super) struct Sight<'a> {
+    /// The first in line.
+    pub(super) first: &'a LockId,
+    /// Whether it could take the lock.
+    pub(super) free: bool,
+    /// How many stand before the watcher. The nearer it stands to the front, the sooner it passes over.
+    pub(super) ahead: usize,
+    /// How often it looks at a lock that is not free.
+    pub(super) rare: Duration,
+    /// Whether it was rung itself: whoever did that rings the others, too.
+    pub(super) rung: bool,
+    /// A number that no silence has had.
+    pub(super) mark: u64,
+    /// When that was.
+    pub(super) now: Duration,
 }
 
 impl Silence {
-    /// The silence of `first` as it stands `now`, after what was seen of it `before`. `free` is whether it could take
-    /// the lock; if not, it is looked at no more often than every `rare`. The nearer the watcher stands to the front,
-    /// the fewer are `ahead` of it, and the sooner it passes over.
-    pub(super) fn seen(
-        before: Option<Self>,
-        first: &LockId,
-        free: bool,
-        ahead: usize,
-        rare: Duration,
-        now: Duration,
-    ) -> Self {
-        let same = |silence: &Self| matches!(silence.kind, Kind::Take) == free;
-        match before.filter(same) {
-            Some(silence) if silence.first == *first && !silence.is_missed(now) => silence,
+    /// The silence of the first in line as it stands now, after what was seen of it `before`.
+    pub(super) fn seen(before: Option<Self>, sight: &Sight<'_>) -> Self {
+        let now = sight.now;
+        match before.filter(|silence| (silence.kind == Kind::Take) == sight.free) {
+            Some(silence) if silence.first == *sight.first && !silence.is_missed(now) => silence,
             // Another was passed over, and it was rung.
-            Some(silence) if free && silence.is_over(now) => {
-                Self { first: first.clone(), kind: Kind::Take, ring_at: None, until: now + NEXT }
+            Some(silence) if sight.free && silence.is_over(now) => {
+                Self { ring: None, until: now + NEXT, ..Self::since(sight) }
             }
-            _ => {
-                let stagger = STAGGER.saturating_mul(u32::try_from(ahead).unwrap_or(u32::MAX)).min(SILENCE);
-                let (within, kind) = match SILENCE + stagger {
-                    within if free => (within, Kind::Take),
-                    within => (within.max(rare), Kind::Hear { within: within.max(rare), unheard: 0 }),
-                };
-                let ring_at = free.then(|| now + SILENCE / 2);
-                Self { first: first.clone(), kind, ring_at, until: now + within }
-            }
+            _ => Self::since(sight),
         }
+    }
+
+    fn since(sight: &Sight<'_>) -> Self {
+        let &Sight { free, ahead, mark, now, .. } = sight;
+        let stagger = STAGGER.saturating_mul(u32::try_from(ahead).unwrap_or(u32::MAX)).min(SILENCE);
+        let within = SILENCE + stagger;
+        let (kind, ring, within) = match free {
+            // Half way: it may only sleep too long.
+            true => (Kind::Take, Ring { at: now + SILENCE / 2, count: ahead, mark }, within),
+            false => (Kind::Hear, Ring { at: now, count: 1, mark }, within.max(sight.rare)),
+        };
+        let ring = (!free || !sight.rung).then_some(ring);
+        Self { first: sight.first.clone(), kind, mark, ring, until: now + within }
     }
 
     /// When there is something to do.
     pub(super) fn due(&self) -> Duration {
-        self.ring_at.unwrap_or(self.until)
+        self.ring.as_ref().map_or(self.until, |ring| ring.at)
     }
 
-    /// Whether the line is to be rung, once.
-    pub(super) fn wants_ring(&mut self, now: Duration) -> bool {
-        self.ring_at.take_if(|at| now >= *at).is_some()
+    /// Who is to be rung now, once.
+    pub(super) fn rings(&mut self, now: Duration) -> Option<Ring> {
+        self.ring.take_if(|ring| now >= ring.at)
     }
 
-    /// The first in line, if it may be passed over now.
-    pub(super) fn over(&mut self, now: Duration, hears: impl FnOnce(&LockId) -> bool) -> Option<&LockId> {
+    /// Who may be passed over now, by one who has so many `ahead` of it.
+    pub(super) fn over(
+        &mut self,
+        now: Duration,
+        ahead: usize,
+        has_heard: impl FnOnce(&LockId, u64) -> bool,
+    ) -> Option<Silent<'_>> {
         if !self.is_over(now) {
             return None;
         }
-        if let Kind::Hear { within, unheard } = &mut self.kind {
-            *unheard = if hears(&self.first) { 0 } else { *unheard + 1 };
-            match *unheard {
-                0 => self.until = now + *within,
-                UNHEARD => return Some(&self.first),
-                looks => {
-                    self.ring_at = (looks == 1).then_some(now);
-                    self.until = now + AGAIN;
-                }
-            }
+        if self.kind != Kind::Take && has_heard(&self.first, self.mark) {
+            // That was no silence; the next one begins when it is seen again.
+            self.until = Duration::ZERO;
             return None;
         }
-        Some(&self.first)
+        if self.kind == Kind::Hear {
+            self.kind = Kind::Unheard;
+            self.ring = Some(Ring { at: now, count: ahead, mark: self.mark });
+            self.until = now + OTHERS;
+            return None;
+        }
+        Some(Silent { first: &self.first, mark: self.mark })
     }
 
     /// Whether it has been watched to the end.
@@ -119,5 +142,71 @@ impl Silence {
     /// Whether the watcher was not there when it ended.
     fn is_missed(&self, now: Duration) -> bool {
         now > self.until + LATE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// What the one sees who stands behind three others, the first of whom is `first`.
+    fn sight(first: &LockId, free: bool, now: Duration) -> Sight<'_> {
+        Sight { first, free, ahead: 3, rare: SECOND, rung: false, mark: 7, now }
+    }
+
+    fn first() -> LockId {
+        LockId::from_random([1; 16])
+    }
+
+    /// Whom it rings and whom it passes over, at each instant of ten seconds at which there is something to do.
+    fn watched(free: bool, rung: bool, hears: bool) -> (Vec<(Duration, usize)>, Option<Duration>) {
+        let first = first();
+        let (mut now, mut rings, mut silence) = (Duration::ZERO, Vec::new(), None);
+        while now < 10 * SECOND {
+            let seen = Silence::seen(silence.take(), &Sight { rung, ..sight(&first, free, now) });
+            let seen = silence.insert(seen);
+            rings.extend(seen.rings(now).map(|ring| (now, ring.count)));
+            now = seen.due();
+            if let Some(silent) = seen.over(now, 3, |_, mark| mark != 7 || hears) {
+                assert_eq!(silent, Silent { first: &first, mark: 7 });
+                return (rings, Some(now));
+            }
+        }
+        (rings, None)
+    }
+
+    #[test]
+    fn who_leaves_the_lock_lying_free_is_passed_over_though_it_hears() {
+        let over = Some(SILENCE + 3 * STAGGER);
+        for hears in [false, true] {
+            assert_eq!(watched(true, false, hears), (vec![(SECOND, 3)], over), "all are rung half way");
+            assert_eq!(
+                watched(true, true, hears),
+                (vec![], over),
+                "whoever rang the watcher rings all others"
+            );
+        }
+    }
+
+    #[test]
+    fn who_can_not_have_the_lock_is_passed_over_only_if_it_does_not_hear() {
+        let unheard = SILENCE + 3 * STAGGER;
+        let rings = vec![(Duration::ZERO, 1), (unheard, 3)];
+        assert_eq!(watched(false, true, false), (rings, Some(unheard + OTHERS)));
+        let (rings, over) = watched(false, true, true);
+        assert_eq!((rings.len(), over), (5, None), "it is rung again for each silence");
+        assert!(rings.iter().all(|(_, count)| *count == 1), "and it alone: {rings:?}");
+    }
+
+    #[test]
+    fn whoever_was_not_there_has_seen_no_silence() {
+        let first = first();
+        let late = SILENCE + 3 * STAGGER + LATE + Duration::from_nanos(1);
+        let mut silence = Silence::seen(None, &sight(&first, true, Duration::ZERO));
+        assert_eq!(silence.over(late, 3, |_, _| false), None);
+        let again = Silence::seen(Some(silence), &sight(&first, true, late));
+        assert_eq!(again.due(), late + SILENCE / 2);
     }
 }

@@ -307,9 +307,17 @@ impl Host for SimHost {
         }
     }
 
-    fn session_hears(&self, file: &str) -> bool {
+    fn mark_session(&self, file: &str, mark: u64) {
+        if let Ok(mut world) = self.step()
+            && let Some(ino) = world.session_in(file)
+        {
+            world.mark(ino, mark);
+        }
+    }
+
+    fn has_heard(&self, file: &str, mark: u64) -> bool {
         let Ok(world) = self.step() else { return true };
-        world.session_in(file).is_none_or(|ino| !world.sessions[ino].rung)
+        world.session_in(file).is_none_or(|ino| world.has_heard(ino, mark))
     }
 
     fn watch_session(&self, file: &str, bell: &Arc<dyn SessionFile>) -> bool {

@@ -21,7 +21,7 @@ impl SessionFile for SimFile {
         let Ok(mut world) = self.host.step() else { return Wake::Timeout };
         let until = until.map_or(NEVER, |until| world.instant(until));
         loop {
-            if std::mem::take(&mut world.sessions[self.ino].rung) {
+            if world.hear(self.ino) {
                 return Wake::Rung;
             }
             if world.now >= until {

@@ -9,6 +9,8 @@ pub struct SessionNode {
     pub holders: Vec<Pid>,
     pub locked: bool,
     pub rung: bool,
+    /// By whom, where that can be told, and not yet heard.
+    marks: Vec<u64>,
     /// Whose bells its end rings, and for which process.
     pub watchers: Vec<(usize, Pid)>,
 }
@@ -42,6 +44,21 @@ impl World {
         if session.locked && session.holders.is_empty() {
             self.end_session(ino);
         }
+    }
+
+    pub fn mark(&mut self, ino: usize, mark: u64) {
+        self.sessions[ino].marks.push(mark);
+        self.ring(ino);
+    }
+
+    pub fn has_heard(&self, ino: usize, mark: u64) -> bool {
+        !self.sessions[ino].marks.contains(&mark)
+    }
+
+    /// Whether it had rung.
+    pub fn hear(&mut self, ino: usize) -> bool {
+        self.sessions[ino].marks.clear();
+        std::mem::take(&mut self.sessions[ino].rung)
     }
 
     pub fn ring(&mut self, ino: usize) {

@@ -22,8 +22,8 @@ impl EtcdStore {
         // One who was put out of line stands behind everybody.
         let own = seen.own.as_ref().and_then(|own| seen.line.iter().position(|place| place.id == own.id));
         for place in &seen.line[..own.unwrap_or(seen.line.len())] {
-            let hears = || self.sessions.hears(name, &place.id);
-            if !turn.passes_over(&place.id, hears) && self.is_ready(name, place) {
+            let has_heard = |mark| self.sessions.has_heard(name, &place.id, mark);
+            if !turn.passes_over(&place.id, has_heard) && self.is_ready(name, place) {
                 return Ready::First(place);
             }
             self.put_out_of_line(name, &place.id);
@@ -120,18 +120,13 @@ impl EtcdStore {
         drop(keeper);
     }
 
-    /// Rings those of the first `count` in line who are on this machine; the others watch etcd themselves.
-    pub(super) fn ring_line(&self, name: &Name, count: usize) {
+    /// Those of the first `count` in line who are on this machine; the others watch etcd themselves.
+    pub(super) fn first_here(&self, name: &Name, count: usize) -> Vec<LockId> {
         let range = Range::of(Span::prefix(self.keys.line(name))).keys_only().oldest_first();
         let range = range.at_most(i64::try_from(count).unwrap_or(i64::MAX));
-        let Ok(line) = self.client.range(&range, GLANCE) else {
-            return;
-        };
-        for (_, id) in line.kvs.iter().filter_map(|kv| self.keys.read_ticket(&kv.key)) {
-            if self.probe(name, &id) == Some(true) {
-                self.sessions.ring(name, &id);
-            }
-        }
+        let line = self.client.range(&range, GLANCE).map(|found| found.kvs).unwrap_or_default();
+        let ids = line.iter().filter_map(|kv| Some(self.keys.read_ticket(&kv.key)?.1));
+        ids.filter(|id| self.probe(name, id) == Some(true)).collect()
     }
 }
 

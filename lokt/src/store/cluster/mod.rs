@@ -297,11 +297,15 @@ impl Store for EtcdStore {
     }
 
     fn wake_line(&self, name: &Name, count: usize) {
-        self.ring_line(name, count);
+        self.first_here(name, count).iter().for_each(|id| self.sessions.ring(name, id));
     }
 
-    fn hears(&self, name: &Name, lock_id: &LockId) -> bool {
-        self.sessions.hears(name, lock_id)
+    fn mark_line(&self, name: &Name, count: usize, mark: u64) {
+        self.first_here(name, count).iter().for_each(|id| self.sessions.mark(name, id, mark));
+    }
+
+    fn has_heard(&self, name: &Name, lock_id: &LockId, mark: u64) -> bool {
+        self.sessions.has_heard(name, lock_id, mark)
     }
 
     fn sweep(&self, budget: Duration) -> Vec<Name> {

@@ -36,6 +36,12 @@ impl DirStore {
         Ok(tickets)
     }
 
+    /// The first so many of a line who are not seen to be dead.
+    pub(super) fn first_alive(&self, name: &Name, count: usize) -> Vec<LockId> {
+        let tickets = self.tickets(name).unwrap_or_default();
+        tickets.into_iter().map(|(_, id)| id).filter(|id| self.lives(name, id)).take(count).collect()
+    }
+
     pub(super) fn living_waiters(&self, name: &Name) -> Result<Vec<Waiter>, Error> {
         let tickets = self.tickets(name).map_err(Error::root)?;
         Ok(tickets
@@ -51,7 +57,7 @@ impl DirStore {
     /// up the others, and it can take a new one when it runs again.
     pub(super) fn first_ready(&self, name: &Name, turn: &Turn<'_>) -> io::Result<Option<(u64, LockId)>> {
         let is_ready = |number, id: &_| {
-            !turn.passes_over(id, || self.sessions.hears(name, id))
+            !turn.passes_over(id, |mark| self.sessions.has_heard(name, id, mark))
                 && self.lives(name, id)
                 && !self.is_stopped(name, number, id)
         };
@@ -270,7 +276,7 @@ mod tests {
     use super::*;
     use crate::host::{Identity, UnixHost};
     use crate::protocol::{Authority, Manner, Record, Refusal, Request};
-    use crate::store::{Admission, Answer, Asked, Store};
+    use crate::store::{Admission, Answer, Asked, Silent, Store};
 
     const SOON: Duration = Duration::from_secs(10);
 
@@ -320,12 +326,20 @@ mod tests {
         let (first, second, third) = (join(&store), join(&store), join(&store));
         let release = Request::Release(Authority::Session(holder.record.id().unwrap()));
         store.change(&name, &release, Asked::now(SOON)).unwrap();
-        let passing = || ask(&store, &Turn::Waiting { ticket: Some(&third), silent: Some(&first.lock_id) });
-        assert!(matches!(passing(), Answer::Refused(Refusal::Queued { ahead: 1, free: true }, _)));
-        let left: Vec<LockId> = store.tickets(&name).unwrap().into_iter().map(|(_, id)| id).collect();
-        assert_eq!(left, [second.lock_id, third.lock_id.clone()]);
-        // It was rung by that, and has not heard.
-        assert!(matches!(passing(), Answer::Admitted(_)));
+        let passing = |mark| {
+            let silent = Some(Silent { first: &first.lock_id, mark });
+            ask(&store, &Turn::Waiting { ticket: Some(&third), silent })
+        };
+        // That others rang is of no account.
+        store.wake_line(&name, 3);
+        for mark in [1, 2] {
+            assert!(matches!(passing(mark), Answer::Refused(Refusal::Queued { ahead: 1, free: true }, _)));
+            let left: Vec<LockId> = store.tickets(&name).unwrap().into_iter().map(|(_, id)| id).collect();
+            assert_eq!(left, [second.lock_id.clone(), third.lock_id.clone()]);
+        }
+        store.mark_line(&name, 3, 1);
+        assert!(matches!(passing(2), Answer::Refused(..)));
+        assert!(matches!(passing(1), Answer::Admitted(_)));
     }
 
     #[test]

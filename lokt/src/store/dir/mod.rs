@@ -303,14 +303,15 @@ impl Store for DirStore {
     }
 
     fn wake_line(&self, name: &Name, count: usize) {
-        let tickets = self.tickets(name).unwrap_or_default();
-        for (_, id) in tickets.iter().filter(|(_, id)| self.lives(name, id)).take(count) {
-            self.sessions.ring(name, id);
-        }
+        self.first_alive(name, count).iter().for_each(|id| self.sessions.ring(name, id));
     }
 
-    fn hears(&self, name: &Name, lock_id: &LockId) -> bool {
-        self.sessions.hears(name, lock_id)
+    fn mark_line(&self, name: &Name, count: usize, mark: u64) {
+        self.first_alive(name, count).iter().for_each(|id| self.sessions.mark(name, id, mark));
+    }
+
+    fn has_heard(&self, name: &Name, lock_id: &LockId, mark: u64) -> bool {
+        self.sessions.has_heard(name, lock_id, mark)
     }
 
     fn sweep(&self, budget: Duration) -> Vec<Name> {
