@@ -158,6 +158,22 @@ fn a_job_that_goes_on_is_ended_once_it_can_be_told_that_its_lock_is_anothers() {
 }
 
 #[test]
+fn a_job_that_is_told_to_end_while_its_lock_is_in_doubt_has_only_so_much_time() {
+    let mut pty = Pty::shell();
+    script(&pty.sandbox, "cmd", &told("trap : TERM; echo ready; while :; do read -t 1 line; done"));
+    pty.line("$LOKT guard x --kill-after 200ms -- bash cmd");
+    pty.expect("ready");
+    let (guard, command) = (pty.pid("guard.pid"), pty.pid("pid"));
+    pty.suspend();
+    resume_in_doubt(&mut pty, |_| {
+        kill_process(guard, Signal::TERM).unwrap();
+        eventually("its command is gone", || !is_stopped(command));
+    });
+    pty.prompt();
+    assert_eq!(pty.code(), "137");
+}
+
+#[test]
 fn a_command_that_stops_while_its_guard_looks_for_the_lock_stops_its_job_no_more() {
     let mut pty = Pty::shell();
     let fifo = pty.sandbox.work().join("fifo");

@@ -65,8 +65,8 @@ impl Group {
         self.told_to_end.get() || self.hung_up.get().is_some_and(|at| now().saturating_sub(at) < grace)
     }
 
-    /// Sends on what the guard has received.
-    pub(super) fn forward(&self, came: Came) {
+    /// Sends on what the guard has received. If the command may go on, it hears of its end although it is stopped.
+    pub(super) fn forward(&self, came: Came, may_go_on: bool) {
         let signal = came.signal;
         let user = [Signal::USR1, Signal::USR2].contains(&signal);
         let ends = asks_to_end(signal) && !user;
@@ -78,7 +78,8 @@ impl Group {
         let everywhere = came.typed && signal != Signal::HUP && !self.apart;
         match (everywhere, ends) {
             (true, _) => {}
-            (false, true) => self.ask_by(signal),
+            (false, true) if may_go_on => self.send_each(&[signal, Signal::CONT]),
+            (false, true) => self.send(signal),
             (false, false) => self.send_to_job(signal),
         }
     }
@@ -86,9 +87,18 @@ impl Group {
     /// Sends `signal` to every process of the command. What asks for an end is passed on by a guard inside of it to its own
     /// command, which must not get it twice: for many programs the second one means at once, whatever is lost.
     pub(super) fn send(&self, signal: Signal) {
-        let ends = asks_to_end(signal) && signal != Signal::KILL;
-        // Before it is sent: who ends leaves his children to us.
-        let passed_on = if ends { self.below_guards() } else { Vec::new() };
+        self.send_each(&[signal]);
+    }
+
+    /// Sends one after the other, each to whom the first is sent.
+    fn send_each(&self, signals: &[Signal]) {
+        let ends = |signal: &Signal| asks_to_end(*signal) && *signal != Signal::KILL;
+        // Before any is sent: who ends leaves his children to us.
+        let passed_on = if signals.iter().any(ends) { self.below_guards() } else { Vec::new() };
+        signals.iter().for_each(|signal| self.send_past(&passed_on, *signal));
+    }
+
+    fn send_past(&self, passed_on: &[i64], signal: Signal) {
         if self.apart {
             signal_group(self.child, signal);
         }
@@ -102,12 +112,7 @@ impl Group {
 
     /// Asks every process of the command to end, the stopped ones too.
     pub(super) fn ask_to_end(&self) {
-        self.ask_by(Signal::TERM);
-    }
-
-    fn ask_by(&self, signal: Signal) {
-        self.send(signal);
-        self.send(Signal::CONT);
+        self.send_each(&[Signal::TERM, Signal::CONT]);
     }
 
     /// Those to whom a guard inside of the command passes on what asks for an end.

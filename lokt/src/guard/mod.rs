@@ -176,7 +176,12 @@ impl Guard<'_> {
     fn attend(&mut self) -> io::Result<WaitStatus> {
         loop {
             // First the signals, then what they tell of: a SIGCHLD between the two must not be lost.
-            for came in self.signals.take() {
+            let came = self.signals.take();
+            // First: whatever else there is, the command may not go on yet.
+            if came.iter().any(|came| came.signal == Signal::CONT) {
+                self.resume();
+            }
+            for came in came {
                 self.received(came);
             }
             self.reap();
@@ -222,13 +227,15 @@ impl Guard<'_> {
 
     fn received(&mut self, came: Came) {
         match came.signal {
-            Signal::CHILD => {}
+            Signal::CHILD | Signal::CONT => {}
             Signal::TSTP => {
-                self.group.forward(came);
+                self.group.forward(came, true);
                 self.stop();
             }
-            Signal::CONT => self.resume(),
-            _ => self.group.forward(came),
+            _ => {
+                self.group.forward(came, self.resumed.is_none());
+                self.end_in_doubt();
+            }
         }
     }
 
@@ -284,6 +291,16 @@ impl Guard<'_> {
             (self.tell)(
                 "whether the lock is still held can't be told now; a command that was stopped goes on once it can",
             );
+            self.end_in_doubt();
+        }
+    }
+
+    /// Lets a command hear that it was told to end although it can't be told whether its lock is still held: as one whose
+    /// lock is lost, it has only so much time.
+    fn end_in_doubt(&mut self) {
+        if self.in_doubt && self.resumed.is_some() && self.group.was_told_to_end(self.policy.kill_after) {
+            self.kill_at(self.last_moment(), false);
+            self.group.ask_to_end();
         }
     }
 

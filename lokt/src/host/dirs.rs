@@ -349,7 +349,11 @@ fn make_in_users_directory(path: &Path) -> Option<io::Result<()>> {
 fn closed_to_me(error: Errno, path: &Path) -> io::Error {
     let me = rustix::process::geteuid().as_raw();
     match rustix::fs::stat(path) {
-        Ok(stat) if error == Errno::ACCESS && stat.st_uid != me => anothers(&stat, path),
+        Ok(stat)
+            if error == Errno::ACCESS && stat.st_uid != me && !group_of(&stat).is_some_and(is_my_group) =>
+        {
+            anothers(&stat, path)
+        }
         _ => named(&error.into(), "open", path),
     }
 }

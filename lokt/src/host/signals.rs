@@ -175,9 +175,7 @@ impl Signals {
     pub(crate) fn stop(&self) -> bool {
         let is_continued = || noted(Signal::CONT).load(Ordering::SeqCst) > 0;
         // Whoever has continued us already won't do it again.
-        if !is_continued() {
-            let _ = stop_by_default();
-        }
+        let _ = stop_by_default(is_continued);
         is_continued()
     }
 
@@ -302,17 +300,24 @@ pub(crate) fn job_of(pid: i64) -> Option<(i32, i32)> {
     Some((getpgid(pid).ok()?.as_raw(), getsid(pid).ok()?.as_raw()))
 }
 
-/// Does what Ctrl-Z does by default. SIGCONT has been noted when this returns, if it has stopped us.
+/// Does what Ctrl-Z does by default, unless we are continued before.
 #[expect(unsafe_code, reason = "safe functions only ever add handlers")]
-fn stop_by_default() -> nix::Result<()> {
-    // It comes to this thread, and before the call returns, only if it is not held back.
-    let mask = HeldBack(SigSet::from(signal::SIGTSTP).thread_swap_mask(SigmaskHow::SIG_UNBLOCK)?);
-    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+fn stop_by_default(is_continued: impl Fn() -> bool) -> nix::Result<()> {
+    let tstp = SigSet::from(signal::SIGTSTP);
+    let by = |handler| SigAction::new(handler, SaFlags::empty(), SigSet::empty());
+    let mask = HeldBack(tstp.thread_swap_mask(SigmaskHow::SIG_BLOCK)?);
     // SAFETY: the default action runs no code of ours.
-    let before = unsafe { signal::sigaction(signal::SIGTSTP, &default) }?;
-    let stopped = signal::raise(signal::SIGTSTP);
+    let before = unsafe { signal::sigaction(signal::SIGTSTP, &by(SigHandler::SigDfl)) }?;
+    // It is on its way to this thread from here on, and the kernel takes it back if SIGCONT comes.
+    let raised = signal::raise(signal::SIGTSTP);
+    if is_continued() {
+        // SAFETY: no code of ours; to ignore it takes it back, too.
+        unsafe { signal::sigaction(signal::SIGTSTP, &by(SigHandler::SigIgn)) }?;
+    } else {
+        tstp.thread_unblock()?;
+    }
     // SAFETY: it was in force.
     unsafe { signal::sigaction(signal::SIGTSTP, &before) }?;
     drop(mask);
-    stopped
+    raised
 }

@@ -95,13 +95,15 @@ fn frame(seen: &[Status], root: &str, now: &Now, args: &Args) -> String {
         _ => table::render(&all, screen),
     };
     let body: Vec<&str> = body.lines().collect();
-    let room = rows(stdout()).saturating_sub(ABOVE).max(2);
+    let height = rows(stdout());
+    let room = height.saturating_sub(ABOVE).max(2);
     let shown = if body.len() > room { room - 1 } else { body.len() };
     let mut lines = vec![heading(seen, &all, root, now, screen), String::new()];
     lines.extend(body[..shown].iter().map(|line| (*line).to_owned()));
     if shown < body.len() {
         lines.push(screen.paint(DIM, &format!("… and {} more", body.len() - shown)));
     }
+    lines.truncate(height);
     lines.join("\n")
 }
 
