@@ -19,6 +19,9 @@ const IN_ONE_LINE: usize = 500;
 /// For how long the waiters are watched.
 const WATCHED: Duration = Duration::from_secs(5);
 
+/// How often they are watched for so long, at most, until they have come to rest.
+const WINDOWS: usize = 6;
+
 /// How many ticks (10 ms each) a thousand waiters may use in that time, all together.
 const FEW: u64 = 30;
 
@@ -78,6 +81,15 @@ fn let_pass(time: Duration) {
     }
 }
 
+/// Whether a crowd used next to no processor for a while, and woke rarely.
+fn rests(crowd: &[Member]) -> bool {
+    let (ticks_before, sleeps_before) = (ticks(crowd), sleeps(crowd));
+    let_pass(WATCHED);
+    let (used, woke) = (ticks(crowd) - ticks_before, sleeps(crowd) - sleeps_before);
+    eprintln!("{} waiters used {used} ticks and woke {woke} times in {WATCHED:?}", crowd.len());
+    used <= FEW && woke <= RARELY
+}
+
 #[test]
 fn crowd_of_300_guards_and_1000_waiters_of_one_user_rests_and_ends_well() {
     let sandbox = sandbox();
@@ -85,12 +97,8 @@ fn crowd_of_300_guards_and_1000_waiters_of_one_user_rests_and_ends_well() {
     let mut guards = guards(&sandbox, &input);
     let mut waiters = waiters(&sandbox);
 
-    let (ticks_before, sleeps_before) = (ticks(&waiters), sleeps(&waiters));
-    let_pass(WATCHED);
-    let (used, woke) = (ticks(&waiters) - ticks_before, sleeps(&waiters) - sleeps_before);
-    eprintln!("{WAITERS} waiters used {used} ticks and woke {woke} times in {WATCHED:?}");
-    assert!(used <= FEW, "{used} ticks");
-    assert!(woke <= RARELY, "they woke {woke} times");
+    // Some are still about to lie down, and to be started leaves the machine busy for a while.
+    assert!((0..WINDOWS).any(|_| rests(&waiters)), "they do not come to rest");
     assert_eq!(work_file(&sandbox, "turns"), "", "nobody enters while another holds it");
 
     drop(held);
