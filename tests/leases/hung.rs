@@ -62,8 +62,8 @@ impl Line {
         Hung { thread, let_go }
     }
 
-    /// How long it takes one who comes now; whoever holds the name lets go of it once this one waits.
-    fn admitted_after(&self, mode: Mode, patience: Patience, holder: Option<Session>) -> Duration {
+    /// How long it takes one who comes now; `once_it_waits` something happens.
+    fn admitted_after(&self, mode: Mode, patience: Patience, once_it_waits: impl FnOnce()) -> Duration {
         let locks = Machine::in_time_of(&self.clock, self.dir.path()).locks("ready");
         let (name, clock, done) =
             (self.name.clone(), Arc::clone(&self.clock), Arc::new(AtomicBool::new(false)));
@@ -75,10 +75,8 @@ impl Line {
             end.store(true, Ordering::SeqCst);
             clock.advance_to(Duration::ZERO);
         });
-        if let Some(holder) = holder {
-            self.clock.await_sleeper();
-            holder.release().expect("it is its own");
-        }
+        self.clock.await_sleeper();
+        once_it_waits();
         self.clock.run_until(|| done.load(Ordering::SeqCst));
         ready.join().unwrap();
         let waited = self.clock.now().monotonic - began;
@@ -110,7 +108,7 @@ fn one_that_wants_the_name_alone_and_is_hung_does_not_keep_out_those_who_share_i
     let line = Line::new();
     let _reader = line.take(Mode::Shared);
     let writer = line.hang(Mode::Exclusive);
-    let waited = line.admitted_after(Mode::Shared, Patience::Unlimited, None);
+    let waited = line.admitted_after(Mode::Shared, Patience::Unlimited, || {});
     assert!(waited <= SILENCE, "{waited:?}");
     writer.end();
 }
@@ -120,7 +118,7 @@ fn nor_do_several_of_them() {
     let line = Line::new();
     let _reader = line.take(Mode::Shared);
     let hung: Vec<_> = (0..10).map(|_| line.hang(Mode::Exclusive)).collect();
-    let waited = line.admitted_after(Mode::Shared, Patience::Unlimited, None);
+    let waited = line.admitted_after(Mode::Shared, Patience::Unlimited, || {});
     // They are rung once the first is seen not to hear.
     assert!(waited < Duration::from_secs(4), "{waited:?}");
     hung.into_iter().for_each(Hung::end);
@@ -133,7 +131,7 @@ fn however_many_are_hung_they_delay_a_plain_try_by_four_seconds_at_most() {
         let holder = line.take(Mode::Exclusive);
         let hung: Vec<_> = (0..hung).map(|_| line.hang(Mode::Exclusive)).collect();
         holder.release().unwrap();
-        let waited = line.admitted_after(Mode::Exclusive, Patience::None, None);
+        let waited = line.admitted_after(Mode::Exclusive, Patience::None, || {});
         assert!(waited <= at_most, "{waited:?}");
         hung.into_iter().for_each(Hung::end);
     }
@@ -144,8 +142,20 @@ fn however_many_are_hung_the_next_in_line_sees_it_when_it_looks() {
     let line = Line::new();
     let holder = line.take(Mode::Exclusive);
     let hung: Vec<_> = (0..40).map(|_| line.hang(Mode::Exclusive)).collect();
-    let waited = line.admitted_after(Mode::Exclusive, Patience::Unlimited, Some(holder));
+    let waited = line.admitted_after(Mode::Exclusive, Patience::Unlimited, || holder.release().unwrap());
     // It looks every six seconds, √40.
     assert!(waited <= Duration::from_secs(6 + 4), "{waited:?}");
+    hung.into_iter().for_each(Hung::end);
+}
+
+#[test]
+fn nor_does_it_matter_how_the_next_in_line_was_woken() {
+    let line = Line::new();
+    let holder = line.take(Mode::Exclusive);
+    let hung: Vec<_> = (0..40).map(|_| line.hang(Mode::Exclusive)).collect();
+    let before = line.hang(Mode::Exclusive);
+    holder.release().unwrap();
+    let waited = line.admitted_after(Mode::Exclusive, Patience::Unlimited, || before.end());
+    assert!(waited <= Duration::from_secs(5), "{waited:?}");
     hung.into_iter().for_each(Hung::end);
 }

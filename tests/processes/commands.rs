@@ -64,6 +64,19 @@ fn a_signal_that_asks_for_an_end_is_heard_by_a_command_that_is_stopped() {
 }
 
 #[test]
+fn nor_is_it_lost_on_the_command_of_an_inner_guard() {
+    let sandbox = sandbox();
+    let command = r#"trap 'echo got >> log; exit 9' TERM; echo $$ > pid; echo in; read line"#;
+    let command = command.replace('$', "\\$");
+    let script = format!("exec \"$LOKT\" guard y -- sh -c \"{command}\"");
+    let mut guard = hold_with(&sandbox, &["guard", "x"], &script);
+    stop(work_pid(&sandbox, "pid"));
+    guard.signal(Signal::TERM);
+    assert_eq!(guard.await_end(), 9);
+    assert_eq!(work_file(&sandbox, "log"), "got\n", "once");
+}
+
+#[test]
 fn what_a_command_that_was_killed_leaves_running_is_asked_to_end() {
     let sandbox = sandbox();
     let child = "trap 'echo left > log; exit' TERM; echo in; while :; do read line; done";

@@ -66,7 +66,8 @@ fn a_waiter_for_the_mutex_says_who_has_it_and_keeps_one_place_in_its_queue() {
     let (threads, descriptors) = (of_waiter("task"), of_waiter("fd"));
     let began = Instant::now();
     eventually("it has tried again, several times", || began.elapsed() > Duration::from_millis(3500));
-    assert_eq!((of_waiter("task"), of_waiter("fd")), (threads, descriptors));
+    // It may have one more open for a moment; each second that cost one would be three by now.
+    eventually("it has no more of them", || of_waiter("task") <= threads && of_waiter("fd") <= descriptors);
     drop(held);
     waiter.await_line("in");
     assert_eq!(waiter.await_end(), 0);

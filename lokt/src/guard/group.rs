@@ -65,8 +65,9 @@ impl Group {
         self.told_to_end.get() || self.hung_up.get().is_some_and(|at| now().saturating_sub(at) < grace)
     }
 
-    /// Sends on what the guard has received. If the command may go on, it hears of its end although it is stopped.
-    pub(super) fn forward(&self, came: Came, may_go_on: bool) {
+    /// Sends on what the guard has received; returns whether it asks for an end. If the command may go on, it hears of that
+    /// although it is stopped.
+    pub(super) fn forward(&self, came: Came, may_go_on: bool) -> bool {
         let signal = came.signal;
         let user = [Signal::USR1, Signal::USR2].contains(&signal);
         let ends = asks_to_end(signal) && !user;
@@ -82,6 +83,7 @@ impl Group {
             (false, true) => self.send(signal),
             (false, false) => self.send_to_job(signal),
         }
+        ends
     }
 
     /// Sends `signal` to every process of the command. What asks for an end is passed on by a guard inside of it to its own

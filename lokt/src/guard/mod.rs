@@ -36,6 +36,7 @@ use self::terminal::Setting;
 use crate::host::Program;
 use crate::host::clock::monotonic as now;
 use crate::host::fork::Forked;
+use crate::host::process::is_seen_to_run;
 use crate::host::signals::{Came, Signals};
 use crate::protocol::format_duration;
 
@@ -112,6 +113,7 @@ pub(crate) fn run(
         setting,
         resumed: None,
         in_doubt: false,
+        end_unheard: false,
         policy,
         signals,
         tell,
@@ -141,6 +143,8 @@ struct Guard<'a> {
     resumed: Option<Duration>,
     /// It has been said that its command does not go on yet.
     in_doubt: bool,
+    /// The command was told to end meanwhile, and may not hear of it before it goes on.
+    end_unheard: bool,
     policy: Policy,
     signals: &'a Signals,
     tell: &'a (dyn Fn(&str) + Sync),
@@ -233,7 +237,8 @@ impl Guard<'_> {
                 self.stop();
             }
             _ => {
-                self.group.forward(came, self.resumed.is_none());
+                let may_go_on = self.resumed.is_none();
+                self.end_unheard |= self.group.forward(came, may_go_on) && !may_go_on;
                 self.end_in_doubt();
             }
         }
@@ -282,6 +287,9 @@ impl Guard<'_> {
         if self.ending.is_none() {
             self.setting.hand_over(self.group.child());
             self.group.resume();
+            if mem::take(&mut self.end_unheard) {
+                self.group.send(Signal::CONT);
+            }
         }
     }
 
@@ -295,13 +303,19 @@ impl Guard<'_> {
         }
     }
 
-    /// Lets a command hear that it was told to end although it can't be told whether its lock is still held: as one whose
-    /// lock is lost, it has only so much time.
+    /// Lets a command that is stopped hear that it was told to end, although it can't be told whether its lock is still
+    /// held: as one whose lock is lost, it has only so much time.
     fn end_in_doubt(&mut self) {
-        if self.in_doubt && self.resumed.is_some() && self.group.was_told_to_end(self.policy.kill_after) {
-            self.kill_at(self.last_moment(), false);
-            self.group.ask_to_end();
+        let runs = || is_seen_to_run(self.group.child().as_raw_nonzero().get().into());
+        if !(self.in_doubt && self.resumed.is_some() && self.end_unheard) || runs() {
+            return;
         }
+        self.end_unheard = false;
+        if self.policy.on_lost != OnLost::Warn {
+            self.kill_at(self.last_moment(), false);
+        }
+        self.setting.hand_over(self.group.child());
+        self.group.send(Signal::CONT);
     }
 
     /// Ends the command if the lock is lost, or can't be renewed and is about to lapse.

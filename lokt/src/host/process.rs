@@ -97,6 +97,11 @@ pub(crate) fn is_stopped(pid: i64) -> bool {
     stat(pid).is_some_and(|stat| matches!(stat.state, 'T' | 't'))
 }
 
+/// Whether a process runs for all that can be told; one of which nothing can be told does not.
+pub(crate) fn is_seen_to_run(pid: i64) -> bool {
+    stat(pid).is_some_and(|stat| !matches!(stat.state, 'T' | 't'))
+}
+
 /// Whether a process has ended and only waits for its parent to notice.
 pub(crate) fn is_zombie(pid: i64) -> bool {
     stat(pid).is_some_and(|stat| stat.is_zombie())

@@ -27,6 +27,9 @@ use crate::protocol::{ClockId, Now};
 /// How a session's file is opened: it must not be followed elsewhere, waited for, or inherited by chance.
 const SESSION: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
 
+/// A bell in which so much stands is heard by nobody, and may take no mark any more: no FIFO is smaller.
+const UNHEARD: usize = 4096;
+
 /// This machine, with one directory as root.
 pub struct UnixHost {
     pub(super) files: RootDir,
@@ -251,7 +254,10 @@ impl Host for UnixHost {
     fn has_heard(&self, file: &str, mark: u64) -> bool {
         let unheard = self.open_session(file, OFlags::RDONLY).and_then(|(fd, _)| platform::unread(&fd));
         let mark = mark.to_ne_bytes();
-        !unheard.is_ok_and(|unheard| unheard.windows(mark.len()).any(|part| part == mark))
+        let stands_in = |unheard: Vec<u8>| {
+            unheard.len() >= UNHEARD || unheard.windows(mark.len()).any(|part| part == mark)
+        };
+        !unheard.is_ok_and(stands_in)
     }
 
     fn give_way(&self) {

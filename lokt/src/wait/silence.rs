@@ -15,14 +15,11 @@ const SILENCE: Duration = Duration::from_secs(2);
 /// How much later each of those behind passes over than the one before it.
 const STAGGER: Duration = Duration::from_millis(100);
 
-/// How long the next has to take its turn, after one was passed over and it was rung.
-const NEXT: Duration = Duration::from_millis(300);
+/// How long the others have to take their turn, or to hear, once they were rung because of it.
+const OTHERS: Duration = Duration::from_millis(500);
 
 /// A waiter that looks so much later than it meant to has been stopped itself, and has seen no silence.
 const LATE: Duration = Duration::from_millis(500);
-
-/// How long those behind the first have to hear as well, once it has not.
-const OTHERS: Duration = Duration::from_millis(500);
 
 /// The silence of the first in line.
 pub(super) struct Silence {
@@ -79,9 +76,10 @@ impl Silence {
         let now = sight.now;
         match before.filter(|silence| (silence.kind == Kind::Take) == sight.free) {
             Some(silence) if silence.first == *sight.first && !silence.is_missed(now) => silence,
-            // Another was passed over, and it was rung.
+            // Another was passed over.
             Some(silence) if sight.free && silence.is_over(now) => {
-                Self { ring: None, until: now + NEXT, ..Self::since(sight) }
+                let ring = Some(Ring { at: now, count: sight.ahead, mark: sight.mark });
+                Self { ring, until: now + OTHERS, ..Self::since(sight) }
             }
             _ => Self::since(sight),
         }
@@ -107,7 +105,12 @@ impl Silence {
 
     /// Who is to be rung now, once.
     pub(super) fn rings(&mut self, now: Duration) -> Option<Ring> {
-        self.ring.take_if(|ring| now >= ring.at)
+        let ring = self.ring.take_if(|ring| now >= ring.at);
+        if ring.is_some() {
+            // The store may have kept us waiting.
+            self.until = self.until.max(now + OTHERS);
+        }
+        ring
     }
 
     /// Who may be passed over now, by one who has so many `ahead` of it.
@@ -198,6 +201,22 @@ mod tests {
         let (rings, over) = watched(false, true, true);
         assert_eq!((rings.len(), over), (5, None), "it is rung again for each silence");
         assert!(rings.iter().all(|(_, count)| *count == 1), "and it alone: {rings:?}");
+    }
+
+    #[test]
+    fn whoever_is_rung_late_has_its_time_all_the_same() {
+        let first = first();
+        for free in [false, true] {
+            let mut silence = Silence::seen(None, &sight(&first, free, Duration::ZERO));
+            let late = silence.until + LATE;
+            if !free {
+                assert!(silence.rings(Duration::ZERO).is_some());
+                assert_eq!(silence.over(silence.until, 3, |_, _| false), None);
+            }
+            assert!(silence.rings(late).is_some());
+            assert_eq!(silence.over(late + OTHERS - Duration::from_nanos(1), 3, |_, _| false), None);
+            assert!(silence.over(late + OTHERS, 3, |_, _| false).is_some());
+        }
     }
 
     #[test]
