@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::{Claim, DirStore, Evidence, Name, Now, Publish, Stripe, Ticket, Turn, Waiter, stripe_of};
 use crate::Error;
 use crate::host::{Dir, Draft};
-use crate::protocol::{Kind, Liveness, LockId, Mode, Stored};
+use crate::protocol::{Holder, Kind, Liveness, LockId, Mode, Standing, Stored, judge};
 use crate::store::{Place, Watch};
 
 /// How long the mutex is waited for by one who only does the others a favour.
@@ -168,8 +168,10 @@ impl DirStore {
             ticket,
             ahead,
             first: before.first().filter(|_| ahead > 0).map(|(_, id)| id.clone()),
-            watch: nearest
-                .map_or_else(|| self.watch_holders(evidence), |(_, id)| vec![Watch::Session(id.clone())]),
+            watch: nearest.map_or_else(
+                || self.watch_holders(evidence, now),
+                |(_, id)| vec![Watch::Session(id.clone())],
+            ),
         })
     }
 
@@ -208,8 +210,10 @@ impl DirStore {
 
     /// What the first in line sleeps on: whoever's end makes room for it. One who wants the name alone has to wait
     /// for all, one after the other.
-    fn watch_holders(&self, evidence: &Evidence) -> Vec<Watch> {
-        let watches = evidence.holders.iter().filter(|holder| holder.evidence.liveness != Liveness::Dead);
+    fn watch_holders(&self, evidence: &Evidence, now: &Now) -> Vec<Watch> {
+        // The process of a lock that has lapsed may live on, and tells nothing.
+        let binds = |holder: &&Holder| !matches!(judge(&holder.evidence, now), Standing::Abandoned(_));
+        let watches = evidence.holders.iter().filter(binds);
         let watches = watches.map(|holder| self.watch_holder(&holder.evidence));
         match evidence.mode() {
             Mode::Exclusive => vec![self.watch_holder(evidence)],
