@@ -1,8 +1,8 @@
 //! Waiters that are alive and do nothing: frozen, swapped out, in a container, at a terminal that takes nothing.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -65,29 +65,21 @@ impl Line {
     /// How long it takes one who comes now; `once_it_waits` something happens.
     fn admitted_after(&self, mode: Mode, patience: Patience, once_it_waits: impl FnOnce()) -> Duration {
         let locks = Machine::in_time_of(&self.clock, self.dir.path()).locks("ready");
-        let (name, clock, done) =
-            (self.name.clone(), Arc::clone(&self.clock), Arc::new(AtomicBool::new(false)));
-        let (end, began) = (Arc::clone(&done), self.clock.now().monotonic);
-        let result = Arc::new(Mutex::new(None));
-        let taken = Arc::clone(&result);
+        let (name, clock) = (self.name.clone(), Arc::clone(&self.clock));
+        let (began, done) = (clock.now().monotonic, Arc::new(AtomicBool::new(false)));
+        let end = Arc::clone(&done);
         let ready = thread::spawn(move || {
-            *taken.lock().unwrap() = Some(locks.acquire(&name, &in_mode(mode), patience));
+            let taken = locks.acquire(&name, &in_mode(mode), patience);
             end.store(true, Ordering::SeqCst);
             clock.advance_to(Duration::ZERO);
+            taken
         });
         self.clock.await_sleeper();
         once_it_waits();
         self.clock.run_until(|| done.load(Ordering::SeqCst));
-        ready.join().unwrap();
         let waited = self.clock.now().monotonic - began;
-        result
-            .lock()
-            .unwrap()
-            .take()
-            .unwrap()
-            .expect("nobody who is ready stands before it")
-            .release()
-            .unwrap();
+        let taken = ready.join().unwrap().expect("nobody who is ready stands before it");
+        taken.release().unwrap();
         waited
     }
 }

@@ -349,11 +349,7 @@ fn make_in_users_directory(path: &Path) -> Option<io::Result<()>> {
 fn closed_to_me(error: Errno, path: &Path) -> io::Error {
     let me = rustix::process::geteuid().as_raw();
     match rustix::fs::stat(path) {
-        Ok(stat)
-            if error == Errno::ACCESS && stat.st_uid != me && !group_of(&stat).is_some_and(is_my_group) =>
-        {
-            anothers(&stat, path)
-        }
+        Ok(stat) if error == Errno::ACCESS && !is_for(&stat, me) => anothers(&stat, path),
         _ => named(&error.into(), "open", path),
     }
 }
@@ -362,11 +358,15 @@ fn closed_to_me(error: Errno, path: &Path) -> io::Error {
 fn admit(fd: OwnedFd, path: &Path) -> io::Result<Opened> {
     let stat = fstat(&fd)?;
     let me = rustix::process::geteuid().as_raw();
-    let group = group_of(&stat);
-    if stat.st_uid != me && me != 0 && !group.is_some_and(is_my_group) {
+    if me != 0 && !is_for(&stat, me) {
         return Err(anothers(&stat, path));
     }
-    Ok(Opened { fd, me, owner: stat.st_uid, group })
+    Ok(Opened { fd, me, owner: stat.st_uid, group: group_of(&stat) })
+}
+
+/// Whether a root is this user's own, or that of one of his groups.
+fn is_for(stat: &Stat, me: u32) -> bool {
+    stat.st_uid == me || group_of(stat).is_some_and(is_my_group)
 }
 
 /// The group that shares a root, if an administrator made it so.

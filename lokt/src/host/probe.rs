@@ -55,14 +55,12 @@ impl UnixHost {
         let (from, to) = (self.files.open_dir(stripes)?, self.files.open_dir(locks)?);
         let path = self.files.path_of(locks, &moved);
         let _removed = (Removed(&from, &made), Removed(&to, &moved));
-        let written = self.files.write_temporary(&from, &made, CONTENT, true);
-        for dir in MOVED_TO.into_iter().filter(|_| written.is_ok()) {
+        let failed = |error: io::Error| named(&error, "write", &path);
+        self.files.write_temporary(&from, &made, CONTENT, true).map_err(failed)?;
+        for dir in MOVED_TO {
             self.probe_moving(&from, &made, dir, &moved)?;
         }
-        written
-            .and_then(|()| place(&from, &made, &to, &moved, Publish::New))
-            .and_then(|()| Ok(fsync(&to)?))
-            .map_err(|error| named(&error, "write", &path))?;
+        place(&from, &made, &to, &moved, Publish::New).and_then(|()| Ok(fsync(&to)?)).map_err(failed)?;
         let (_, stat) = self.files.open_regular(locks, &moved, OFlags::RDONLY)?;
         let read = self.files.read(locks, &moved, 1024)?.map(|content| content.bytes);
         if read.as_deref() != Some(CONTENT) {

@@ -22,6 +22,10 @@ struct Stat {
 }
 
 impl Stat {
+    fn is_stopped(&self) -> bool {
+        matches!(self.state, 'T' | 't')
+    }
+
     /// Whether it has ended. A first thread that has ended before the others looks the same, but for their number.
     fn is_zombie(&self) -> bool {
         matches!(self.state, 'Z' | 'X') && self.threads <= 1
@@ -94,12 +98,12 @@ pub(crate) fn as_pid(pid: i64) -> Option<Pid> {
 
 /// Whether a process is stopped (Ctrl-Z, SIGSTOP) and so can't take its turn.
 pub(crate) fn is_stopped(pid: i64) -> bool {
-    stat(pid).is_some_and(|stat| matches!(stat.state, 'T' | 't'))
+    stat(pid).is_some_and(|stat| stat.is_stopped())
 }
 
 /// Whether a process runs for all that can be told; one of which nothing can be told does not.
 pub(crate) fn is_seen_to_run(pid: i64) -> bool {
-    stat(pid).is_some_and(|stat| !matches!(stat.state, 'T' | 't'))
+    stat(pid).is_some_and(|stat| !stat.is_stopped())
 }
 
 /// Whether a process has ended and only waits for its parent to notice.
