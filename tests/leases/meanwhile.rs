@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use lokt::protocol::{Authority, Liveness, Standing};
+use lokt::protocol::{Authority, Liveness, Mode, Standing};
 use lokt::{Error, Locks, Name, Patience, Session, Terms, Unobserved};
 use lokt_tests::machine::{Clock, Machine, Point};
 
-use super::{Duel, News, TICK, has_entries, strike};
+use super::{Duel, LONG, News, TICK, has_entries, strike};
 
 /// What must happen without any clock moving has happened within this.
 const SOON: Duration = Duration::from_secs(3);
@@ -288,4 +288,24 @@ fn who_lets_go_while_somebody_looks_is_not_taken_for_dead() {
     assert_eq!(one, Standing::Free);
     let listed = look_at_one_who_lets_go(|locks, _| locks.list().unwrap().remove(0).view.standing);
     assert_eq!(listed, Standing::Free);
+}
+
+/// What a power cut brings back of a reader, whose group has ended, binds nobody.
+#[test]
+fn a_sweep_removes_the_session_of_a_group_that_has_ended_while_another_holds_the_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let locks = Machine::new(dir.path()).locks("reader");
+    let (name, terms) = ("read".parse::<Name>().unwrap(), Terms { mode: Mode::Shared, ..Terms::default() });
+    let first = locks.try_acquire(&name, &terms).unwrap();
+    let old = ["holders/read/{}.json", "sessions/read.{}"]
+        .map(|path| dir.path().join(path.replace("{}", first.lock_id().as_str())));
+    let kept = ["record", "session"].map(|file| dir.path().join(file));
+    std::iter::zip(&old, &kept).for_each(|(old, kept)| fs::hard_link(old, kept).unwrap());
+    first.release().unwrap();
+
+    let second = locks.try_acquire(&name, &terms).unwrap();
+    std::iter::zip(&kept, &old).for_each(|(kept, old)| fs::rename(kept, old).unwrap());
+    locks.sweep(LONG);
+    assert!(!old[1].exists(), "the first reader's session");
+    second.renew().expect("the second's is there");
 }

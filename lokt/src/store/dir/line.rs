@@ -118,9 +118,8 @@ impl DirStore {
 
     /// Whether a session's file may be the one that the record names: then it is what proves the holder dead.
     pub(super) fn may_be_recorded(&self, name: &Name, id: &LockId) -> bool {
-        match self.read_record(name) {
+        match self.own_stored(name, id) {
             Stored::Empty => false,
-            Stored::Record(record) if record.group().is_some() => self.read_holder(name, id) != Stored::Empty,
             Stored::Record(record) => record.lock_id == id.as_str(),
             // It may be the one of a record that can't be read.
             _ => true,
