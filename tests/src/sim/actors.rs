@@ -347,7 +347,7 @@ impl Act<'_> {
         let Some(record) = self.claim(take) else { return };
         let id = record.lock_id.clone();
         if ttl.is_none() && !tied {
-            self.host.world().truth.promised.insert(id.clone(), self.name.to_string());
+            self.host.world().truth.promise(&id, self.name.as_str());
         }
         self.host.sleep_until(self.host.elapsed() + hold);
         if renews && ttl.is_some() {
@@ -357,7 +357,7 @@ impl Act<'_> {
         if tied {
             return;
         }
-        self.host.world().truth.promised.remove(&id);
+        self.host.world().truth.releases(&id);
         let unlocked = self.locks.unlock(self.name, Authority::Id(id.clone()));
         self.tell(|| format!("unlocks: {}", outcome(&unlocked)));
         let still = self.host.world().record_of(self.name.as_str(), &id).is_some();
@@ -371,8 +371,6 @@ impl Act<'_> {
 
     fn force(&self) {
         self.host.world().processes[self.host.pid].forces = true;
-        let ours = self.name.as_str();
-        self.host.world().truth.promised.retain(|_, name| name != ours);
         let forced = self.locks.unlock(self.name, Authority::Force);
         self.tell(|| format!("removes by force: {}", outcome(&forced)));
         self.host.world().processes[self.host.pid].forces = false;

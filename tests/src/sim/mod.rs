@@ -267,7 +267,7 @@ impl World {
 
     /// What a manual lock promised outlasts a power loss.
     fn check_promised(&mut self) {
-        for (lock_id, name) in std::mem::take(&mut self.truth.promised) {
+        for (lock_id, name) in self.truth.take_promised() {
             if self.record_of(&name, &lock_id).is_none() {
                 self.violate("a manual lock lasts", format!("the manual lock {name:?} is gone"));
             }

@@ -77,7 +77,9 @@ pub struct Truth {
     /// Since when a name is to be had while somebody who is ready waits for it.
     waited_for: BTreeMap<String, Duration>,
     /// Manual locks that were reported as taken and not given back since: their names, by their ids.
-    pub promised: BTreeMap<String, String>,
+    promised: BTreeMap<String, String>,
+    /// Those that were removed by force, perhaps before they were reported as taken.
+    forced: Vec<String>,
 }
 
 impl Truth {
@@ -86,6 +88,23 @@ impl Truth {
         self.power_lost = true;
         self.line.clear();
         self.waited_for.clear();
+    }
+
+    /// Whoever took a manual lock was told that it has it.
+    pub fn promise(&mut self, lock_id: &str, name: &str) {
+        if !self.forced.iter().any(|id| id == lock_id) {
+            self.promised.insert(lock_id.to_owned(), name.to_owned());
+        }
+    }
+
+    /// It is to be given back.
+    pub fn releases(&mut self, lock_id: &str) {
+        self.promised.remove(lock_id);
+    }
+
+    /// The manual locks that must be there: their ids and names.
+    pub fn take_promised(&mut self) -> BTreeMap<String, String> {
+        std::mem::take(&mut self.promised)
     }
 
     /// The heart of `pid` begins to beat: it wants to hear if its record is taken.
@@ -273,7 +292,10 @@ impl World {
                 format!("{who} removes the record of {whose}, who lives and holds {name:?}"),
             );
         }
-        self.truth.promised.remove(&old.lock_id);
+        if self.processes[pid].forces {
+            self.truth.forced.push(old.lock_id.clone());
+        }
+        self.truth.releases(&old.lock_id);
         self.evict(pid, &old.lock_id);
         self.tell(pid, || format!("removes the record of {} for {name:?}", old.owner));
     }
