@@ -9,6 +9,13 @@ use crate::protocol::{Abandoned, Freeze, Kind, Liveness, Name, Refusal, Standing
 use crate::words::which;
 
 /// What to do about what is not lokt's.
+/// What to do about a full disk.
+pub(crate) const MAKE_ROOM: &str = "make room there; what is held stays held, and can be released";
+
+/// What to do about a root that can't be used.
+pub(crate) const CHOOSE_ROOT: &str =
+    "LOKT_ROOT chooses another lock directory; everybody who shares these locks needs the same";
+
 const LOOK_THERE: &str = "see what stands there; lokt removes nothing that is not its own";
 
 /// What to do about what can't be read.
@@ -116,7 +123,7 @@ pub(crate) fn of_io(error: &io::Error) -> Vec<String> {
     let hint = match error.kind() {
         _ if error.to_string().contains("LOKT_ROOT") => return Vec::new(),
         kind if is_full(kind) => {
-            return vec!["make room there; what is held stays held, and can be released".to_owned()];
+            return vec![MAKE_ROOM.to_owned()];
         }
         io::ErrorKind::ReadOnlyFilesystem => {
             "everybody who shares these locks needs the same LOKT_ROOT, on a file system that can be written"
@@ -126,7 +133,7 @@ pub(crate) fn of_io(error: &io::Error) -> Vec<String> {
         }
         io::ErrorKind::InvalidData => LOOK_THERE,
         io::ErrorKind::PermissionDenied | io::ErrorKind::NotADirectory | io::ErrorKind::NotFound => {
-            "LOKT_ROOT chooses another lock directory; everybody who shares these locks needs the same"
+            CHOOSE_ROOT
         }
         _ => return Vec::new(),
     };

@@ -3,17 +3,17 @@
 use rustix::fs::RawMode;
 
 use super::check::{ACCESS, Check, count};
-use super::place::CHOOSE;
 use super::{Patient, State};
+use crate::hints::CHOOSE_ROOT;
 use crate::host::{Dir, Place, basename, group_called, me_called, user_called};
-use crate::words::shell_word;
+use crate::words::{self, shell_word};
 
 /// The mode of a directory that a group shares: set-group-id, and all for user and group.
 const SHARED: RawMode = 0o2770;
 
 pub(super) fn access(patient: &Patient) -> Check {
     match &patient.state {
-        State::Unusable(ACCESS, why) => Check::fail(why.clone()).advise(CHOOSE),
+        State::Unusable(ACCESS, why) => Check::fail(words::cause(why)).advise(CHOOSE_ROOT),
         State::Unusable(..) => Check::skipped(),
         State::ToBeMade { .. } => {
             Check::ok("it will be private, mode 0700; make it yourself to share it with a group")

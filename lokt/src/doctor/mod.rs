@@ -15,6 +15,7 @@ mod mend;
 mod place;
 
 use std::cell::{Cell, OnceCell};
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -29,7 +30,6 @@ use self::contents::Contents;
 use self::mend::Cleared;
 use crate::host::{Identity, Root, RootSource, Scratch, UnixHost};
 use crate::store::DirStore;
-use crate::words;
 
 /// How long one check may take: what takes longer hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -111,7 +111,7 @@ enum State {
     /// The first lock makes it; until then there is one for trials, which goes when this does.
     ToBeMade { trial: Box<UnixHost>, _scratch: Scratch },
     /// It can't be used; which check says so, and why.
-    Unusable(&'static str, String),
+    Unusable(&'static str, io::Error),
 }
 
 impl Patient {
@@ -120,7 +120,7 @@ impl Patient {
             Ok(root) => (root.clone(), Some(root.source), None),
             Err(error) => {
                 let root = Root { path: "".into(), source: RootSource::WorkingDirectory };
-                (root, None, Some(words::cause(&error)))
+                (root, None, Some(error))
             }
         };
         let host = Arc::new(UnixHost::new(root.path.clone()));
@@ -153,17 +153,17 @@ impl Patient {
 
 fn state_of(host: &UnixHost) -> State {
     match host.exists() {
-        Err(error) => State::Unusable(ROOT, words::cause(&error)),
+        Err(error) => State::Unusable(ROOT, error),
         Ok(true) => match host.users() {
             Ok(_) => State::There,
-            Err(error) => State::Unusable(ACCESS, words::cause(&error)),
+            Err(error) => State::Unusable(ACCESS, error),
         },
         Ok(false) => match Scratch::above(host.root()) {
             Ok(scratch) => {
                 let trial = Box::new(UnixHost::new(scratch.path().to_owned()));
                 State::ToBeMade { trial, _scratch: scratch }
             }
-            Err(error) => State::Unusable(WRITABLE, words::cause(&error)),
+            Err(error) => State::Unusable(WRITABLE, error),
         },
     }
 }

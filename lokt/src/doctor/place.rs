@@ -6,7 +6,8 @@ use std::path::Path;
 use super::check::{Check, ROOT, WRITABLE};
 use super::{Patient, State};
 use crate::audit;
-use crate::host::{Dir, Fault, FileSystem, Host, ROTATED, Reach, RootSource, UnixHost, me_called};
+use crate::hints::{CHOOSE_ROOT, MAKE_ROOM};
+use crate::host::{Dir, Fault, FileSystem, Host, ROTATED, Reach, RootSource, UnixHost, is_full, me_called};
 use crate::words::{self, shell_word};
 
 /// Less room than this, and the next lock may fail.
@@ -15,14 +16,10 @@ const LITTLE_ROOM: u64 = 1024 * 1024;
 /// Fewer files than this, and the next lock may fail.
 const FEW_FILES: u64 = 256;
 
-/// What to do about a root that can't be used.
-pub(super) const CHOOSE: &str =
-    "LOKT_ROOT chooses another lock directory; everybody who shares these locks needs the same";
-
 pub(super) fn root(patient: &Patient) -> Check {
     let path = &patient.root.path;
     if let State::Unusable(ROOT, why) = &patient.state {
-        return Check::fail(why.clone()).advise(CHOOSE);
+        return Check::fail(words::cause(why)).advise(CHOOSE_ROOT);
     }
     if path.is_relative()
         && let Ok(now) = std::path::absolute(path)
@@ -57,26 +54,26 @@ pub(super) fn writable(patient: &Patient) -> Check {
                 _ => "a file was written, synced, moved into its place and removed",
             })
         }
-        Err(error) => refused(&words::cause(&error), path, false),
+        Err(error) => refused(&error, path, false),
     }
 }
 
-/// What could not be written, and what to do, by the reason that the system gives.
-fn refused(why: &str, path: &Path, to_be_made: bool) -> Check {
-    let check = Check::fail(why);
+/// What could not be written, and what to do about it.
+fn refused(error: &io::Error, path: &Path, to_be_made: bool) -> Check {
+    let check = Check::fail(words::cause(error));
     let (me, path) = (shell_word(me_called()), shell_word(path.display()));
-    if why.contains("No space") || why.contains("quota") {
-        check.advise("make room there; what is held stays held, and can be released")
-    } else if why.contains("ross-device link") {
-        check.advise(format!(
+    match error.kind() {
+        kind if is_full(kind) => check.advise(MAKE_ROOM),
+        io::ErrorKind::CrossesDevices => check.advise(format!(
             "all of it has to be in one place; see what is mounted in it: mount | grep {path}"
-        ))
-    } else if why.contains("Permission denied") && to_be_made {
-        check.advise(format!("have it made: sudo install -d -o {me} -m 700 {path}")).advise(CHOOSE)
-    } else if why.contains("Permission denied") {
-        check.advise(format!("see whose it is: ls -la {path}")).advise(CHOOSE)
-    } else {
-        check.advise(CHOOSE)
+        )),
+        io::ErrorKind::PermissionDenied if to_be_made => {
+            check.advise(format!("have it made: sudo install -d -o {me} -m 700 {path}")).advise(CHOOSE_ROOT)
+        }
+        io::ErrorKind::PermissionDenied => {
+            check.advise(format!("see whose it is: ls -la {path}")).advise(CHOOSE_ROOT)
+        }
+        _ => check.advise(CHOOSE_ROOT),
     }
 }
 
@@ -137,8 +134,7 @@ pub(super) fn space(patient: &Patient) -> Check {
     if room.bytes >= LITTLE_ROOM && room.files.is_none_or(|files| files >= FEW_FILES) {
         return Check::ok(message);
     }
-    Check::warn(format!("only {message}: the next lock may fail"))
-        .advise("make room there; what is held stays held, and can be released")
+    Check::warn(format!("only {message}: the next lock may fail")).advise(MAKE_ROOM)
 }
 
 /// Nothing can be written, which `writable` says.
