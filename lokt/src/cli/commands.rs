@@ -10,7 +10,7 @@ use super::{
     unlock, version, why,
 };
 
-/// Serialise risky commands (builds, deploys, migrations, pushes) between everybody who shares this machine
+/// Serialise risky commands (builds, deploys, migrations, pushes) between all who share this machine
 ///
 /// The locks are in $LOKT_ROOT, else in the git repository around the working directory (all its worktrees share
 /// them), else in ./.lokt. LOKT_ROOT=etcd://HOST/PREFIX has them on an etcd cluster, for several machines.
@@ -18,7 +18,6 @@ use super::{
 #[command(
     name = "lokt",
     version = env!("LOKT_VERSION"),
-    about,
     max_term_width = 100,
     args_override_self = true,
     subcommand_required = true,
