@@ -223,12 +223,14 @@ fn readers_share_and_a_writer_waits_for_all_of_them() {
     let mut writer = there.queue(&["x", "--wait"]);
     let late = here.run(&["guard", "x", "--shared", "--", "true"]);
     assert_eq!(late.code, 2, "a writer waits: {late:?}");
+    let mut reader = here.queue(&["x", "--shared", "--wait"]);
+    let denial = there.json(&["lock", "x", "--shared", "--json"]);
+    assert_eq!(denial["waiters_ahead"], 2, "{denial:#}");
     readers.iter_mut().for_each(lokt_tests::sandbox::Running::let_go);
     writer.await_line("in");
     for reader in readers {
         assert_eq!(reader.output().code, 0);
     }
-    let mut reader = here.queue(&["x", "--shared", "--wait"]);
     writer.let_go();
     reader.await_line("in");
 }

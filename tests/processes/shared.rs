@@ -92,6 +92,9 @@ fn a_waiting_writer_is_not_starved_by_readers_that_come_later() {
     assert!(plain.stderr.contains("somebody who wants it alone is waiting for it"), "{plain:?}");
     let mut later = queue_with(&sandbox, &READ_WAIT, "echo reader >> log; echo in; read line; exit 0");
     assert_eq!((waiters(&sandbox, "x"), holders(&sandbox, "x").len()), (2, 1));
+    let denial = sandbox.run(["lock", "x", "--shared", "--json"]);
+    let denial: serde_json::Value = serde_json::from_str(&denial.stdout).unwrap();
+    assert_eq!(denial["waiters_ahead"], 2, "{denial:#}");
     end(reader);
     writer.await_line("in");
     assert_eq!(waiters(&sandbox, "x"), 1);

@@ -27,7 +27,7 @@ pub struct Evidence {
     pub holders: Vec<Holder>,
     /// A freeze in force.
     pub freeze: Option<Freeze>,
-    /// How many waiters that are ready stand before the asker.
+    /// How many waiters stand before the asker, from the first on that is ready: none, if nobody is.
     pub ahead: usize,
     /// How the first of them wants it.
     pub first_wants: Mode,

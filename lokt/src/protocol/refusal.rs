@@ -32,7 +32,7 @@ pub enum Refusal {
     },
     /// There is room for the asker, but waiters stand before it.
     Queued {
-        /// How many.
+        /// How many, from the first on that is ready.
         ahead: usize,
         /// Whether the first of them could have it now.
         free: bool,

@@ -117,14 +117,14 @@ impl<'a> Attempt<'a> {
             return Some(decision);
         }
         // Only now does it matter who of the line is ready.
-        let first = match self.store.first_ready(self.name, seen, self.turn) {
-            Ready::First(first) => first,
+        let (first, ahead) = match self.store.first_ready(self.name, seen, self.turn) {
+            Ready::First(first, ahead) => (first, ahead),
             Ready::Nobody => return Some(decision),
             Ready::Unseen => return None,
         };
         // It may sleep on one that has just been put out of line.
         self.store.sessions.ring(self.name, &first.id);
-        evidence.ahead = 1;
+        evidence.ahead = ahead;
         evidence.first_wants = first.waiter.as_ref().map_or(Mode::Exclusive, |waiter| waiter.mode);
         Some(decide(self.name.as_str(), request, evidence, now))
     }

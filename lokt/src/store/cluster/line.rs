@@ -21,10 +21,10 @@ impl EtcdStore {
     pub(super) fn first_ready<'l>(&self, name: &Name, seen: &'l Snapshot, turn: &Turn<'_>) -> Ready<'l> {
         // One who was put out of line stands behind everybody.
         let own = seen.own.as_ref().and_then(|own| seen.line.iter().position(|place| place.id == own.id));
-        for place in &seen.line[..own.unwrap_or(seen.line.len())] {
+        for (at, place) in seen.line[..own.unwrap_or(seen.line.len())].iter().enumerate() {
             let has_heard = |mark| self.sessions.has_heard(name, &place.id, mark);
             if !turn.passes_over(&place.id, has_heard) && self.is_ready(name, place) {
-                return Ready::First(place);
+                return Ready::First(place, own.unwrap_or(seen.waiting) - at);
             }
             self.put_out_of_line(name, &place.id);
         }
@@ -269,8 +269,8 @@ struct Before {
 
 /// Who is to be let go first.
 pub(super) enum Ready<'l> {
-    /// This waiter.
-    First(&'l InLine),
+    /// This waiter; how many stand before the asker, from this one on.
+    First(&'l InLine, usize),
     /// Nobody.
     Nobody,
     /// All who were looked at are out of line, and there are more.

@@ -6,7 +6,7 @@
 use std::io;
 use std::time::Duration;
 
-use super::{Asked, DirStore, Stripe, Turn, stripe_of};
+use super::{Asked, DirStore, Stripe, stripe_of};
 use crate::Error;
 use crate::host::{Dir, ProcessState, SessionState, StripeError};
 use crate::protocol::{
@@ -144,10 +144,7 @@ impl DirStore {
             return Ok(false);
         };
         self.take_away(name, evidence, &gone, now)?;
-        match self.first_ready(name, &Turn::Passing) {
-            Ok(Some((_, next))) => self.sessions.ring(name, &next),
-            _ => drop(self.host.remove_dir(Dir::Line(name))),
-        }
+        self.ring_first(name);
         Ok(true)
     }
 

@@ -27,6 +27,14 @@ const WATCHED: usize = 64;
 /// Numbers have twelve digits. Each line counts from 1.
 const LAST_TICKET: u64 = 999_999_999_999;
 
+/// The first in line who may go.
+pub(super) struct First {
+    pub(super) number: u64,
+    pub(super) id: LockId,
+    /// How many stand before the asker, from this one on.
+    pub(super) ahead: usize,
+}
+
 impl DirStore {
     /// The tickets of a line, in order, dead ones too.
     pub(super) fn tickets(&self, name: &Name) -> io::Result<Vec<(u64, LockId)>> {
@@ -55,7 +63,7 @@ impl DirStore {
     ///
     /// Whoever is dead or stopped, and who has been silent for too long, is put out of line on the way: its place holds
     /// up the others, and it can take a new one when it runs again.
-    pub(super) fn first_ready(&self, name: &Name, turn: &Turn<'_>) -> io::Result<Option<(u64, LockId)>> {
+    pub(super) fn first_ready(&self, name: &Name, turn: &Turn<'_>) -> io::Result<Option<First>> {
         let is_ready = |number, id: &_| {
             !turn.passes_over(id, |mark| self.sessions.has_heard(name, id, mark))
                 && self.lives(name, id)
@@ -69,7 +77,7 @@ impl DirStore {
     /// Only then, as it wakes to take the mutex; and then sees whether it is stopped, which takes longer than to wake.
     pub(super) fn call_next(&self, name: &Name, stripe: Box<dyn Stripe>) {
         let lives = |_, id: &_| self.lives(name, id);
-        let Ok(Some((number, id))) = self.first_of(name, None, &lives) else {
+        let Ok(Some(First { number, id, .. })) = self.first_of(name, None, &lives) else {
             self.host.remove_dir(Dir::Line(name));
             return;
         };
@@ -79,10 +87,15 @@ impl DirStore {
         if self.is_stopped(name, number, &id)
             && let Ok(_stripe) = self.locked(name, PASSING_ON)
         {
-            match self.first_ready(name, &Turn::Passing) {
-                Ok(Some((_, next))) => self.sessions.ring(name, &next),
-                _ => drop(self.host.remove_dir(Dir::Line(name))),
-            }
+            self.ring_first(name);
+        }
+    }
+
+    /// Calls the first who is ready; if nobody is, the empty line goes.
+    pub(super) fn ring_first(&self, name: &Name) {
+        match self.first_ready(name, &Turn::Passing) {
+            Ok(Some(first)) => self.sessions.ring(name, &first.id),
+            _ => drop(self.host.remove_dir(Dir::Line(name))),
         }
     }
 
@@ -92,16 +105,18 @@ impl DirStore {
         name: &Name,
         own: Option<&Ticket>,
         is_ready: &dyn Fn(u64, &LockId) -> bool,
-    ) -> io::Result<Option<(u64, LockId)>> {
-        let tickets = self.tickets(name)?;
+    ) -> io::Result<Option<First>> {
+        let mut tickets = self.tickets(name)?;
         // One who was put out of line stands behind everybody.
         let own = own.filter(|own| tickets.contains(&(own.number, own.lock_id.clone())));
-        let before = tickets.iter().take_while(|(number, _)| own.is_none_or(|own| *number < own.number));
-        for (number, id) in before {
-            if is_ready(*number, id) {
-                return Ok(Some((*number, id.clone())));
+        tickets.retain(|(number, _)| own.is_none_or(|own| *number < own.number));
+        let mut ahead = tickets.len();
+        for (number, id) in tickets {
+            if is_ready(number, &id) {
+                return Ok(Some(First { number, id, ahead }));
             }
-            self.put_out_of_line(name, *number, id);
+            self.put_out_of_line(name, number, &id);
+            ahead -= 1;
         }
         Ok(None)
     }

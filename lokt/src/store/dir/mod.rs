@@ -112,14 +112,14 @@ impl DirStore {
             return Ok(decision);
         }
         // Only now does it matter who of the line is ready.
-        let Some((number, first)) = self.first_ready(name, turn)? else {
+        let Some(first) = self.first_ready(name, turn)? else {
             return Ok(decision);
         };
         // It may sleep on one that has just been put out of line.
-        self.sessions.ring(name, &first);
-        evidence.ahead = 1;
+        self.sessions.ring(name, &first.id);
+        evidence.ahead = first.ahead;
         evidence.first_wants =
-            self.read_ticket(name, number, &first).map_or(Mode::Exclusive, |first| first.mode);
+            self.read_ticket(name, first.number, &first.id).map_or(Mode::Exclusive, |first| first.mode);
         // Whoever did not have to know the holders has to know them for the first in line.
         self.add_holders(name, evidence, Whom::All, seen, now);
         Ok(decide(name.as_str(), request, evidence, now))
