@@ -8,7 +8,6 @@ use crate::host::is_full;
 use crate::protocol::{Abandoned, Freeze, Kind, Liveness, Name, Refusal, Standing, UnknownFreeze};
 use crate::words::which;
 
-/// What to do about what is not lokt's.
 /// What to do about a full disk.
 pub(crate) const MAKE_ROOM: &str = "make room there; what is held stays held, and can be released";
 
@@ -16,6 +15,7 @@ pub(crate) const MAKE_ROOM: &str = "make room there; what is held stays held, an
 pub(crate) const CHOOSE_ROOT: &str =
     "LOKT_ROOT chooses another lock directory; everybody who shares these locks needs the same";
 
+/// What to do about what is not lokt's.
 const LOOK_THERE: &str = "see what stands there; lokt removes nothing that is not its own";
 
 /// What to do about what can't be read.

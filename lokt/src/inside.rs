@@ -6,8 +6,6 @@
 //! guard.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::os::unix::fs::MetadataExt;
 
 use crate::Locks;
 use crate::host::{ProcessState, environment, process};
@@ -90,19 +88,8 @@ fn is_of_guard(locks: &Locks, name: &Name, record: &Record) -> bool {
     }
 }
 
-/// Whether one of this process's descriptors is the session's file.
+/// Whether this process has inherited the session's file.
 fn holds_descriptor(locks: &Locks, name: &Name, record: &Record) -> bool {
-    let Some(file) = record.id().and_then(|id| locks.session_path(name, &id)) else {
-        return false;
-    };
-    let Ok(session) = fs::symlink_metadata(file) else {
-        return false;
-    };
-    let Ok(descriptors) = fs::read_dir("/proc/self/fd") else {
-        return false;
-    };
-    descriptors.flatten().any(|entry| {
-        fs::metadata(entry.path())
-            .is_ok_and(|open| open.dev() == session.dev() && open.ino() == session.ino())
-    })
+    let file = record.id().and_then(|id| locks.session_path(name, &id));
+    file.is_some_and(|file| process::has_open(&file))
 }

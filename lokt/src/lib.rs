@@ -36,10 +36,11 @@
 //! # Where to look
 //!
 //! [`protocol`] holds every rule, as data and one pure function; [`store`] carries its decisions out
-//! atomically; [`host`] is this machine, and but for a guard's command the only room with effects. Between them, [`Session`] is an
-//! admission with its heartbeat, and waiting is one loop for whoever stands in line; what has happened is in the
-//! [`audit`] log. The command line is in [`cli`] and holds no rule; `guard`, `doctor` and `prime` do the work of its
-//! commands that are more than a question to [`Locks`].
+//! atomically; [`host`] is this machine, and the only room with effects but for a guard's command and the
+//! connections to an etcd cluster. Between them, [`Session`] is an admission with its heartbeat, and waiting is
+//! one loop for whoever stands in line; what has happened is in the [`audit`] log. The command line is in [`cli`]
+//! and holds no rule; `guard`, `doctor` and `prime` do the work of its commands that are more than a question to
+//! [`Locks`].
 
 pub mod audit;
 pub mod cli;

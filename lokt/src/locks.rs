@@ -174,8 +174,9 @@ impl Locks {
         let (admission, _) = self.admit(name, claim, terms, patience, observer)?;
         let kill_after = terms.kill_after.unwrap_or(KILL_AFTER);
         let (store, host) = (Arc::clone(&self.store), Arc::clone(&self.host));
-        Session::new(store, host, self.identity.clone(), name.clone(), admission, kill_after)
-            .ok_or_else(|| Error::invalid("an admission without a session"))
+        Session::new(store, host, self.identity.clone(), name.clone(), admission, kill_after).ok_or_else(
+            || Error::io("lock", name, std::io::Error::other("the store has made no session of it")),
+        )
     }
 
     /// Takes a lock that no process holds: it lives until it is unlocked, its TTL has passed, or, with `pid`,
@@ -263,7 +264,7 @@ impl Locks {
             // Whoever stands in line may have what has lapsed.
             _ => Manner::BreakStale,
         };
-        Waiting::new(&self.store, name, claim, manner, until).wait(observer)
+        Waiting::new(&self.store, &self.identity, name, claim, manner, until).wait(observer)
     }
 
     /// Starts the lease of a manual lock anew; `ttl` changes its length. Returns the new record.

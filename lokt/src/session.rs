@@ -31,7 +31,6 @@ pub struct Session {
     shared: Arc<Shared>,
     host: Arc<dyn Host>,
     heartbeat: Option<Box<dyn Running>>,
-    done: bool,
 }
 
 struct Shared {
@@ -70,7 +69,7 @@ struct State {
 
 impl State {
     /// Notes that it is lost; `false` if that was known, or does not matter any more.
-    fn is_now_lost(&mut self) -> bool {
+    fn note_loss(&mut self) -> bool {
         let news = !self.lost && !self.ended;
         self.lost |= news;
         news
@@ -123,7 +122,7 @@ impl Session {
             lease,
             state: Mutex::new(state),
         };
-        Some(Self { shared: Arc::new(shared), host, heartbeat: None, done: false })
+        Some(Self { shared: Arc::new(shared), host, heartbeat: None })
     }
 
     /// Which lock.
@@ -248,9 +247,6 @@ impl Session {
     }
 
     fn end(&mut self) -> Result<(), Error> {
-        if mem::replace(&mut self.done, true) {
-            return Ok(());
-        }
         let shared = Arc::clone(&self.shared);
         // A child that was forked with a copy of the session: it is not the child's to end. Its copy of the mutex may be
         // locked for ever, by a thread that it has not.
@@ -364,7 +360,7 @@ impl Shared {
         let request = Request::Renew(self.authority(), Some(lease.ttl));
         match self.store.change(&self.name, &request, asked)? {
             Decision::Renew(record) => {
-                self.is_proved(now);
+                self.note_proof(now);
                 Ok(self.renewed(&record, lease))
             }
             Decision::Refuse(refusal) => Err(self.refused(refusal)),
@@ -388,7 +384,7 @@ impl Shared {
             _ => ATTEMPT,
         };
         match self.store.look_at_one(&self.name, &self.lock_id, look.min(ATTEMPT))? {
-            Stored::Record(record) if record.lock_id == self.lock_id.as_str() => self.is_proved(now),
+            Stored::Record(record) if record.lock_id == self.lock_id.as_str() => self.note_proof(now),
             Stored::Record(record) => return Err(self.refused(Refusal::Lost(Some(record)))),
             Stored::Empty => return Err(self.refused(Refusal::Lost(None))),
             // Not to be read, or half written by another program: neither a loss nor a proof.
@@ -397,8 +393,8 @@ impl Shared {
         Ok(())
     }
 
-    /// A look that began then has found the record to be ours.
-    fn is_proved(&self, began: Duration) {
+    /// Notes that a look that began then has found the record to be ours.
+    fn note_proof(&self, began: Duration) {
         let mut state = self.state();
         state.proved = state.proved.max(began);
     }
@@ -407,7 +403,7 @@ impl Shared {
         let now = self.store.now();
         if matches!(refusal, Refusal::Lost(_)) {
             let mut state = self.state();
-            if state.is_now_lost() {
+            if state.note_loss() {
                 let event = Event::new(audit::LOST, &self.name, &self.identity, &now);
                 state.unreported = Some(event.id(&self.lock_id).because(lost_to(&refusal)));
             }

@@ -269,8 +269,8 @@ impl SessionFile for TimedFile {
         self.real.release();
     }
 
-    fn identity(&self) -> u64 {
-        self.real.identity()
+    fn inode(&self) -> u64 {
+        self.real.inode()
     }
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
@@ -386,9 +386,9 @@ impl Host for Machine {
         })
     }
 
-    fn probe_session(&self, file: &str, identity: Option<u64>) -> SessionState {
+    fn probe_session(&self, file: &str, inode: Option<u64>) -> SessionState {
         self.hooks.pass(Point::BeforeProbe);
-        match self.real.probe_session(file, identity) {
+        match self.real.probe_session(file, inode) {
             SessionState::Locked if self.afar => SessionState::Unlocked,
             seen => seen,
         }

@@ -361,7 +361,10 @@ fn has_lapsed(record: &Record, evidence: &Evidence, now: &Now) -> bool {
     let clock = if kind == Kind::Manual { now.boottime } else { now.monotonic };
     match record.deadline() {
         Some(deadline) if is_believed(record, now) => deadline <= clock,
-        _ if evidence.earlier_boot => evidence.unchanged_for >= ttl || now.boottime >= ttl,
+        // What lives is of this boot.
+        _ if evidence.earlier_boot && evidence.liveness != Liveness::Alive => {
+            evidence.unchanged_for >= ttl || now.boottime >= ttl
+        }
         _ => evidence.unchanged_for >= ttl,
     }
 }

@@ -162,7 +162,7 @@ mod tests {
     struct Counted(Vec<u8>, Arc<AtomicU64>);
 
     impl LogFile for Counted {
-        fn identity(&self) -> u64 {
+        fn inode(&self) -> u64 {
             0
         }
 

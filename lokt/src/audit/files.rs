@@ -56,7 +56,7 @@ impl Files {
         let mut known = std::mem::take(&mut self.tails);
         let mut kept = Vec::new();
         for file in files {
-            let at = known.iter().position(|tail| tail.file.identity() == file.identity());
+            let at = known.iter().position(|tail| tail.file.inode() == file.inode());
             kept.push(at.map_or_else(|| Tail::new(file, 0), |at| known.remove(at)));
         }
         known.iter_mut().for_each(|tail| tail.is_gone = true);
@@ -68,8 +68,8 @@ impl Files {
 impl Source for Files {
     fn look_again(&mut self) -> io::Result<()> {
         self.tails.retain(|tail| !tail.is_gone);
-        let current = self.host.open_log(FILE, 0)?.map(|file| file.identity());
-        let newest = self.tails.last().map(|tail| tail.file.identity());
+        let current = self.host.open_log(FILE, 0)?.map(|file| file.inode());
+        let newest = self.tails.last().map(|tail| tail.file.inode());
         // Without a newest one there may still be others: it was just rotated.
         if current.is_none() || current != newest {
             self.take_up(open_all(self.host.as_ref())?);
@@ -167,7 +167,7 @@ fn open_all(host: &dyn Host) -> io::Result<Vec<Box<dyn LogFile>>> {
         files = open_from_the_newest(host)?;
         let after = host.open_log(FILE, 0)?;
         // Then nothing was rotated meanwhile, and the order is right. (Both are open: their numbers are their own.)
-        if before.as_ref().map(|file| file.identity()) == after.as_ref().map(|file| file.identity()) {
+        if before.as_ref().map(|file| file.inode()) == after.as_ref().map(|file| file.inode()) {
             break;
         }
     }
@@ -180,7 +180,7 @@ fn open_from_the_newest(host: &dyn Host) -> io::Result<Vec<Box<dyn LogFile>>> {
     let mut files: Vec<Box<dyn LogFile>> = Vec::new();
     for age in 0..=ROTATED {
         if let Some(file) = host.open_log(FILE, age)?
-            && files.iter().all(|other| other.identity() != file.identity())
+            && files.iter().all(|other| other.inode() != file.inode())
         {
             files.push(file);
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::machine::clock_of;
+use super::place::plain;
 use super::{Check, Diagnosis};
 use crate::Locks;
 use crate::host::{Fault, Host, Identity, RootSource, UnixHost, runtime_dir};
@@ -205,7 +206,7 @@ fn local_directory(cluster: &Cluster) -> Check {
     let tried = cluster.host.prepare().map_err(|error| words::cause(&error));
     let tried = tried.and_then(|()| {
         cluster.host.probe_flock().map_err(|fault| match fault {
-            Fault::Untried(why) | Fault::Broken(why) => why,
+            Fault::Untried(why) | Fault::Broken(why) => plain(why),
         })
     });
     match tried {

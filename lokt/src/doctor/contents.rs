@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::check::{CORRUPT, Check, FREEZES, LEGACY, LINES, SESSIONS, STALE, TEMPORARY, count};
-use crate::host::{Dir, Entry, Host, ROTATOR, Survey, UnixHost, What, basename};
+use crate::host::{Dir, Entry, Host, ROTATOR, Survey, TRIALS, UnixHost, What, basename, hidden_by};
 use crate::protocol::{Abandoned, Freeze, Kind, Name, Now, Standing, Stored};
-use crate::store::{DirStore, Leftover, Store, View, pid_of_hidden, split_session};
+use crate::store::{DirStore, Leftover, Store, View, split_session};
 use crate::store::{stripe_of_file, stripe_of_temporary};
 use crate::words;
 
@@ -125,7 +125,8 @@ impl Look<'_> {
             let log = entry.name == crate::audit::FILE;
             if !known && !log {
                 // What else stands there is not lokt's business, whatever it is called.
-                if HIDDEN.iter().any(|ours| entry.name.starts_with(ours)) {
+                let made = hidden_by(&entry.name).map(|(name, _)| name);
+                if made.is_some_and(|name| name == crate::audit::FILE || TRIALS.contains(&name)) {
                     self.is_hidden(Dir::Root, entry);
                 }
                 continue;
@@ -247,7 +248,7 @@ impl Look<'_> {
 
     /// A file that is not ready to be seen, or never came to be.
     fn is_hidden(&mut self, dir: Dir<'static>, entry: &Entry) -> bool {
-        let hidden = pid_of_hidden(&entry.name).is_some() && matches!(entry.what, What::File | What::Fifo);
+        let hidden = hidden_by(&entry.name).is_some() && matches!(entry.what, What::File | What::Fifo);
         if hidden {
             let thing = Leftover::Hidden(dir, entry.name.clone(), entry.age);
             self.consider(TEMPORARY, thing, place(dir, &entry.name));
@@ -296,9 +297,6 @@ pub(super) fn said(name: &Name, (stored, standing): (&Stored, &Standing), now: &
         _ => format!("\"{name}\""),
     }
 }
-
-/// How the hidden files begin that lokt makes in the root itself.
-const HIDDEN: [&str; 3] = [".audit.log.", ".doctor.", ".doctor-made."];
 
 fn place(dir: Dir<'_>, file: &str) -> String {
     match dir {

@@ -3,6 +3,7 @@
 use super::check::{CORRUPT, Check, FREEZES, LEGACY, LINES, SESSIONS, STALE, TEMPORARY, count};
 use super::contents::{Contents, said};
 use crate::protocol::{Abandoned, Freeze, Standing, Stored};
+use crate::store::Leftover;
 use crate::words;
 
 /// What was found for a check, in words.
@@ -37,14 +38,13 @@ pub(super) fn stale_records(contents: &Contents) -> Check {
     let dead = found(contents, STALE);
     let (mut spared, mut lapsed) = (Vec::new(), Vec::new());
     for (name, view) in &contents.records {
+        let record = Leftover::Record(name.clone());
+        let removable = contents.found.iter().any(|found| found.check == STALE && found.thing == record);
         for place in view.places() {
             match place.1 {
                 Standing::Lapsed { .. } => lapsed.push(said(name, place, &view.now)),
                 Standing::Abandoned(why) if *why != Abandoned::Corrupt => {
-                    let text = said(name, place, &view.now);
-                    if !dead.iter().any(|found| found.contains(&text)) {
-                        spared.push(text);
-                    }
+                    spared.extend((!removable).then(|| said(name, place, &view.now)));
                 }
                 _ => {}
             }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::check::count;
 use super::place::is_read_only;
 use super::{Check, Patient};
-use crate::host::{Dir, Host, StripeError, What};
+use crate::host::{Dir, Host, StripeError, What, stripe_file};
 use crate::protocol::{Now, VERSION};
 use crate::store::stripe_of_file;
 use crate::words;
@@ -109,7 +109,7 @@ fn still_busy(patient: &Patient, busy: &[usize]) -> Vec<String> {
         let left = until.saturating_sub(patient.host.now().monotonic).min(PATIENCE);
         if let Err(StripeError::Busy(busy)) = patient.host.lock_stripe(*stripe, left) {
             let holder = busy.holder.unwrap_or_else(|| "a process that can't be seen from here".to_owned());
-            held.push(format!("stripes/{stripe:02x}: {holder} has it"));
+            held.push(format!("stripes/{}: {holder} has it", stripe_file(*stripe)));
         }
     }
     held

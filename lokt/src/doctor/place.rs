@@ -119,7 +119,7 @@ pub(super) fn flock(patient: &Patient) -> Check {
 }
 
 /// Without the number that means nothing to people.
-fn plain(why: String) -> String {
+pub(super) fn plain(why: String) -> String {
     words::cause(&io::Error::other(why))
 }
 

@@ -41,7 +41,7 @@ impl Wanted {
         for name in given {
             match inside::admission(locks, &name) {
                 None => names.push(name),
-                Some(record) if !suffices(record.mode(), mode) => {
+                Some(record) if !record.mode().includes(mode) => {
                     return Err(contradicts(&name, record.mode()));
                 }
                 Some(record) => around.push(Badge::of_record(name, record)),
@@ -59,11 +59,6 @@ impl Wanted {
     pub(super) fn held(&self) -> &Held {
         &self.held
     }
-}
-
-/// Whoever has a name alone has it in any way.
-fn suffices(held: Mode, asked: Mode) -> bool {
-    held == asked || held == Mode::Exclusive
 }
 
 fn contradicts(name: &Name, held: Mode) -> Error {

@@ -35,6 +35,8 @@ struct Opened {
     owner: u32,
     /// The group that shares the root, if an administrator made it so.
     group: Option<u32>,
+    /// Whether no other machine can have it open, once that was asked.
+    local: OnceLock<bool>,
 }
 
 /// The root's files.
@@ -289,7 +291,7 @@ impl RootDir {
     }
 
     pub(super) fn is_local(&self) -> bool {
-        self.root().is_ok_and(|root| filesystem::is_local(&root.fd))
+        self.root().is_ok_and(|root| *root.local.get_or_init(|| filesystem::is_local(&root.fd)))
     }
 
     pub(super) fn path_of(&self, dir: Dir<'_>, file: &str) -> PathBuf {
@@ -361,7 +363,7 @@ fn admit(fd: OwnedFd, path: &Path) -> io::Result<Opened> {
     if me != 0 && !is_for(&stat, me) {
         return Err(anothers(&stat, path));
     }
-    Ok(Opened { fd, me, owner: stat.st_uid, group: group_of(&stat) })
+    Ok(Opened { fd, me, owner: stat.st_uid, group: group_of(&stat), local: OnceLock::new() })
 }
 
 /// Whether a root is this user's own, or that of one of his groups.

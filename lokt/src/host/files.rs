@@ -134,7 +134,7 @@ impl RootDir {
         draft: Draft<'_>,
     ) -> io::Result<()> {
         let (beside, draft_file) = match draft {
-            Draft::New(stripe) => (Dir::Stripes, Cow::Owned(format!("{stripe:02x}.tmp"))),
+            Draft::New(stripe) => (Dir::Stripes, Cow::Owned(stripe_file(stripe) + ".tmp")),
             Draft::Used(dir, file) => (dir, Cow::Borrowed(file)),
         };
         let from = self.open_dir(beside)?;
@@ -288,6 +288,20 @@ pub(super) fn hidden(name: &str) -> String {
     format!(".{name}.{}.{}", std::process::id(), monotonic().as_nanos())
 }
 
+/// The name under which something was [`hidden`], and the process that did it.
+pub(crate) fn hidden_by(file: &str) -> Option<(&str, i64)> {
+    let (named, nanoseconds) = file.strip_prefix('.')?.rsplit_once('.')?;
+    let (name, pid) = named.rsplit_once('.')?;
+    let (pid, nanoseconds): (i64, u128) = (pid.parse().ok()?, nanoseconds.parse().ok()?);
+    let is_ours = pid > 0 && !name.is_empty() && file == format!(".{name}.{pid}.{nanoseconds}");
+    is_ours.then_some((name, pid))
+}
+
+/// The file of a mutex.
+pub(crate) fn stripe_file(stripe: usize) -> String {
+    format!("{stripe:02x}")
+}
+
 /// Whether a file system (bindfs, NFS) has failed to rename only because it does not know `RENAME_NOREPLACE`.
 pub(super) fn lacks_noreplace(error: Errno) -> bool {
     matches!(error, Errno::INVAL | Errno::NOSYS | Errno::NOTSUP)
@@ -354,6 +368,15 @@ mod tests {
 
     fn read(root: &RootDir) -> Vec<u8> {
         root.read(Dir::Locks, "x.json", 64 * 1024).unwrap().unwrap().bytes
+    }
+
+    #[test]
+    fn a_hidden_file_says_what_it_is_and_whose() {
+        assert_eq!(hidden_by(&hidden("audit.log")), Some(("audit.log", std::process::id().into())));
+        let others = ["audit.log.4711.1", ".4711.1", "..4711.1", ".x.-1.1", ".x.+1.1", ".x.0.1", ".x.1.y"];
+        for other in others.into_iter().chain([".gitignore"]) {
+            assert_eq!(hidden_by(other), None, "{other}");
+        }
     }
 
     #[test]

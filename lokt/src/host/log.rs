@@ -115,7 +115,7 @@ struct Opened {
 }
 
 impl LogFile for Opened {
-    fn identity(&self) -> u64 {
+    fn inode(&self) -> u64 {
         self.inode
     }
 

@@ -1,4 +1,5 @@
-//! This machine: files, clocks, processes, signals. Only a guard has effects of its own, on its command and its terminal.
+//! This machine: files, clocks, processes, signals. Elsewhere only a guard has effects, on its command and its terminal,
+//! and the store on an etcd cluster, by its connections.
 //!
 //! [`Host`] is everything that the lock asks of the machine it runs on, as few and as small operations as will
 //! do. The real one is [`UnixHost`]; tests put another in its place, to choose the instant at which something
@@ -33,13 +34,14 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 pub(crate) use dirs::basename;
+pub(crate) use files::{hidden_by, stripe_file};
 pub(crate) use filesystem::{FileSystem, Reach, is_full};
 pub use identity::Identity;
 #[cfg(feature = "etcd")]
 pub(crate) use identity::environment_path;
 pub(crate) use identity::{environment, group_called, me_called, user_called};
 pub(crate) use log::{ROTATED, ROTATOR};
-pub(crate) use probe::Scratch;
+pub(crate) use probe::{Scratch, TRIALS};
 pub(crate) use program::{Program, missing_interpreter};
 pub(crate) use project::{Project, ScriptFile};
 pub(crate) use rival::Fault;
@@ -182,8 +184,8 @@ pub trait SessionFile: Send + Sync {
     /// Ends the session's liveness, whoever else still holds the descriptor.
     fn release(&self);
 
-    /// What tells this file from any other that may come to stand in its place (an inode number).
-    fn identity(&self) -> u64;
+    /// Its inode number: what tells it from any other file that may come to stand in its place.
+    fn inode(&self) -> u64;
 
     /// The descriptor that the command inherits.
     fn descriptor(&self) -> Option<BorrowedFd<'_>>;
@@ -191,8 +193,8 @@ pub trait SessionFile: Send + Sync {
 
 /// A file of the log, open to be read at any place: it stays this one, whatever it is renamed to.
 pub trait LogFile: Send {
-    /// What tells this file from any other that exists meanwhile (an inode number).
-    fn identity(&self) -> u64;
+    /// Its inode number: what tells it from any other that exists meanwhile.
+    fn inode(&self) -> u64;
 
     /// How many bytes it has now.
     ///
@@ -329,8 +331,8 @@ pub trait Host: Send + Sync + 'static {
     /// Whatever the file system says.
     fn create_session(&self, file: &str, stripe: usize) -> io::Result<Box<dyn SessionFile>>;
 
-    /// Looks whether a session lives; if its file is known, no other counts. Missing is not dead.
-    fn probe_session(&self, file: &str, identity: Option<u64>) -> SessionState;
+    /// Looks whether a session lives; if the inode of its file is known, no other counts. Missing is not dead.
+    fn probe_session(&self, file: &str, inode: Option<u64>) -> SessionState;
 
     /// Rings a session's bell, if it listens.
     fn ring_session(&self, file: &str);

@@ -13,7 +13,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, fstat, fsync, openat, unlinkat};
 use rustix::process::geteuid;
 
 use super::dirs::{DIRECTORY, Handle};
-use super::files::{FILE, age, hidden, named, place};
+use super::files::{FILE, age, hidden, hidden_by, named, place};
 use super::process::state_of;
 use super::rival::{self, Fault};
 use super::survey::{What, at};
@@ -23,7 +23,7 @@ use super::{Dir, ProcessState, Publish, UnixHost, filesystem, platform};
 const SCRATCH: &str = "lokt-doctor";
 
 /// What trials make.
-const TRIALS: [&str; 2] = ["doctor", "doctor-made"];
+pub(crate) const TRIALS: [&str; 2] = ["doctor", "doctor-made"];
 
 /// Where files are moved to, beside [`Dir::Locks`].
 const MOVED_TO: [Dir<'static>; 4] = [Dir::Lines, Dir::Holders, Dir::Freezes, Dir::Sessions];
@@ -180,7 +180,8 @@ fn clear_left(above: &Path) -> io::Result<Vec<PathBuf>> {
         return Ok(gone);
     }
     for name in names_in(&dir)? {
-        let dead = pid_of(&name, SCRATCH).filter(|pid| state_of(*pid) == ProcessState::Gone);
+        let made = hidden_by(&name).filter(|(name, _)| *name == SCRATCH);
+        let dead = made.map(|(_, pid)| pid).filter(|pid| state_of(*pid) == ProcessState::Gone);
         if let Some(pid) = dead
             && clear(&dir, &name, pid).is_ok()
         {
@@ -197,19 +198,12 @@ fn clear(above: &OwnedFd, name: &str, pid: i64) -> io::Result<()> {
     let stat = fstat(&scratch)?;
     let names = names_in(&scratch)?;
     let is_ours = stat.st_uid == geteuid().as_raw() && age(&stat) >= LEFT_FOR;
-    if !is_ours || !names.iter().all(|name| TRIALS.iter().any(|trial| pid_of(name, trial) == Some(pid))) {
+    let is_trial = |file: &String| TRIALS.iter().any(|name| hidden_by(file) == Some((name, pid)));
+    if !is_ours || !names.iter().all(is_trial) {
         return Err(io::ErrorKind::InvalidData.into());
     }
     names.iter().try_for_each(|name| unlinkat(&scratch, name.as_str(), AtFlags::empty()))?;
     Ok(unlinkat(above, name, AtFlags::REMOVEDIR)?)
-}
-
-/// The process that has made something of this name: see [`hidden`].
-fn pid_of(file: &str, name: &str) -> Option<i64> {
-    let (pid, nanoseconds) =
-        file.strip_prefix('.')?.strip_prefix(name)?.strip_prefix('.')?.split_once('.')?;
-    let (pid, nanoseconds): (i64, u128) = (pid.parse().ok()?, nanoseconds.parse().ok()?);
-    (pid > 0 && file == format!(".{name}.{pid}.{nanoseconds}")).then_some(pid)
 }
 
 /// What stands in a directory, as far as its names can be ours, and not more than so much of it.

@@ -6,6 +6,7 @@
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::OnceLock;
 
 use rustix::fs::{Mode, OFlags, Stat as FileStat, major, minor, open};
@@ -185,6 +186,15 @@ pub(crate) fn flock_holder(file: &FileStat) -> Option<String> {
         "" => Some(format!("process {pid}{stopped}")),
         command => Some(format!("process {pid} ({command}){stopped}")),
     }
+}
+
+/// Whether one of this process's descriptors is the file at this path, as far as `/proc` tells.
+pub(crate) fn has_open(path: &Path) -> bool {
+    let (Ok(file), Ok(descriptors)) = (fs::symlink_metadata(path), fs::read_dir("/proc/self/fd")) else {
+        return false;
+    };
+    let is_it = |open: fs::Metadata| open.dev() == file.dev() && open.ino() == file.ino();
+    descriptors.flatten().any(|descriptor| fs::metadata(descriptor.path()).is_ok_and(is_it))
 }
 
 /// The process behind `1: FLOCK  ADVISORY  WRITE 4711 00:1a:6 0 EOF`: the file is named by device and inode. (One that

@@ -48,7 +48,7 @@ impl SessionFile for Fifo {
         flock::unlock(&self.0);
     }
 
-    fn identity(&self) -> u64 {
+    fn inode(&self) -> u64 {
         // It fails only for a descriptor that is none.
         fstat(&self.0).map_or(0, |stat| stat.st_ino)
     }

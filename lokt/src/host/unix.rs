@@ -15,7 +15,7 @@ use rustix::io::Errno;
 
 use super::clock::{boottime, clock_id, monotonic};
 use super::dirs::{Handle, RootDir};
-use super::files::{named, place};
+use super::files::{named, place, stripe_file};
 use super::log::{ROTATOR, Rotation};
 use super::session_file::Fifo;
 use super::{
@@ -35,7 +35,6 @@ pub struct UnixHost {
     pub(super) files: RootDir,
     rotation: Rotation,
     clock: OnceLock<ClockId>,
-    local: OnceLock<bool>,
     watched: Arc<Watched>,
     mutexes: flock::Queues,
 }
@@ -57,7 +56,6 @@ impl UnixHost {
             files: RootDir::new(root),
             rotation: Rotation::from_environment().unwrap_or_default(),
             clock: OnceLock::new(),
-            local: OnceLock::new(),
             watched: Arc::default(),
             mutexes: flock::Queues::default(),
         }
@@ -146,7 +144,7 @@ impl Host for UnixHost {
     }
 
     fn is_local(&self) -> bool {
-        *self.local.get_or_init(|| self.files.is_local())
+        self.files.is_local()
     }
 
     fn prepare(&self) -> io::Result<()> {
@@ -208,12 +206,12 @@ impl Host for UnixHost {
     }
 
     fn lock_stripe(&self, stripe: usize, patience: Duration) -> Result<Box<dyn Stripe>, StripeError> {
-        Ok(Box::new(self.lock_mutex(&format!("{stripe:02x}"), patience)?))
+        Ok(Box::new(self.lock_mutex(&stripe_file(stripe), patience)?))
     }
 
     fn create_session(&self, file: &str, stripe: usize) -> io::Result<Box<dyn SessionFile>> {
         let (stripes, sessions) = (self.files.open_dir(Dir::Stripes)?, self.files.open_dir(Dir::Sessions)?);
-        let hidden = format!("{stripe:02x}.new");
+        let hidden = stripe_file(stripe) + ".new";
         let made = self.make_fifo(&stripes, &hidden).and_then(|fifo| {
             place(&stripes, &hidden, &sessions, file, Publish::New)?;
             Ok(fifo)
@@ -227,14 +225,14 @@ impl Host for UnixHost {
         }
     }
 
-    fn probe_session(&self, file: &str, identity: Option<u64>) -> SessionState {
-        let (fd, inode) = match self.open_session(file, OFlags::RDONLY) {
+    fn probe_session(&self, file: &str, inode: Option<u64>) -> SessionState {
+        let (fd, found) = match self.open_session(file, OFlags::RDONLY) {
             Ok(opened) => opened,
             Err(error) if is_none_of_ours(&error) => return SessionState::Missing,
             // Out of descriptors, or of memory: that is no news of the session.
             Err(_) => return SessionState::Locked,
         };
-        if identity.is_some_and(|identity| identity != inode) {
+        if inode.is_some_and(|inode| inode != found) {
             return SessionState::Missing;
         }
         match flock::is_locked(&File::from(fd)) {

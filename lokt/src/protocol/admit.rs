@@ -15,7 +15,7 @@ use super::standing::{Seat, Standing, first_in_the_way, is_joint, seats};
 pub(crate) const NO_TOKEN: u64 = 1 << 52;
 
 /// So much must be left to count up to there from a token that a record claims.
-const LEFT_TO_COUNT: u64 = 1 << 40;
+pub(crate) const LEFT_TO_COUNT: u64 = 1 << 40;
 
 pub(super) fn acquire(
     name: &str,
@@ -36,7 +36,7 @@ pub(super) fn acquire(
     let seats = seats(evidence, now);
     // Whoever founded it died before it had its own record; or the last has died before it could say so. Of those
     // who share it, whoever wants to as well has not asked.
-    let has_asked = (claim.mode, held) != (Mode::Shared, Mode::Shared);
+    let has_asked = !claim.mode.always_has_room(held);
     let is_of_nobody = is_joint(evidence) && seats.is_empty() && has_asked;
     let next_token = next_token(evidence, &seats);
     let (to_be_had, holding): (Vec<_>, Vec<_>) =

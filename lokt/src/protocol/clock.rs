@@ -76,8 +76,22 @@ pub struct Now {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    /// The clock of the tests' machine.
+    pub(in super::super) const BOOT: &str = "boot-1/4026531834";
+
+    /// Some seconds after the tests begin.
+    pub(in super::super) fn at(seconds: u64) -> Now {
+        let since = |start: u64| Duration::from_secs(start + seconds);
+        Now {
+            monotonic: since(1000),
+            boottime: since(5000),
+            wall: Timestamp::UNIX_EPOCH + since(1_800_000_000),
+            clock: ClockId::new(BOOT),
+        }
+    }
 
     #[test]
     fn an_id_is_a_boot_and_a_namespace() {

@@ -9,11 +9,10 @@ use super::admit::acquire;
 use super::clock::Now;
 use super::decision::{Decision, Displaced};
 use super::evidence::Evidence;
-use super::lease::lapse;
 use super::record::{Kind, Record};
 use super::refusal::Refusal;
 use super::request::{Authority, Request};
-use super::standing::{Abandoned, Seat, Standing, first_in_the_way, is_joint, judge, seats};
+use super::standing::{Abandoned, Seat, Standing, first_in_the_way, is_joint, judge, lapse_by_record, seats};
 use super::stored::Stored;
 
 /// Decides what `request` makes of a name of which `evidence` is known at `now`.
@@ -205,10 +204,7 @@ fn is_swept(seat: &Seat<'_>, now: &Now) -> bool {
     let stale = matches!(seat.standing, Standing::Abandoned(why) if swept(why));
     match seat.record().filter(|record| record.kind.is_none()) {
         // The Go tool keeps a dead process's record until its TTL has passed as well.
-        Some(go) => {
-            let seen = seat.evidence;
-            stale && lapse(go, now, seen.unchanged_for, seen.earlier_boot).has_lapsed()
-        }
+        Some(go) => stale && lapse_by_record(go, seat.evidence, now).has_lapsed(),
         None => stale,
     }
 }

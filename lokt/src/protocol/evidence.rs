@@ -17,7 +17,7 @@ pub struct Evidence {
     pub liveness: Liveness,
     /// How long the asker has seen this very record, unchanged, on its own clock; zero if it never looked before.
     pub unchanged_for: Duration,
-    /// The record is from an earlier boot of this machine.
+    /// The record seems to be from an earlier boot of this machine.
     pub earlier_boot: bool,
     /// What is left of the lease, where the store itself tells that: then the record's deadline does not count.
     pub lapse: Option<Lapse>,
@@ -45,6 +45,22 @@ pub struct Holder {
 }
 
 impl Evidence {
+    /// Of what is stored in a record's place: what `witness` knows of a record, and whether there are `survivors`
+    /// where it is none.
+    pub fn of(
+        stored: Stored,
+        witness: impl FnOnce(Box<Record>) -> Self,
+        survivors: impl FnOnce() -> bool,
+    ) -> Self {
+        match stored {
+            Stored::Record(record) => witness(record),
+            corrupt @ Stored::Corrupt(_) => {
+                Self { survivors: survivors(), stored: corrupt, ..Self::default() }
+            }
+            stored => Self { stored, ..Self::default() },
+        }
+    }
+
     /// How the name is held, if it is.
     pub fn mode(&self) -> Mode {
         self.record().filter(|record| record.group().is_some()).map_or(Mode::Exclusive, Record::mode)

@@ -14,7 +14,7 @@ use super::request::Claim;
 use super::stored::Stored;
 
 /// What is known of the freeze of a name at the instant of a decision.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct FreezeEvidence {
     /// What stands in its place.
     pub stored: Stored,
@@ -46,6 +46,16 @@ pub enum LiftBy {
     Sweep,
 }
 
+impl FreezeRequest {
+    /// What it is to do to a name, in a word.
+    pub fn verb(&self) -> &'static str {
+        match self {
+            Self::Place(_) => "freeze",
+            Self::Lift(_) => "unfreeze",
+        }
+    }
+}
+
 /// What happens to the freeze of a name. The store carries it out.
 #[derive(Debug, Clone, PartialEq)]
 pub enum FreezeDecision {
@@ -58,10 +68,6 @@ pub enum FreezeDecision {
 }
 
 impl FreezeEvidence {
-    /// Nothing stands there.
-    pub const NONE: Self =
-        Self { stored: Stored::Empty, unchanged_for: Duration::ZERO, earlier_boot: false, lapse: None };
-
     /// The freeze, if it is in force. A corrupt one binds nobody, as in the Go tool; one that can't be read, or is
     /// of a newer version, does.
     pub fn in_force(&self, now: &Now) -> Option<Freeze> {
@@ -135,20 +141,12 @@ fn removed(stored: &Stored) -> FreezeDecision {
 
 #[cfg(test)]
 mod tests {
+    use super::super::clock::tests::at;
     use super::super::mode::Mode;
     use super::super::{ClockId, LockId};
     use super::*;
 
     const TTL: Duration = Duration::from_secs(60);
-
-    fn at(seconds: u64) -> Now {
-        Now {
-            monotonic: Duration::from_secs(1000),
-            boottime: Duration::from_secs(5000 + seconds),
-            wall: jiff::Timestamp::from_second(1_800_000_000).unwrap(),
-            clock: ClockId::new("boot-1/0"),
-        }
-    }
 
     fn place_at(stored: Stored, now: &Now) -> FreezeDecision {
         let claim = Claim {
@@ -168,7 +166,7 @@ mod tests {
     }
 
     fn known(stored: Stored) -> FreezeEvidence {
-        FreezeEvidence { stored, ..FreezeEvidence::NONE }
+        FreezeEvidence { stored, ..FreezeEvidence::default() }
     }
 
     /// The record of a freeze that ada placed at second 0.

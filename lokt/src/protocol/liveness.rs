@@ -68,7 +68,7 @@ pub struct Here<'a> {
 /// What can be seen from here of one holder, when it is asked for.
 pub trait Witness {
     /// The file of the session with this id; if it has this inode, should that be known.
-    fn session(&self, id: &LockId, identity: Option<u64>) -> SessionState;
+    fn session(&self, id: &LockId, inode: Option<u64>) -> SessionState;
 
     /// The process that has this id now.
     fn process(&self, pid: i64) -> ProcessState;

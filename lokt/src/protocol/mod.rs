@@ -50,6 +50,8 @@ mod table;
 #[cfg(test)]
 mod together;
 
+#[cfg(test)]
+pub(crate) use admit::LEFT_TO_COUNT;
 pub(crate) use admit::NO_TOKEN;
 pub use clock::{ClockId, Now};
 pub use decide::decide;

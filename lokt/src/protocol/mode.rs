@@ -21,11 +21,15 @@ impl Mode {
     /// Whether one more gets in beside so many who hold the name in the mode `held`.
     pub fn has_room(self, held: Self, holders: usize) -> bool {
         match (self, held) {
-            _ if holders == 0 => true,
-            (Self::Shared, Self::Shared) => true,
+            _ if holders == 0 || self.always_has_room(held) => true,
             (Self::Slots(slots), Self::Slots(agreed)) if slots == agreed => holders < slots as usize,
             _ => false,
         }
+    }
+
+    /// Whether there is room for one more however many hold it so, dead or alive: then nobody has to look at them.
+    pub fn always_has_room(self, held: Self) -> bool {
+        (self, held) == (Self::Shared, Self::Shared)
     }
 
     /// Whether the two are about one thing, so that to wait makes sense: one lock, or so many slots.
@@ -35,6 +39,11 @@ impl Mode {
             (Self::Slots(_), _) | (_, Self::Slots(_)) => false,
             _ => true,
         }
+    }
+
+    /// Whether one who holds a name so has it in the mode `asked`, too: whoever has it alone has it in any.
+    pub fn includes(self, asked: Self) -> bool {
+        self == asked || self == Self::Exclusive
     }
 
     /// How many slots there are, if it has any.
@@ -72,6 +81,13 @@ mod tests {
         }
         assert!(Slots(3).has_room(Slots(3), 2) && !Slots(3).has_room(Slots(3), 3));
         assert!(Shared.has_room(Shared, 1_000_000));
+    }
+
+    #[test]
+    fn whoever_has_a_name_alone_has_it_in_any_mode() {
+        assert!([Exclusive, Shared, Slots(2)].iter().all(|asked| Exclusive.includes(*asked)));
+        assert!(Slots(2).includes(Slots(2)) && !Slots(2).includes(Slots(3)));
+        assert!(Shared.includes(Shared) && !Shared.includes(Exclusive));
     }
 
     #[test]

@@ -189,6 +189,11 @@ impl Record {
         self.slots = mode.slots();
     }
 
+    /// Whether it must outlive a power cut: a guard's would bind nobody afterwards, as its session is gone.
+    pub fn is_lasting(&self) -> bool {
+        self.kind != Some(Kind::Guard)
+    }
+
     /// What those have in common who hold the name together, if this is the record that says that they do.
     pub fn group(&self) -> Option<&str> {
         let together = self.kind == Some(Kind::Joint) && self.mode() != Mode::Exclusive;

@@ -107,6 +107,16 @@ pub enum Request {
 }
 
 impl Request {
+    /// What it is to do to a lock, in a word.
+    pub fn verb(&self) -> &'static str {
+        match self {
+            Self::Acquire(..) => "lock",
+            Self::Renew(..) => "renew",
+            Self::Release(_) => "release",
+            Self::Sweep => "clear away",
+        }
+    }
+
     /// Whether nothing counts but the record: for what a session does with its own, it does not matter whether its
     /// holder lives, or whether the name is frozen.
     pub fn is_of_ones_own(&self) -> bool {
@@ -117,8 +127,7 @@ impl Request {
     pub fn concerns(&self, held: Mode) -> Whom<'_> {
         match self {
             Self::Renew(Authority::Session(id), _) | Self::Release(Authority::Session(id)) => Whom::One(id),
-            // However many share it, there is room for one more, whether they live or not.
-            Self::Acquire(claim, _) if (claim.mode, held) == (Mode::Shared, Mode::Shared) => Whom::Nobody,
+            Self::Acquire(claim, _) if claim.mode.always_has_room(held) => Whom::Nobody,
             _ => Whom::All,
         }
     }

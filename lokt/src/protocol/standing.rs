@@ -57,6 +57,11 @@ impl Standing {
         matches!(self, Self::Lapsed { .. } | Self::Abandoned(_))
     }
 
+    /// Whether it binds nobody any more.
+    pub fn is_abandoned(&self) -> bool {
+        matches!(self, Self::Abandoned(_))
+    }
+
     /// What is left of the lease of whoever holds it; `None` if nobody does, or if it never lapses.
     pub fn left(&self) -> Option<Duration> {
         match self {
@@ -81,8 +86,7 @@ pub fn judge(evidence: &Evidence, now: &Now) -> Standing {
 }
 
 fn judge_record(record: &Record, evidence: &Evidence, now: &Now) -> Standing {
-    let by_record = || lapse(record, now, evidence.unchanged_for, evidence.earlier_boot);
-    let lapse = evidence.lapse.unwrap_or_else(by_record);
+    let lapse = evidence.lapse.unwrap_or_else(|| lapse_by_record(record, evidence, now));
     let liveness = evidence.liveness;
     let lapsed = lapse.has_lapsed();
     match (record.kind, liveness) {
@@ -94,6 +98,13 @@ fn judge_record(record: &Record, evidence: &Evidence, now: &Now) -> Standing {
         (Some(Kind::Guard) | None, _) if lapsed => Standing::Lapsed { liveness },
         _ => Standing::Held { lapse, liveness },
     }
+}
+
+/// What is left of a lease by its record.
+pub(super) fn lapse_by_record(record: &Record, evidence: &Evidence, now: &Now) -> Lapse {
+    // What lives is of this boot.
+    let earlier_boot = evidence.earlier_boot && evidence.liveness != Liveness::Alive;
+    lapse(record, now, evidence.unchanged_for, earlier_boot)
 }
 
 /// One of those who hold a name.
@@ -150,7 +161,7 @@ impl Seat<'_> {
     }
 
     pub(super) fn is_abandoned(&self) -> bool {
-        matches!(self.standing, Standing::Abandoned(_))
+        self.standing.is_abandoned()
     }
 }
 
@@ -159,7 +170,17 @@ mod tests {
     use std::time::Duration;
 
     use super::super::Lapse;
+    use super::super::clock::tests::at;
     use super::*;
+
+    #[test]
+    fn the_record_of_one_who_lives_is_of_this_boot() {
+        let (kind, clock_id) = (Some(Kind::Manual), Some("boot-0/1".to_owned()));
+        let record = Record { kind, clock_id, ttl_sec: Some(1), ..Record::default() };
+        let known = |liveness| Evidence { liveness, earlier_boot: true, ..Evidence::default() };
+        let lapsed = |liveness| lapse_by_record(&record, &known(liveness), &at(1)).has_lapsed();
+        assert_eq!([Liveness::Unknown, Liveness::Alive].map(lapsed), [true, false]);
+    }
 
     #[test]
     fn only_of_a_lease_that_is_held_something_is_left() {

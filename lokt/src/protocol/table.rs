@@ -2,19 +2,10 @@
 
 use std::time::Duration;
 
+use super::clock::tests::{BOOT, at};
 use super::*;
 
 const TTL: Duration = Duration::from_secs(60);
-const BOOT: &str = "boot-1/4026531834";
-
-fn at(seconds: u64) -> Now {
-    Now {
-        monotonic: Duration::from_secs(1000 + seconds),
-        boottime: Duration::from_secs(5000 + seconds),
-        wall: jiff::Timestamp::from_second(1_800_000_000 + seconds as i64).unwrap(),
-        clock: ClockId::new(BOOT),
-    }
-}
 
 fn claim(kind: Kind, ttl: Option<Duration>) -> Claim {
     Claim {

@@ -2,18 +2,10 @@
 
 use std::time::Duration;
 
+use super::clock::tests::at;
 use super::*;
 
 const TTL: Duration = Duration::from_secs(60);
-
-fn at(seconds: u64) -> Now {
-    Now {
-        monotonic: Duration::from_secs(1000 + seconds),
-        boottime: Duration::from_secs(5000 + seconds),
-        wall: jiff::Timestamp::from_second(1_800_000_000 + seconds as i64).unwrap(),
-        clock: ClockId::new("boot-1/4026531834"),
-    }
-}
 
 fn claim(number: u8, mode: Mode, ttl: Option<Duration>) -> Claim {
     Claim {

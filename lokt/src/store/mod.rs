@@ -1,8 +1,8 @@
 //! Stores: they carry the protocol's decisions out atomically, and know no rule themselves.
 //!
-//! The embedded store is a directory ([`DirStore`]). The trait is small enough for a store that is a service
-//! (compare-and-swap on a revision, a lease, a watch), as etcd is (`EtcdStore`); every store runs the same
-//! [`decide`](crate::protocol::decide).
+//! The embedded store is a directory ([`DirStore`]). A store may also be a service (compare-and-swap on a revision, a
+//! lease, a watch), as etcd is (`EtcdStore`); every store runs the same [`decide`](crate::protocol::decide). A [`Store`] is asked
+//! for transitions, for what waiters need of their line and their bells, and for what there is to look at.
 
 #[cfg(feature = "etcd")]
 mod cluster;
@@ -20,7 +20,7 @@ use std::time::Duration;
 #[cfg(feature = "etcd")]
 pub use cluster::EtcdStore;
 pub use dir::DirStore;
-pub(crate) use dir::{Leftover, pid_of_hidden, stripe_of_file, stripe_of_temporary};
+pub(crate) use dir::{Leftover, stripe_of_file, stripe_of_temporary};
 pub(crate) use sessions::split_session;
 
 use crate::Error;
@@ -286,7 +286,7 @@ impl View {
     /// Those who seem to have died and left their records.
     fn dead(&self) -> impl Iterator<Item = Dead> {
         let abandoned = |(stored, standing): (&Stored, &Standing)| {
-            let record = stored.record().filter(|_| matches!(standing, Standing::Abandoned(_)))?;
+            let record = stored.record().filter(|_| standing.is_abandoned())?;
             Some((record.lock_id.clone(), record.pid))
         };
         self.places().into_iter().filter_map(abandoned)
@@ -419,10 +419,6 @@ pub trait Store: Send + Sync + 'static {
 
     /// An identity that no admission has had.
     fn new_id(&self) -> LockId;
-
-    /// Writes that a claim which waited was refused in the end; without a refusal, that it was never decided on, as
-    /// the store's mutex was not to be had.
-    fn denied(&self, name: &Name, claim: &Claim, refusal: Option<&Refusal>);
 
     /// Writes an event that no transition wrote.
     fn report(&self, event: &Event);

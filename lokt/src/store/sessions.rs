@@ -32,8 +32,8 @@ fn session_file(name: &Name, lock_id: &LockId) -> String {
 pub(super) struct Holders<'a>(&'a dyn Host, &'a Name);
 
 impl Witness for Holders<'_> {
-    fn session(&self, id: &LockId, identity: Option<u64>) -> SessionState {
-        self.0.probe_session(&session_file(self.1, id), identity)
+    fn session(&self, id: &LockId, inode: Option<u64>) -> SessionState {
+        self.0.probe_session(&session_file(self.1, id), inode)
     }
 
     fn process(&self, pid: i64) -> ProcessState {
@@ -61,8 +61,8 @@ impl Sessions {
     }
 
     /// Looks whether a session lives, by this very file if its `identity` is known.
-    pub(super) fn probe(&self, name: &Name, lock_id: &LockId, identity: Option<u64>) -> SessionState {
-        self.0.probe_session(&session_file(name, lock_id), identity)
+    pub(super) fn probe(&self, name: &Name, lock_id: &LockId, inode: Option<u64>) -> SessionState {
+        self.0.probe_session(&session_file(name, lock_id), inode)
     }
 
     /// Rings `bell` once a session has ended; `false` if that can't be told.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::sessions::STRIPES;
-use crate::host::{Dir, Host, Stripe};
+use crate::host::{Dir, Host, Stripe, stripe_file};
 use crate::protocol::Now;
 
 /// The mutex of the sweep itself, beyond those of the names. Its file says when the next one is due.
@@ -11,7 +11,7 @@ const SWEEPER: usize = STRIPES;
 
 /// Whether a sweep seems to be due: without the mutex, and so without a claim to the truth.
 pub(super) fn seems_due(host: &dyn Host) -> bool {
-    let sweeper = host.read(Dir::Stripes, &format!("{SWEEPER:02x}"), 256).ok().flatten();
+    let sweeper = host.read(Dir::Stripes, &stripe_file(SWEEPER), 256).ok().flatten();
     let now = host.now();
     sweeper.is_none_or(|sweeper| now.monotonic >= due(&sweeper.bytes, &now))
 }

@@ -11,8 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::Error;
+use crate::audit::{self, Event};
 use crate::hash::fnv1a;
-use crate::host::Wake;
+use crate::host::{Identity, Wake};
 use crate::protocol::{Claim, LockId, Manner, Name, Now, Record, Refusal, Standing};
 use crate::store::{Admission, Answer, Asked, Place, Seen, Store, Ticket, Turn, Watch};
 
@@ -105,6 +106,7 @@ impl Observer for Unobserved {}
 /// A claim that waits.
 pub(crate) struct Waiting<'a> {
     store: &'a Arc<dyn Store>,
+    asker: &'a Identity,
     name: &'a Name,
     claim: Claim,
     manner: Manner,
@@ -115,8 +117,6 @@ pub(crate) struct Waiting<'a> {
     ticket: Option<Ticket>,
     /// The holders' records as they were last seen, and since when they have not changed.
     seen: Vec<(Record, Duration)>,
-    /// How many stood before it when it looked last.
-    ahead: usize,
     /// Whether it was rung since.
     rung: bool,
     silence: Option<Silence>,
@@ -125,6 +125,7 @@ pub(crate) struct Waiting<'a> {
 impl<'a> Waiting<'a> {
     pub(crate) fn new(
         store: &'a Arc<dyn Store>,
+        asker: &'a Identity,
         name: &'a Name,
         claim: Claim,
         manner: Manner,
@@ -134,6 +135,7 @@ impl<'a> Waiting<'a> {
         let joins = until != Until::LineMoves;
         Self {
             store,
+            asker,
             name,
             claim,
             manner,
@@ -142,7 +144,6 @@ impl<'a> Waiting<'a> {
             joins,
             ticket: None,
             seen: Vec::new(),
-            ahead: 0,
             rung: false,
             silence: None,
         }
@@ -154,15 +155,21 @@ impl<'a> Waiting<'a> {
             Ok(admission) => Ok((admission, self.ticket)),
             Err(error) => {
                 match (error.refusal(), &self.ticket) {
-                    (Some(refusal), Some(_)) => self.store.denied(self.name, &self.claim, Some(refusal)),
+                    (Some(refusal), Some(_)) => self.report(|denial| denial.refusal(refusal)),
                     // No transition came about that could have said so.
-                    (None, _) if error.is_busy() => self.store.denied(self.name, &self.claim, None),
+                    (None, _) if error.is_busy() => self.report(|denial| denial.because("mutex busy")),
                     _ => {}
                 }
                 self.leave();
                 Err(error)
             }
         }
+    }
+
+    /// Writes that it was not admitted in the end, and `why`.
+    fn report(&self, why: impl FnOnce(Event) -> Event) {
+        let denial = Event::new(audit::DENY, self.name, self.asker, &self.store.now());
+        self.store.report(&why(denial.ttl(self.claim.ttl)));
     }
 
     fn run(&mut self, observer: &mut dyn Observer) -> Result<Admission, Error> {
@@ -198,7 +205,6 @@ impl<'a> Waiting<'a> {
             };
             self.ticket = place.ticket.take().or(self.ticket.take());
             self.note(&refusal, &place, now.monotonic);
-            self.ahead = place.ahead;
             self.ring_the_silent(now.monotonic);
             if self.until == Until::LineMoves && !queued {
                 return Err(Error::refused(self.name, refusal, now));
@@ -222,8 +228,7 @@ impl<'a> Waiting<'a> {
         let asked = Asked { seen: &seen, patience: self.latest().saturating_sub(now).clamp(POLL, LOOK) };
         let turn = if self.joins {
             let has_heard = |first: &LockId, mark| self.store.has_heard(self.name, first, mark);
-            let ahead = self.ahead;
-            let silent = self.silence.as_mut().and_then(|silence| silence.over(now, ahead, has_heard));
+            let silent = self.silence.as_mut().and_then(|silence| silence.over(now, has_heard));
             Turn::Waiting { ticket: self.ticket.as_ref(), silent }
         } else {
             Turn::Passing

@@ -28,6 +28,8 @@ pub(super) struct Silence {
     /// What tells the bell that is rung by this watcher, for this, from all others.
     mark: u64,
     ring: Option<Ring>,
+    /// How many stand before the watcher.
+    ahead: usize,
     /// When it may be passed over.
     until: Duration,
 }
@@ -75,7 +77,9 @@ impl Silence {
     pub(super) fn seen(before: Option<Self>, sight: &Sight<'_>) -> Self {
         let now = sight.now;
         match before.filter(|silence| (silence.kind == Kind::Take) == sight.free) {
-            Some(silence) if silence.first == *sight.first && !silence.is_missed(now) => silence,
+            Some(silence) if silence.first == *sight.first && !silence.is_missed(now) => {
+                Self { ahead: sight.ahead, ..silence }
+            }
             // Another was passed over.
             Some(silence) if sight.free && silence.is_over(now) => {
                 let ring = Some(Ring { at: now, count: sight.ahead, mark: sight.mark });
@@ -95,7 +99,7 @@ impl Silence {
             false => (Kind::Hear, Ring { at: now, count: 1, mark }, within.max(sight.rare)),
         };
         let ring = (!free || !sight.rung).then_some(ring);
-        Self { first: sight.first.clone(), kind, mark, ring, until: now + within }
+        Self { first: sight.first.clone(), kind, mark, ring, ahead, until: now + within }
     }
 
     /// When there is something to do.
@@ -113,11 +117,10 @@ impl Silence {
         ring
     }
 
-    /// Who may be passed over now, by one who has so many `ahead` of it.
+    /// Who may be passed over now.
     pub(super) fn over(
         &mut self,
         now: Duration,
-        ahead: usize,
         has_heard: impl FnOnce(&LockId, u64) -> bool,
     ) -> Option<Silent<'_>> {
         if !self.is_over(now) {
@@ -130,7 +133,7 @@ impl Silence {
         }
         if self.kind == Kind::Hear {
             self.kind = Kind::Unheard;
-            self.ring = Some(Ring { at: now, count: ahead, mark: self.mark });
+            self.ring = Some(Ring { at: now, count: self.ahead, mark: self.mark });
             self.until = now + OTHERS;
             return None;
         }
@@ -172,7 +175,7 @@ mod tests {
             let seen = silence.insert(seen);
             rings.extend(seen.rings(now).map(|ring| (now, ring.count)));
             now = seen.due();
-            if let Some(silent) = seen.over(now, 3, |_, mark| mark != 7 || hears) {
+            if let Some(silent) = seen.over(now, |_, mark| mark != 7 || hears) {
                 assert_eq!(silent, Silent { first: &first, mark: 7 });
                 return (rings, Some(now));
             }
@@ -211,11 +214,11 @@ mod tests {
             let late = silence.until + LATE;
             if !free {
                 assert!(silence.rings(Duration::ZERO).is_some());
-                assert_eq!(silence.over(silence.until, 3, |_, _| false), None);
+                assert_eq!(silence.over(silence.until, |_, _| false), None);
             }
             assert!(silence.rings(late).is_some());
-            assert_eq!(silence.over(late + OTHERS - Duration::from_nanos(1), 3, |_, _| false), None);
-            assert!(silence.over(late + OTHERS, 3, |_, _| false).is_some());
+            assert_eq!(silence.over(late + OTHERS - Duration::from_nanos(1), |_, _| false), None);
+            assert!(silence.over(late + OTHERS, |_, _| false).is_some());
         }
     }
 
@@ -224,7 +227,7 @@ mod tests {
         let first = first();
         let late = SILENCE + 3 * STAGGER + LATE + Duration::from_nanos(1);
         let mut silence = Silence::seen(None, &sight(&first, true, Duration::ZERO));
-        assert_eq!(silence.over(late, 3, |_, _| false), None);
+        assert_eq!(silence.over(late, |_, _| false), None);
         let again = Silence::seen(Some(silence), &sight(&first, true, late));
         assert_eq!(again.due(), late + SILENCE / 2);
     }

@@ -285,12 +285,12 @@ impl Host for SimHost {
         Ok(Box::new(SimFile { host: self.clone(), ino }))
     }
 
-    fn probe_session(&self, file: &str, identity: Option<u64>) -> SessionState {
+    fn probe_session(&self, file: &str, inode: Option<u64>) -> SessionState {
         let Ok(mut world) = self.step() else { return SessionState::Locked };
         if world.fails(self.pid) {
             return SessionState::Locked;
         }
-        match world.session_in(file).filter(|ino| identity.is_none_or(|identity| identity == *ino as u64)) {
+        match world.session_in(file).filter(|ino| inode.is_none_or(|inode| inode == *ino as u64)) {
             Some(ino) if world.sessions[ino].locked => SessionState::Locked,
             Some(_) => SessionState::Unlocked,
             None => SessionState::Missing,
@@ -323,7 +323,7 @@ impl Host for SimHost {
     fn watch_session(&self, file: &str, bell: &Arc<dyn SessionFile>) -> bool {
         let Ok(mut world) = self.step() else { return false };
         let Some(ino) = world.session_in(file) else { return false };
-        world.watch(ino, bell.identity() as usize, self.pid);
+        world.watch(ino, bell.inode() as usize, self.pid);
         true
     }
 
@@ -342,7 +342,7 @@ impl Host for SimHost {
 
     fn watch_process(&self, pid: i64, bell: &Arc<dyn SessionFile>) -> bool {
         let Ok(mut world) = self.step() else { return false };
-        world.watch_process((pid - 1) as usize, bell.identity() as usize, self.pid);
+        world.watch_process((pid - 1) as usize, bell.inode() as usize, self.pid);
         true
     }
 

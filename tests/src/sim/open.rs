@@ -45,7 +45,7 @@ impl SessionFile for SimFile {
         }
     }
 
-    fn identity(&self) -> u64 {
+    fn inode(&self) -> u64 {
         self.ino as u64
     }
 

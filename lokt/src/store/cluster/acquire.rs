@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::commit::Change;
 use super::keys::Part;
 use super::line::Ready;
-use super::snapshot::{Left, Line, Snapshot, State};
+use super::snapshot::{Extent, Left, Snapshot, State};
 use super::{BESIDE, EtcdStore, Failure};
 use crate::audit;
 use crate::host::SessionFile;
@@ -71,7 +71,7 @@ impl<'a> Attempt<'a> {
             {
                 self.lease = None;
             }
-            let seen = store.snapshot(self.name, Line::Front(self.own()), self.by)?;
+            let seen = store.snapshot(self.name, Extent::Front(self.own()), self.by)?;
             if let Some(own) = seen.state.own_stored(&self.claim.lock_id).record()
                 && own.lock_id == self.claim.lock_id.as_str()
             {
@@ -162,7 +162,7 @@ impl<'a> Attempt<'a> {
     ) -> Result<Option<Admission>, Failure> {
         let (store, name, id) = (self.store, self.name, &self.claim.lock_id);
         let (lease, session) = (self.lease()?, self.session()?);
-        record.session_ino = session.as_ref().map(|session| session.identity());
+        record.session_ino = session.as_ref().map(|session| session.inode());
         let mut change = Change::default();
         change.token = record.token;
         self.place(&mut change, &record, joint, displaced, &sight.seen.state)?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::acquire::AT_ONCE;
 use super::commit::Change;
 use super::keys::Part;
-use super::snapshot::{Left, Line, Snapshot};
+use super::snapshot::{Extent, Left, Snapshot};
 use super::{BESIDE, EtcdStore, Failure};
 use crate::audit;
 use crate::protocol::{Decision, Displaced, Name, Request, decide};
@@ -16,7 +16,7 @@ impl EtcdStore {
         let mut removed: Vec<Displaced> = Vec::new();
         loop {
             let now = self.local.now();
-            let seen = self.snapshot(name, Line::Unseen, by)?;
+            let seen = self.snapshot(name, Extent::Unseen, by)?;
             let evidence = self.evidence(name, &seen, &Left::new(), &now);
             let mut gone = match decide(name.as_str(), request, &evidence, &now) {
                 Decision::Remove(gone) => gone,

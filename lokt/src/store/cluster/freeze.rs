@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::acquire::whole_seconds;
 use super::commit::Change;
 use super::keys::Part;
-use super::snapshot::{Left, Line, Snapshot};
+use super::snapshot::{Extent, Left, Snapshot};
 use super::{BESIDE, EtcdStore, Failure};
 use crate::audit;
 use crate::protocol::{FreezeDecision, FreezeRequest, LiftBy, Name, Now, Record, decide_freeze};
@@ -20,7 +20,7 @@ impl EtcdStore {
     ) -> Result<FreezeDecision, Failure> {
         loop {
             let now = self.local.now();
-            let seen = self.snapshot(name, Line::Unseen, by)?;
+            let seen = self.snapshot(name, Extent::Unseen, by)?;
             let evidence = self.freeze_evidence(&seen.state, &Left::new(), &now);
             let decision = decide_freeze(name.as_str(), request, &evidence, &now);
             let made = match &decision {

@@ -106,7 +106,7 @@ impl EtcdStore {
 
     /// Gives a place up.
     pub(super) fn leave_line(&self, name: &Name, ticket: &Ticket) {
-        self.watching.end(ticket.session.identity());
+        self.watching.end(ticket.session.inode());
         self.revoke_ticket(name, &ticket.lock_id);
         self.sessions.remove(name, &ticket.lock_id);
         ticket.session.release();
@@ -157,7 +157,7 @@ impl Attempt<'_> {
         };
         let ticket = joined.map(|joined| joined.ticket);
         let Before { nearest, ahead, revision } = before;
-        if let Some(bell) = ticket.as_ref().or(kept).map(|own| own.session.identity()) {
+        if let Some(bell) = ticket.as_ref().or(kept).map(|own| own.session.inode()) {
             // The first in line goes by the state that was decided on, which is older than its ticket.
             let revision = if nearest.is_some() { revision } else { seen.revision };
             store.watching.note(bell, revision, nearest.clone());

@@ -30,17 +30,17 @@ use std::time::Duration;
 use self::events::Events;
 use self::keeper::Keeper;
 use self::keys::{Keys, Part};
-use self::snapshot::Line;
+use self::snapshot::Extent;
 use self::watching::Watching;
 use super::etcd::{self, Access, Address, Client, Range, Span};
 use super::sessions::{Sessions, stripe_of};
 use super::{Answer, Asked, Status, Store, Ticket, Turn, View, Waiter, Warn, Watch, confirmed, sweeper};
 use crate::Error;
-use crate::audit::{self, Event, Query, Source};
+use crate::audit::{Event, Query, Source};
 use crate::error::LOOK_AT;
 use crate::host::{Host, Identity, SessionFile, SessionState, StripeError, UnixHost, runtime_dir};
 use crate::protocol::{
-    Claim, Decision, FreezeDecision, FreezeRequest, LockId, Manner, Name, Now, Refusal, Request, Stored,
+    Claim, Decision, FreezeDecision, FreezeRequest, LockId, Manner, Name, Now, Request, Stored,
 };
 
 /// The TTL of a guard that asks for none: nobody can tell a dead holder on another machine from one that is cut off.
@@ -214,12 +214,11 @@ impl Store for EtcdStore {
 
     fn change(&self, name: &Name, request: &Request, asked: Asked<'_>) -> Result<Decision, Error> {
         let by = self.monotonic() + asked.patience;
-        match request {
-            Request::Renew(..) => {
-                self.renew(name, request, by).map_err(|failure| self.failed("renew", name, failure, by))
-            }
-            _ => self.remove(name, request, by).map_err(|failure| self.failed("release", name, failure, by)),
-        }
+        let changed = match request {
+            Request::Renew(..) => self.renew(name, request, by),
+            _ => self.remove(name, request, by),
+        };
+        changed.map_err(|failure| self.failed(request.verb(), name, failure, by))
     }
 
     fn change_freeze(
@@ -229,17 +228,14 @@ impl Store for EtcdStore {
         patience: Duration,
     ) -> Result<FreezeDecision, Error> {
         let by = self.monotonic() + patience;
-        let verb = match request {
-            FreezeRequest::Place(_) => "freeze",
-            FreezeRequest::Lift(_) => "unfreeze",
-        };
-        self.freeze_or_lift(name, request, by).map_err(|failure| self.failed(verb, name, failure, by))
+        self.freeze_or_lift(name, request, by)
+            .map_err(|failure| self.failed(request.verb(), name, failure, by))
     }
 
     fn look(&self, name: &Name) -> Result<View, Error> {
         let by = self.monotonic() + LOOK;
         let look = || {
-            let seen = self.snapshot(name, Line::Unseen, by)?;
+            let seen = self.snapshot(name, Extent::Unseen, by)?;
             Ok(self.view(name, &seen, &self.left_of([&seen.state], by)))
         };
         let seen = look().map_err(|failure| self.failed(LOOK_AT, name, failure, by))?;
@@ -260,7 +256,7 @@ impl Store for EtcdStore {
     fn waiters(&self, name: &Name) -> Result<Vec<Waiter>, Error> {
         let by = self.monotonic() + LOOK;
         let seen = self
-            .snapshot(name, Line::Whole, by)
+            .snapshot(name, Extent::Whole, by)
             .map_err(|failure| self.failed(LOOK_AT, name, failure, by))?;
         Ok(self.living(name, seen.line))
     }
@@ -270,7 +266,7 @@ impl Store for EtcdStore {
     }
 
     fn end_session(&self, name: &Name, lock_id: &LockId, session: &dyn SessionFile) {
-        self.watching.end(session.identity());
+        self.watching.end(session.inode());
         self.sessions.remove(name, lock_id);
         session.release();
         let lease = self.held().remove(lock_id);
@@ -322,14 +318,6 @@ impl Store for EtcdStore {
 
     fn new_id(&self) -> LockId {
         LockId::from_random(self.local.random())
-    }
-
-    fn denied(&self, name: &Name, claim: &Claim, refusal: Option<&Refusal>) {
-        let event = self.event(audit::DENY, name, &self.local.now()).ttl(claim.ttl);
-        self.report(&match refusal {
-            Some(refusal) => event.refusal(refusal),
-            None => event.because("store unreachable"),
-        });
     }
 
     fn report(&self, event: &Event) {

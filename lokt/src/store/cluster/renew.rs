@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::acquire::{place_of, whole_seconds};
 use super::commit::Change;
 use super::keys::Part;
-use super::snapshot::{Left, Line, Snapshot};
+use super::snapshot::{Extent, Left, Snapshot};
 use super::{BESIDE, EtcdStore, Failure};
 use crate::audit;
 use crate::protocol::{Authority, Decision, Name, Now, Record, Request, decide};
@@ -27,7 +27,7 @@ impl EtcdStore {
             alive = self.client.keep_alive(lease, self.left(by))?.map(|_| lease);
         }
         loop {
-            let seen = self.snapshot(name, Line::Unseen, by)?;
+            let seen = self.snapshot(name, Extent::Unseen, by)?;
             let evidence = self.evidence(name, &seen, &Left::new(), &now);
             let record = match decide(name.as_str(), request, &evidence, &now) {
                 Decision::Renew(record) => record,

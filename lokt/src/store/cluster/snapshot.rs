@@ -15,7 +15,8 @@ use super::super::{View, Waiter};
 use super::keys::Part;
 use super::{EtcdStore, Failure};
 use crate::protocol::{
-    Evidence, FreezeEvidence, Holder, Lapse, LockId, Name, Now, Record, SessionFiles, Stored, liveness,
+    Evidence, FreezeEvidence, Holder, Lapse, LockId, NO_TOKEN, Name, Now, Record, SessionFiles, Stored,
+    liveness,
 };
 
 /// No record in etcd is half written: it counts as old.
@@ -23,9 +24,6 @@ const OLD: Duration = Duration::from_secs(3600);
 
 /// What is left of leases, where it was asked for.
 pub(super) type Left = HashMap<i64, Duration>;
-
-/// From here on a token is none of the store's own, and no reader of JSON counts exactly any more.
-const TOO_LARGE: u64 = 1 << 53;
 
 /// What every change of a name puts.
 #[derive(Clone, Copy, Default)]
@@ -39,7 +37,7 @@ pub(super) struct Gate {
 impl Gate {
     fn read(kv: &KeyValue) -> Self {
         let token = std::str::from_utf8(&kv.value).ok().and_then(|text| text.parse().ok());
-        let token = token.filter(|token| *token < TOO_LARGE).unwrap_or_default();
+        let token = token.filter(|token| *token < NO_TOKEN).unwrap_or_default();
         Self { revision: kv.mod_revision, token }
     }
 }
@@ -81,7 +79,7 @@ pub(super) struct Snapshot {
 
 /// How much of a line is looked at: it may be long, and whoever stands in it asks.
 #[derive(Clone, Copy)]
-pub(super) enum Line<'a> {
+pub(super) enum Extent<'a> {
     /// Nothing.
     Unseen,
     /// The first few, and one's own place.
@@ -133,7 +131,7 @@ impl State {
 
     /// The record of one admission as it is written, or what stands there in its stead.
     pub(super) fn own_stored(&self, id: &LockId) -> Stored {
-        self.stored().of_one(|| stored(self.holders.get(id)))
+        self.stored().of_one(id, || stored(self.holders.get(id)))
     }
 }
 
@@ -143,11 +141,16 @@ fn stored(kv: Option<&KeyValue>) -> Stored {
 
 impl EtcdStore {
     /// How the name and its line stand.
-    pub(super) fn snapshot(&self, name: &Name, line: Line<'_>, by: Duration) -> Result<Snapshot, Failure> {
-        let seen = self.snapshot_of(name, line, FRONT, by)?;
+    pub(super) fn snapshot(
+        &self,
+        name: &Name,
+        extent: Extent<'_>,
+        by: Duration,
+    ) -> Result<Snapshot, Failure> {
+        let seen = self.snapshot_of(name, extent, FRONT, by)?;
         if seen.line.is_empty() && seen.waiting > 0 {
             // Nothing but foreign keys: the tickets are behind them.
-            return self.snapshot_of(name, line, 0, by);
+            return self.snapshot_of(name, extent, 0, by);
         }
         Ok(seen)
     }
@@ -156,16 +159,16 @@ impl EtcdStore {
     fn snapshot_of(
         &self,
         name: &Name,
-        line: Line<'_>,
+        extent: Extent<'_>,
         front: i64,
         by: Duration,
     ) -> Result<Snapshot, Failure> {
         let mut looks = vec![Range::of(Span::prefix(self.keys.state(name)))];
         let all = Range::of(Span::prefix(self.keys.line(name))).oldest_first();
-        match line {
-            Line::Unseen => {}
-            Line::Whole => looks.push(all),
-            Line::Front(own) => {
+        match extent {
+            Extent::Unseen => {}
+            Extent::Whole => looks.push(all),
+            Extent::Front(own) => {
                 looks.push(all.at_most(front));
                 looks.extend(own.map(|id| Range::of(Span::key(self.keys.ticket(name, id)))));
             }
@@ -204,26 +207,14 @@ impl EtcdStore {
     /// a larger token, and then whoever is admitted in its place has; so the gate has the last one in it.
     pub(super) fn evidence(&self, name: &Name, seen: &Snapshot, left: &Left, now: &Now) -> Evidence {
         let state = &seen.state;
-        let mut evidence = match state.stored() {
-            Stored::Record(record) => self.witness(name, state, *record, left, now),
-            Stored::Corrupt(why) => Evidence {
-                stored: Stored::Corrupt(why),
-                survivors: !state.sessions.is_empty(),
-                ..Evidence::default()
-            },
-            stored => Evidence { stored, ..Evidence::default() },
-        };
+        let witness = |record| self.witness(name, state, record, left, now);
+        let mut evidence = Evidence::of(state.stored(), witness, || !state.sessions.is_empty());
         let group = evidence.record().and_then(Record::group).map(str::to_owned);
         if let Some(group) = group {
             let known = state.holders.iter().filter_map(|(id, kv)| {
-                let evidence = match stored(Some(kv)).of_group(&group) {
-                    Stored::Empty => return None,
-                    Stored::Record(record) => self.witness(name, state, *record, left, now),
-                    stored => {
-                        let survivors = state.sessions.contains_key(id);
-                        Evidence { stored, survivors, ..Evidence::default() }
-                    }
-                };
+                let stored = stored(Some(kv)).of_group(&group, id);
+                let lives = || state.sessions.contains_key(id);
+                let evidence = (stored != Stored::Empty).then(|| Evidence::of(stored, witness, lives))?;
                 Some(Holder { id: id.clone(), evidence })
             });
             evidence.holders = known.collect();
@@ -234,7 +225,8 @@ impl EtcdStore {
     }
 
     pub(super) fn freeze_evidence(&self, state: &State, left: &Left, now: &Now) -> FreezeEvidence {
-        let mut evidence = FreezeEvidence { stored: stored(state.freeze.as_ref()), ..FreezeEvidence::NONE };
+        let mut evidence =
+            FreezeEvidence { stored: stored(state.freeze.as_ref()), ..FreezeEvidence::default() };
         if let Stored::Record(record) = &mut evidence.stored {
             evidence.lapse = tell_lapse(record, state.frozen, left, now);
         }
@@ -242,12 +234,19 @@ impl EtcdStore {
     }
 
     /// What is known of a holder, by its record.
-    fn witness(&self, name: &Name, state: &State, mut record: Record, left: &Left, now: &Now) -> Evidence {
+    fn witness(
+        &self,
+        name: &Name,
+        state: &State,
+        mut record: Box<Record>,
+        left: &Left,
+        now: &Now,
+    ) -> Evidence {
         let here = self.identity.here(&now.clock, self.local.is_local(), SessionFiles::Apart);
         let liveness = liveness(&record, &here, &self.sessions.of(name));
         let lease = record.id().and_then(|id| state.sessions.get(&id).copied());
         let lapse = tell_lapse(&mut record, lease, left, now);
-        Evidence { stored: Stored::Record(Box::new(record)), liveness, lapse, ..Evidence::default() }
+        Evidence { stored: Stored::Record(record), liveness, lapse, ..Evidence::default() }
     }
 
     /// A name as it can be shown.

@@ -50,7 +50,7 @@ impl EtcdStore {
             if seen.state.has_freeze() && view.freeze.is_none() {
                 self.sweep_freeze(name, by);
             }
-            if view.places().iter().any(|(_, standing)| standing.is_stale())
+            if view.places().iter().any(|(_, standing)| standing.is_abandoned())
                 && matches!(self.remove(name, &Request::Sweep, by), Ok(Decision::Remove(_)))
             {
                 swept.push(name.clone());

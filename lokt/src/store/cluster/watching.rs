@@ -46,7 +46,7 @@ impl Watching {
     /// Has a bell rung by any change of one key from a revision on, and by nothing else any more.
     pub(super) fn only(&self, client: &Client, bell: &Arc<dyn SessionFile>, key: Option<(String, i64)>) {
         let mut bells = self.bells();
-        let known = bells.entry(bell.identity()).or_default();
+        let known = bells.entry(bell.inode()).or_default();
         known.watch = None;
         if let Some((key, from)) = key {
             known.watch = Active::start(client, Span::key(key.as_str()), key, from, true, bell);
@@ -62,7 +62,7 @@ impl Watching {
     /// Has a waiter's bell rung by what it waits for: the end of who is before it, or what goes of the name's state.
     fn wait_for(&self, client: &Client, keys: &Keys, name: &Name, bell: &Arc<dyn SessionFile>) -> bool {
         let mut bells = self.bells();
-        let known = bells.entry(bell.identity()).or_default();
+        let known = bells.entry(bell.inode()).or_default();
         let (key, span) = match &known.before {
             Some(before) => {
                 let key = keys.ticket(name, before);

@@ -5,14 +5,9 @@ use super::list::Listing;
 use super::{DirStore, Seen};
 use crate::host::Dir;
 use crate::protocol::{
-    Evidence, Here, Liveness, LockId, Name, Now, Record, Request, SessionFiles, Stored, Whom, liveness,
+    Evidence, Here, LockId, Name, Now, Record, Request, SessionFiles, Stored, Whom, liveness,
 };
 use crate::store::content::LARGEST;
-
-/// What is known of a name in a root that does not exist.
-pub(super) fn nothing() -> Evidence {
-    Evidence::default()
-}
 
 impl DirStore {
     /// Everything but the line and the token.
@@ -30,15 +25,11 @@ impl DirStore {
         now: &Now,
         all: Option<&Listing>,
     ) -> Evidence {
-        let mut evidence = match self.read_record(name) {
-            Stored::Record(record) => self.witness(name, record, seen, now),
-            Stored::Corrupt(why) => Evidence {
-                survivors: self.has_survivors(name, all),
-                stored: Stored::Corrupt(why),
-                ..nothing()
-            },
-            stored => Evidence { stored, ..nothing() },
-        };
+        let mut evidence = Evidence::of(
+            self.read_record(name),
+            |record| self.witness(name, record, seen, now),
+            || self.has_survivors(name, all),
+        );
         let whom = request.map_or(Whom::All, |request| request.concerns(evidence.mode()));
         self.add_holders(name, &mut evidence, whom, seen, now);
         evidence.freeze = self.freeze(name, seen, now, all);
@@ -47,15 +38,12 @@ impl DirStore {
 
     /// What is known of a holder, by its record.
     pub(super) fn witness(&self, name: &Name, record: Box<Record>, seen: &[Seen<'_>], now: &Now) -> Evidence {
-        let earlier_boot = self.is_of_earlier_boot(&record, now);
-        let liveness = liveness(&record, &self.here(now), &self.sessions.of(name));
         Evidence {
             unchanged_for: unchanged_for(&record, seen, now),
-            liveness,
-            // What lives is of this boot.
-            earlier_boot: earlier_boot && liveness != Liveness::Alive,
+            liveness: liveness(&record, &self.here(now), &self.sessions.of(name)),
+            earlier_boot: self.is_of_earlier_boot(&record, now),
             stored: Stored::Record(record),
-            ..nothing()
+            ..Evidence::default()
         }
     }
 

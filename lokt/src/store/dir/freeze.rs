@@ -15,13 +15,13 @@ use crate::store::content::content_of;
 
 /// Where the freeze of a name stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Spot {
     Own,
     /// Of the Go tool; nothing is ever written there.
     Legacy,
 }
 
-impl Place {
+impl Spot {
     fn dir(self) -> Dir<'static> {
         match self {
             Self::Own => Dir::Freezes,
@@ -60,27 +60,27 @@ impl DirStore {
         seen: &[Seen<'_>],
         now: &Now,
         all: Option<&Listing>,
-    ) -> (Place, FreezeEvidence) {
-        let at = |place| self.freeze_evidence_at(place, name, seen, now, all);
-        let own = at(Place::Own);
+    ) -> (Spot, FreezeEvidence) {
+        let at = |spot| self.freeze_evidence_at(spot, name, seen, now, all);
+        let own = at(Spot::Own);
         if own.in_force(now).is_some() {
-            return (Place::Own, own);
+            return (Spot::Own, own);
         }
         // What binds nobody (any more) hides no other that does.
-        let legacy = at(Place::Legacy);
+        let legacy = at(Spot::Legacy);
         let counts = own.stored == Stored::Empty || legacy.in_force(now).is_some();
-        if counts && legacy.stored != Stored::Empty { (Place::Legacy, legacy) } else { (Place::Own, own) }
+        if counts && legacy.stored != Stored::Empty { (Spot::Legacy, legacy) } else { (Spot::Own, own) }
     }
 
     fn freeze_evidence_at(
         &self,
-        place: Place,
+        spot: Spot,
         name: &Name,
         seen: &[Seen<'_>],
         now: &Now,
         all: Option<&Listing>,
     ) -> FreezeEvidence {
-        let stored = self.read_freeze(place, name, all);
+        let stored = self.read_freeze(spot, name, all);
         let record = stored.record();
         FreezeEvidence {
             unchanged_for: record.map_or(Duration::ZERO, |record| unchanged_for(record, seen, now)),
@@ -90,14 +90,14 @@ impl DirStore {
         }
     }
 
-    fn read_freeze(&self, place: Place, name: &Name, all: Option<&Listing>) -> Stored {
-        let (dir, file) = (place.dir(), place.file(name));
+    fn read_freeze(&self, spot: Spot, name: &Name, all: Option<&Listing>) -> Stored {
+        let (dir, file) = (spot.dir(), spot.file(name));
         if all.is_some_and(|all| !all.has(dir, &file)) {
             return Stored::Empty;
         }
         match self.read_stored(dir, &file) {
             // A lock of ours may bear such a name.
-            Stored::Record(record) if place == Place::Legacy && record.kind.is_some() => Stored::Empty,
+            Stored::Record(record) if spot == Spot::Legacy && record.kind.is_some() => Stored::Empty,
             stored => stored,
         }
     }
@@ -109,41 +109,38 @@ impl DirStore {
         request: &FreezeRequest,
         patience: Duration,
     ) -> Result<FreezeDecision, Error> {
-        let verb = match request {
-            FreezeRequest::Place(_) => "freeze",
-            FreezeRequest::Lift(_) => "unfreeze",
-        };
+        let verb = request.verb();
         if matches!(request, FreezeRequest::Place(_)) {
-            self.host.prepare().map_err(|error| Error::io("freeze", name, error))?;
+            self.host.prepare().map_err(|error| Error::io(verb, name, error))?;
         }
         loop {
-            let place = match request {
-                FreezeRequest::Place(_) => Place::Own,
+            let spot = match request {
+                FreezeRequest::Place(_) => Spot::Own,
                 FreezeRequest::Lift(_) => self.freeze_evidence(name, &[], &self.host.now(), None).0,
             };
-            let stripe = match self.locked_to(verb, name, &place.key(name), patience) {
+            let stripe = match self.locked_to(verb, name, &spot.key(name), patience) {
                 // No root, no freeze.
                 Err(error) if error.is_not_there() => {
                     let now = self.host.now();
-                    return Ok(decide_freeze(name.as_str(), request, &FreezeEvidence::NONE, &now));
+                    return Ok(decide_freeze(name.as_str(), request, &FreezeEvidence::default(), &now));
                 }
                 other => other?,
             };
             let now = self.host.now();
             let (stands, evidence) = self.freeze_evidence(name, &[], &now, None);
-            if matches!(request, FreezeRequest::Lift(_)) && stands != place {
+            if matches!(request, FreezeRequest::Lift(_)) && stands != spot {
                 // It was placed or lifted between our look and our mutex.
                 continue;
             }
             let decision = decide_freeze(name.as_str(), request, &evidence, &now);
-            return self.carry_out(name, place, request, decision, stripe, &now);
+            return self.carry_out(name, spot, request, decision, stripe, &now);
         }
     }
 
     fn carry_out(
         &self,
         name: &Name,
-        place: Place,
+        spot: Spot,
         request: &FreezeRequest,
         decision: FreezeDecision,
         stripe: Box<dyn Stripe>,
@@ -155,8 +152,8 @@ impl DirStore {
                 self.log(&self.event(audit::FREEZE, name, now).record(record));
             }
             FreezeDecision::Lift(record) => {
-                self.lift(name, place, request, record.as_deref(), now)?;
-                if place == Place::Legacy {
+                self.lift(name, spot, request, record.as_deref(), now)?;
+                if spot == Spot::Legacy {
                     drop(stripe);
                     self.wake_line(name, 1);
                 } else {
@@ -176,15 +173,15 @@ impl DirStore {
             return;
         }
         let request = FreezeRequest::Lift(LiftBy::Sweep);
-        let evidence = self.freeze_evidence_at(Place::Own, name, seen, now, None);
+        let evidence = self.freeze_evidence_at(Spot::Own, name, seen, now, None);
         if let FreezeDecision::Lift(record) = decide_freeze(name.as_str(), &request, &evidence, now) {
             // If it can't be, the next who waits for it does.
-            let _ = self.lift(name, Place::Own, &request, record.as_deref(), now);
+            let _ = self.lift(name, Spot::Own, &request, record.as_deref(), now);
         }
     }
 
     fn place(&self, name: &Name, record: &Record) -> io::Result<()> {
-        let (dir, file) = (Place::Own.dir(), Place::Own.file(name));
+        let (dir, file) = (Spot::Own.dir(), Spot::Own.file(name));
         let (content, draft) = (content_of(record)?, Draft::New(stripe_of(name.as_str())));
         let placed = self.host.publish(dir, &file, &content, Publish::Replace, true, draft);
         // A write that failed leaves nothing behind: it may have been placed, and only not synced.
@@ -200,15 +197,15 @@ impl DirStore {
     fn lift(
         &self,
         name: &Name,
-        place: Place,
+        spot: Spot,
         request: &FreezeRequest,
         record: Option<&Record>,
         now: &Now,
     ) -> Result<(), Error> {
-        match self.host.remove(place.dir(), &place.file(name), true) {
+        match self.host.remove(spot.dir(), &spot.file(name), true) {
             Ok(_) => {}
             // It is gone, for all who live: they must be told.
-            Err(error) if self.read_stored(place.dir(), &place.file(name)) == Stored::Empty => {
+            Err(error) if self.read_stored(spot.dir(), &spot.file(name)) == Stored::Empty => {
                 (self.warn)(&format!("the freeze of \"{name}\" may be back after a power cut: {error}"));
             }
             Err(error) => return Err(Error::io("unfreeze", name, error)),

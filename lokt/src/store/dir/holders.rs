@@ -6,8 +6,7 @@
 
 use std::io;
 
-use super::{DirStore, Error, Evidence, Kind, LockId, Name, Now, Publish, Record, Seen, Stored};
-use super::{evidence, stripe_of};
+use super::{DirStore, Error, Evidence, Kind, LockId, Name, Now, Publish, Record, Seen, Stored, stripe_of};
 use crate::host::{Dir, Draft};
 use crate::protocol::{Displaced, Holder, Whom};
 use crate::store::content::content_of;
@@ -41,27 +40,16 @@ impl DirStore {
     }
 
     fn holder(&self, name: &Name, group: &str, id: LockId, seen: &[Seen<'_>], now: &Now) -> Option<Holder> {
-        let evidence = match self.read_holder(name, &id).of_group(group) {
-            Stored::Empty => return None,
-            Stored::Record(record) => self.witness(name, record, seen, now),
-            Stored::Corrupt(why) => Evidence {
-                survivors: self.lives(name, &id),
-                stored: Stored::Corrupt(why),
-                ..Evidence::default()
-            },
-            stored => Evidence { stored, ..Evidence::default() },
-        };
+        let stored = self.read_holder(name, &id).of_group(group, &id);
+        let witness = |record| self.witness(name, record, seen, now);
+        let evidence =
+            (stored != Stored::Empty).then(|| Evidence::of(stored, witness, || self.lives(name, &id)))?;
         Some(Holder { id, evidence })
     }
 
     /// The record of one of those who hold a name together, whichever group it is of.
     pub(super) fn read_holder(&self, name: &Name, id: &LockId) -> Stored {
-        match self.read_stored(Dir::HoldersOf(name), &holder_file(id)) {
-            Stored::Record(record) if record.lock_id != id.as_str() => {
-                Stored::Corrupt("it is called after another admission".to_owned())
-            }
-            stored => stored,
-        }
+        self.read_stored(Dir::HoldersOf(name), &holder_file(id))
     }
 
     fn holder_ids(&self, name: &Name) -> io::Result<Vec<LockId>> {
@@ -153,20 +141,20 @@ impl DirStore {
 
     /// The record of one admission: its own, or what stands there in its stead.
     pub(super) fn own_stored(&self, name: &Name, id: &LockId) -> Stored {
-        self.read_record(name).of_one(|| self.read_holder(name, id))
+        self.read_record(name).of_one(id, || self.read_holder(name, id))
     }
 
     /// What is known of a name for a request that is about one admission only.
     pub(super) fn evidence_of_one(&self, name: &Name, whom: Whom<'_>, now: &Now) -> Evidence {
-        let mut evidence = Evidence { stored: self.read_record(name), ..evidence::nothing() };
+        let mut evidence = Evidence { stored: self.read_record(name), ..Evidence::default() };
         self.add_holders(name, &mut evidence, whom, &[], now);
         evidence
     }
 }
 
-/// Whether it outlives a power cut.
+/// Whether it might come back after a power cut, and bind somebody.
 pub(super) fn is_lasting(gone: &Displaced) -> bool {
-    gone.record.as_ref().is_none_or(|record| !matches!(record.kind, Some(Kind::Guard)))
+    gone.record.as_ref().is_none_or(|record| record.is_lasting())
 }
 
 fn holder_file(id: &LockId) -> String {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{Asked, DirStore, Stripe, stripe_of};
 use crate::Error;
-use crate::host::{Dir, ProcessState, SessionState, StripeError};
+use crate::host::{Dir, ProcessState, SessionState, StripeError, hidden_by, stripe_file};
 use crate::protocol::{
     Abandoned, Authority, Decision, Evidence, Freeze, FreezeDecision, FreezeEvidence, FreezeRequest, LiftBy,
     Name, Now, Request, Standing, Stored, decide, decide_freeze, judge,
@@ -81,7 +81,7 @@ impl DirStore {
         let stored = self.read_stored(dir, file);
         let now = self.host.now();
         let earlier_boot = matches!(&stored, Stored::Record(record) if self.is_of_earlier_boot(record, &now));
-        let evidence = FreezeEvidence { stored, earlier_boot, ..FreezeEvidence::NONE };
+        let evidence = FreezeEvidence { stored, earlier_boot, ..FreezeEvidence::default() };
         let in_force = evidence.in_force(&now);
         (evidence.stored, in_force)
     }
@@ -123,7 +123,7 @@ impl DirStore {
     }
 
     fn is_unused(&self, stripe: usize) -> bool {
-        matches!(self.host.read(Dir::Stripes, &format!("{stripe:02x}"), 0), Ok(None))
+        matches!(self.host.read(Dir::Stripes, &stripe_file(stripe), 0), Ok(None))
     }
 
     fn settle_corrupt(&self, name: &Name, act: Act) -> Result<bool, Error> {
@@ -235,7 +235,7 @@ impl DirStore {
     fn settle_hidden(&self, dir: Dir<'_>, file: &str, age: Duration, act: Act) -> Result<bool, Error> {
         // A process of another machine can't be seen from here.
         let gone = self.host.is_local()
-            && pid_of_hidden(file).is_some_and(|pid| self.host.process(pid) == ProcessState::Gone);
+            && hidden_by(file).is_some_and(|(_, pid)| self.host.process(pid) == ProcessState::Gone);
         if !gone || age < HIDDEN_FOR {
             return Ok(false);
         }
@@ -259,16 +259,7 @@ pub(crate) fn stripe_of_temporary(file: &str) -> Option<usize> {
 /// The number of a mutex, by the name of its file.
 pub(crate) fn stripe_of_file(file: &str) -> Option<usize> {
     let stripe = usize::from_str_radix(file, 16).ok()?;
-    (format!("{stripe:02x}") == file && stripe <= STRIPES).then_some(stripe)
-}
-
-/// The process that hid a file: `.NAME.PID.NANOSECONDS`.
-pub(crate) fn pid_of_hidden(file: &str) -> Option<i64> {
-    let mut parts = file.strip_prefix('.')?.rsplitn(3, '.');
-    let (nanoseconds, pid) = (parts.next()?, parts.next()?);
-    nanoseconds.parse::<u128>().ok()?;
-    parts.next().filter(|name| !name.is_empty())?;
-    pid.parse().ok().filter(|pid| *pid > 0)
+    (stripe_file(stripe) == file && stripe <= STRIPES).then_some(stripe)
 }
 
 #[cfg(test)]
@@ -282,15 +273,6 @@ mod tests {
         assert_eq!(stripe_of_temporary("40.tmp"), Some(64), "the sweep's own");
         for other in ["41.tmp", "0.tmp", "3F.new", "+1.tmp", "00", "00.old", "x.tmp", ".tmp"] {
             assert_eq!(stripe_of_temporary(other), None, "{other}");
-        }
-    }
-
-    #[test]
-    fn a_hidden_file_says_whose_it_is() {
-        assert_eq!(pid_of_hidden(".audit.log.4711.123456789"), Some(4711));
-        for other in ["audit.log.4711.1", ".4711.1", "..4711.1", ".x.-1.1", ".x.0.1", ".x.1.y", ".gitignore"]
-        {
-            assert_eq!(pid_of_hidden(other), None, "{other}");
         }
     }
 }

@@ -31,7 +31,7 @@ mod records;
 mod sweep;
 mod token;
 
-pub(crate) use inspect::{Leftover, pid_of_hidden, stripe_of_file, stripe_of_temporary};
+pub(crate) use inspect::{Leftover, stripe_of_file, stripe_of_temporary};
 
 use std::io;
 use std::path::PathBuf;
@@ -45,7 +45,9 @@ use super::{
 use crate::Error;
 use crate::audit::{self, Event, Query, Source};
 use crate::error::LOOK_AT;
-use crate::host::{Dir, Host, Identity, Publish, SessionFile, SessionState, Stripe, StripeError};
+use crate::host::{
+    Dir, Host, Identity, Publish, SessionFile, SessionState, Stripe, StripeError, stripe_file,
+};
 use crate::protocol::{
     Claim, Decision, Evidence, FreezeDecision, FreezeRequest, Kind, LockId, Manner, Mode, Name, Now, Record,
     Refusal, Request, Stored, Whom, decide,
@@ -207,16 +209,11 @@ impl Store for DirStore {
     }
 
     fn change(&self, name: &Name, request: &Request, asked: Asked<'_>) -> Result<Decision, Error> {
-        let verb = match request {
-            Request::Acquire(..) => "lock",
-            Request::Renew(..) => "renew",
-            Request::Release(_) => "release",
-            Request::Sweep => "clear away",
-        };
+        let verb = request.verb();
         let stripe = match self.locked_to(verb, name, name.as_str(), asked.patience) {
             // No root, no record; but somebody may have removed the mutex alone.
             Err(error) if error.is_not_there() && self.read_record(name) == Stored::Empty => {
-                let evidence = evidence::nothing();
+                let evidence = Evidence::default();
                 return Ok(decide(name.as_str(), request, &evidence, &self.host.now()));
             }
             other => other?,
@@ -257,7 +254,7 @@ impl Store for DirStore {
 
     fn is_usable(&self, name: &Name) -> Result<(), Error> {
         // What is not there yet is made; what else stands there is in everybody's way.
-        let mutex = self.host.read(Dir::Stripes, &format!("{:02x}", stripe_of(name.as_str())), 0);
+        let mutex = self.host.read(Dir::Stripes, &stripe_file(stripe_of(name.as_str())), 0);
         let looked = mutex.and_then(|_| self.host.list(Dir::Sessions));
         looked.map(drop).map_err(|error| Error::io(LOOK_AT, name, error))
     }
@@ -328,14 +325,6 @@ impl Store for DirStore {
 
     fn new_id(&self) -> LockId {
         LockId::from_random(self.host.random())
-    }
-
-    fn denied(&self, name: &Name, claim: &Claim, refusal: Option<&Refusal>) {
-        let event = self.event(audit::DENY, name, &self.host.now()).ttl(claim.ttl);
-        self.log(&match refusal {
-            Some(refusal) => event.refusal(refusal),
-            None => event.because("mutex busy"),
-        });
     }
 
     fn report(&self, event: &Event) {

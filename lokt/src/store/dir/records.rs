@@ -48,7 +48,7 @@ impl DirStore {
     }
 
     fn publish_record(&self, name: &Name, record: &Record, how: Publish, draft: Draft<'_>) -> io::Result<()> {
-        let sync = record.kind != Some(Kind::Guard);
+        let sync = record.is_lasting();
         let (dir, file) = Self::place_of(name, record);
         let content = content_of(record)?;
         self.host.publish(dir, &file, &content, how, sync, draft)
@@ -146,7 +146,7 @@ impl DirStore {
             Some(Kind::Guard) => made.clone().or(ticket.map(|ticket| Arc::clone(&ticket.session))),
             _ => None,
         };
-        record.session_ino = session.as_ref().map(|session| session.identity());
+        record.session_ino = session.as_ref().map(|session| session.inode());
         record.session_local = session.is_some() && self.host.is_local();
         match self.write_admission(name, &record, joint, evidence, displaced, ticket) {
             Ok(()) => Ok(Admission { record, session }),
@@ -168,7 +168,7 @@ impl DirStore {
         ticket: Option<&Ticket>,
     ) -> io::Result<()> {
         let how = if evidence.stored == Stored::Empty { Publish::New } else { Publish::Replace };
-        let lasting = record.kind != Some(Kind::Guard);
+        let lasting = record.is_lasting();
         match (joint, evidence.record()) {
             (Some(joint), _) => self.form_group(name, joint, how, lasting)?,
             (None, Some(_)) if record.joint.is_some() => {

@@ -74,10 +74,11 @@ impl DirStore {
     }
 
     fn sweep_record(&self, name: &Name) -> bool {
-        // Most are not stale, and a look costs less than a mutex.
-        let stale =
-            self.look(name).is_ok_and(|view| view.places().iter().any(|(_, standing)| standing.is_stale()));
-        stale && self.sweep_away(Leftover::Record(name.clone()))
+        // Most are not, and a look costs less than a mutex.
+        let abandoned = self
+            .look(name)
+            .is_ok_and(|view| view.places().iter().any(|(_, standing)| standing.is_abandoned()));
+        abandoned && self.sweep_away(Leftover::Record(name.clone()))
     }
 
     /// Whether a line has nobody in it, or one who is gone: most have not, and a look costs less than a mutex.

@@ -105,7 +105,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::protocol::ClockId;
+    use crate::protocol::{ClockId, LEFT_TO_COUNT};
 
     #[derive(Default)]
     struct Memory {
@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn tokens_rise_from_the_largest_that_a_record_may_claim() {
         let mut stripe = Memory::default();
-        let mut last = NO_TOKEN - (1 << 40);
+        let mut last = NO_TOKEN - LEFT_TO_COUNT;
         Counter::read(&stripe, &boot("a")).unwrap().hand_out(last, &mut stripe).unwrap();
         for now in ["a", "a", "b", "b"] {
             let next = take(&mut stripe, &boot(now));
