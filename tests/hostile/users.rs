@@ -193,13 +193,15 @@ fn the_files_of_a_group_are_the_groups_whatever_the_mask() {
 
 #[test]
 fn the_files_of_a_private_root_are_its_users_alone_whatever_the_mask() {
-    for umask in ["000", "022", "077"] {
+    for umask in ["0000", "0022", "0077", "0277", "0777"] {
         let attack = Attack::new();
+        let found = "find $LOKT_ROOT -printf \"%y%m\\n\"";
         let script = format!(
-            "umask {umask}; \"$LOKT\" lock x; \"$LOKT\" guard y -- sh -c 'find $LOKT_ROOT -printf \"%y%m\\n\"' | sort -u"
+            "umask {umask}; \"$LOKT\" lock x; \"$LOKT\" freeze z --ttl 1m >&2; \"$LOKT\" guard y -- sh -c 'umask; {found}' | sort -u"
         );
         let output = attack.sandbox.sh(&script);
-        assert_eq!(output.stdout, "acquired lock \"x\"\nd700\nf600\np600\n", "{umask}: {output:?}");
+        let expected = format!("acquired lock \"x\"\n{umask}\nd700\nf600\np600\n");
+        assert_eq!(output.stdout, expected, "{output:?}");
     }
 }
 

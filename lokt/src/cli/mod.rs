@@ -40,7 +40,7 @@ pub use self::help::GROUPS;
 use self::commands::{Beside, Command, OnLocks};
 use self::exit::Exit;
 use crate::host::signals::outlive_limits;
-use crate::host::{Root, environment};
+use crate::host::{Root, environment, mask};
 use crate::{Error, Locks};
 
 /// The arguments of the program, for whoever describes them: its help, man pages.
@@ -69,6 +69,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Exit {
+    mask::spare_the_owner();
     // Without it a write that is too long ends us: what was done by then would not be told.
     let _ = outlive_limits();
     match command {

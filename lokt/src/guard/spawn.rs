@@ -14,7 +14,7 @@ use super::terminal::{Setting, our_group, take_foreground};
 use crate::host::clock::monotonic;
 use crate::host::fork::Forked;
 use crate::host::signals::Signals;
-use crate::host::{Program, platform};
+use crate::host::{Program, mask, platform};
 use crate::inside::{self, HELD, TOKENS};
 
 /// Replaces this program by `command`: a guard inside guards that hold all that is `wanted`.
@@ -23,6 +23,7 @@ pub(crate) fn exec(wanted: &Wanted, command: &[OsString]) -> io::Error {
         program.set(&introduction(wanted.held()))?;
         Ok(program)
     });
+    mask::give_back();
     introduced.map_or_else(|error| error, |mut program| program.exec().into())
 }
 
@@ -65,6 +66,7 @@ pub(super) fn spawn(
         if give_up.is_some_and(|give_up| monotonic() >= give_up) {
             return Err(LATE);
         }
+        mask::give_back();
         inherited.restore()
     };
     let until_exec = move || prepare().map_or_else(|error| error, |()| program.exec());

@@ -13,6 +13,7 @@ mod flock;
 pub(crate) mod fork;
 mod identity;
 mod log;
+pub(crate) mod mask;
 pub(crate) mod platform;
 mod probe;
 pub(crate) mod process;
