@@ -88,6 +88,17 @@ fn what_a_command_that_was_killed_leaves_running_is_asked_to_end() {
     assert_eq!(work_file(&sandbox, "log"), "left\n");
 }
 
+/// As with `perl -e 'alarm 60; exec @ARGV' lokt guard …`.
+#[test]
+fn a_command_whose_time_is_up_hears_the_alarm_that_the_guard_gets() {
+    let sandbox = sandbox();
+    let script = "trap 'echo cleaned > log; exit 0' ALRM; echo in; while :; do read line; done";
+    let mut guard = hold_with(&sandbox, &["guard", "x", "--ttl", "5m"], script);
+    guard.signal(Signal::ALARM);
+    assert_eq!(guard.await_end(), 0);
+    assert_eq!(work_file(&sandbox, "log"), "cleaned\n");
+}
+
 #[test]
 fn a_command_that_survives_a_signal_ends_with_its_own_code() {
     let sandbox = sandbox();

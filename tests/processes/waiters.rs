@@ -144,7 +144,7 @@ fn a_waiter_that_is_suspended_steps_out_of_line_and_comes_back() {
 
 #[test]
 fn a_signal_ends_a_waiter_its_command_unrun_and_nothing_left() {
-    for sent in [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT] {
+    for sent in [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT, Signal::ALARM] {
         let sandbox = sandbox();
         let mut holder = sandbox.hold(["guard", "x"]);
         let before = sandbox.leftovers();

@@ -27,13 +27,14 @@ use super::clock::poll_until;
 use super::platform;
 
 /// What is caught: what a person or a supervisor sends, and the news of the command.
-const CAUGHT: [Signal; 9] = [
+const CAUGHT: [Signal; 10] = [
     Signal::INT,
     Signal::TERM,
     Signal::HUP,
     Signal::QUIT,
     Signal::USR1,
     Signal::USR2,
+    Signal::ALARM,
     Signal::TSTP,
     Signal::CONT,
     Signal::CHILD,
