@@ -128,6 +128,20 @@ fn a_guard_that_was_killed_is_told_from_its_command_that_runs_on() {
 }
 
 #[test]
+fn whoever_removes_the_lock_of_a_command_that_has_lost_its_guard_is_told_that_it_runs_on() {
+    let sandbox = sandbox();
+    let mut guard = sandbox.lokt(["guard", "build", "--", "sh", "-c", "trap '' TERM; echo in; read line"]);
+    let mut guard = start(guard.stdin(Stdio::piped()));
+    guard.await_line("in");
+    guard.signal(Signal::KILL);
+    eventually("the guard has died", || !guard.runs());
+    let removed = sandbox.run(["unlock", "build", "--force"]);
+    let said = format!("(pid {}) is gone, but its command runs on, and nobody ends it", guard.pid());
+    assert!(removed.code == 0 && removed.stderr.contains(&said), "{removed:?}");
+    guard.let_go();
+}
+
+#[test]
 fn a_lapsed_lease_is_told_from_one_that_is_held() {
     let sandbox = sandbox();
     let guard = sandbox.hold(["guard", "build", "--ttl", "1s"]);

@@ -4,7 +4,8 @@ use serde_json::json;
 
 use super::output::{Output, Report, another};
 use super::values::{lock_id, name};
-use crate::protocol::{Authority, Kind, Name, Stored};
+use super::why::has_lost_its_guard;
+use crate::protocol::{Authority, Displaced, Kind, Name, Stored};
 use crate::{Error, Locks};
 
 /// Release a lock
@@ -57,15 +58,27 @@ fn one(locks: &Locks, name: &Name, args: &Args) -> Result<Report, Error> {
         (None, _, true) => Authority::Stale,
         (None, ..) => Authority::Owner(locks.identity().owner.clone()),
     };
-    match (locks.unlock(name, by), &args.lock_id) {
+    let released = match (locks.unlock(name, by), &args.lock_id) {
         (Err(error), Some(id)) => return Ok(another(name, id, &error)),
         (released, _) => released?,
     };
-    Ok(Report::ok(if args.json {
-        Output::Json(json!({ "released": [name.as_str()], "count": 1 }))
-    } else {
-        Output::Text(format!("released lock \"{name}\""))
-    }))
+    let result = match args.json {
+        true => Output::Json(json!({ "released": [name.as_str()], "count": 1 })),
+        false => Output::Text(format!("released lock \"{name}\"")),
+    };
+    let messages = released.iter().filter_map(|gone| runs_on(locks, name, gone)).collect();
+    Ok(Report { messages, ..Report::ok(result) })
+}
+
+/// That nobody ends the command of a lock that was removed.
+fn runs_on(locks: &Locks, name: &Name, gone: &Displaced) -> Option<String> {
+    let record = gone.record.as_ref()?;
+    has_lost_its_guard(locks, record, &gone.standing, &locks.now()).then(|| {
+        format!(
+            "warning: the guard of lock \"{name}\" (pid {}) is gone, but its command runs on, and nobody ends it",
+            record.pid
+        )
+    })
 }
 
 fn owner(text: &str) -> Result<String, String> {

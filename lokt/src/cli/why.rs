@@ -181,7 +181,7 @@ fn corrupt(why: &str, standing: &Standing, name: &Name) -> Reason {
 }
 
 /// Whether a guard is gone, and only its command, or what that started, holds the lock.
-fn has_lost_its_guard(locks: &Locks, record: &Record, standing: &Standing, now: &Now) -> bool {
+pub(super) fn has_lost_its_guard(locks: &Locks, record: &Record, standing: &Standing, now: &Now) -> bool {
     let lives = matches!(
         standing,
         Standing::Held { liveness: Liveness::Alive, .. } | Standing::Lapsed { liveness: Liveness::Alive }
