@@ -28,6 +28,7 @@ struct Hung {
 struct Stuck {
     told: Sender<()>,
     until: Receiver<()>,
+    then: WaitControl,
 }
 
 impl Observer for Stuck {
@@ -37,7 +38,7 @@ impl Observer for Stuck {
     }
 
     fn control(&mut self) -> WaitControl {
-        WaitControl::GiveUp
+        self.then
     }
 }
 
@@ -52,10 +53,14 @@ impl Line {
     }
 
     fn hang(&self, mode: Mode) -> Hung {
+        self.hang_and(mode, WaitControl::GiveUp)
+    }
+
+    fn hang_and(&self, mode: Mode, then: WaitControl) -> Hung {
         let locks = Machine::in_time_of(&self.clock, self.dir.path()).locks("hung");
         let (name, (told, stands), (let_go, until)) = (self.name.clone(), mpsc::channel(), mpsc::channel());
         let thread = thread::spawn(move || {
-            let mut stuck = Stuck { told, until };
+            let mut stuck = Stuck { told, until, then };
             locks.acquire_watched(&name, &in_mode(mode), Patience::Unlimited, &mut stuck)
         });
         stands.recv().expect("it stands in line");
@@ -138,6 +143,20 @@ fn however_many_are_hung_the_next_in_line_sees_it_when_it_looks() {
     // It looks every six seconds, √40.
     assert!(waited <= Duration::from_secs(6 + 4), "{waited:?}");
     hung.into_iter().for_each(Hung::end);
+}
+
+#[test]
+fn one_that_was_passed_over_is_not_kept_out_by_its_own_session_beside_a_corrupt_record() {
+    let line = Line::new();
+    let holder = line.take(Mode::Exclusive);
+    let waiter = line.hang_and(Mode::Exclusive, WaitControl::GoOn);
+    std::fs::remove_dir_all(line.dir.path().join("lines/x")).unwrap();
+    std::fs::write(line.dir.path().join("locks/x.json"), "nonsense").unwrap();
+    drop((holder, waiter.let_go));
+    let (done, is_done) = mpsc::channel();
+    thread::spawn(move || done.send(waiter.thread.join()));
+    let taken = is_done.recv_timeout(Duration::from_secs(3)).expect("no time passes meanwhile");
+    taken.unwrap().expect("nobody else lives").release().unwrap();
 }
 
 #[test]

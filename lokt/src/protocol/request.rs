@@ -117,6 +117,14 @@ impl Request {
         }
     }
 
+    /// Whose admission is asked for.
+    pub fn claimant(&self) -> Option<&LockId> {
+        match self {
+            Self::Acquire(claim, _) => Some(&claim.lock_id),
+            _ => None,
+        }
+    }
+
     /// Whether nothing counts but the record: for what a session does with its own, it does not matter whether its
     /// holder lives, or whether the name is frozen.
     pub fn is_of_ones_own(&self) -> bool {

@@ -28,7 +28,7 @@ impl DirStore {
         let mut evidence = Evidence::of(
             self.read_record(name),
             |record| self.witness(name, record, seen, now),
-            || self.has_survivors(name, all),
+            || self.has_survivors(name, request.and_then(Request::claimant), all),
         );
         let whom = request.map_or(Whom::All, |request| request.concerns(evidence.mode()));
         self.add_holders(name, &mut evidence, whom, seen, now);
@@ -70,12 +70,12 @@ impl DirStore {
         self.identity.here(&now.clock, self.host.is_local(), SessionFiles::Beside)
     }
 
-    /// Whether a session of this name lives that is not merely waiting.
-    fn has_survivors(&self, name: &Name, all: Option<&Listing>) -> bool {
+    /// Whether a session of this name lives that is not merely waiting. The asker is, also when it was put out of line.
+    fn has_survivors(&self, name: &Name, asker: Option<&LockId>, all: Option<&Listing>) -> bool {
         let (Ok(waiting), Some(sessions)) = (self.tickets(name), self.sessions_of(name, all)) else {
             return true;
         };
-        let waits = |id: &LockId| waiting.iter().any(|(_, other)| other == id);
+        let waits = |id: &LockId| asker == Some(id) || waiting.iter().any(|(_, other)| other == id);
         sessions.iter().any(|id| !waits(id) && self.lives(name, id))
     }
 }
