@@ -8,16 +8,19 @@
 //! * What is typed on a terminal (Ctrl-C) goes to everybody in the foreground; what a process sends, to us. Only
 //!   the latter is ours to pass on, so it is remembered which it was.
 //! * A child inherits our handlers, and would swallow what comes before its exec: [`HeldBack`], [`Inherited`].
+//! * To stop as by default, one has to raise SIGTSTP, and that discards a SIGCONT that is on its way to its handler. So none
+//!   is known by its handler alone: it leaves a trace that no stop takes away, [`MARK`].
 
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::libc::{c_int, c_void, siginfo_t};
+use nix::libc::{self, c_int, c_void, siginfo_t};
 use nix::sys::signal::{self, SaFlags, SigAction, SigHandler, SigSet, SigmaskHow};
 use nix::unistd::{getpgid, getsid};
 use rustix::event::{PollFd, PollFlags};
@@ -42,6 +45,13 @@ const CAUGHT: [Signal; 10] = [
 
 /// These tell and ask for nothing: caught even where they were ignored.
 const NEWS: [Signal; 2] = [Signal::CONT, Signal::CHILD];
+
+/// Raised when signals are caught, and held back for good: SIGCONT discards it, as any stop signal, and nobody else does. While it
+/// is there, nobody has continued us since it was raised.
+const MARK: signal::Signal = signal::SIGTTOU;
+
+/// Whether the mark stays where it was raised. Elsewhere than on Linux it does not where SIGTTOU is ignored.
+static MARK_STAYS: AtomicBool = AtomicBool::new(cfg!(target_os = "linux"));
 
 /// The signals that came, and a place to sleep until one does.
 pub(crate) struct Signals {
@@ -85,9 +95,8 @@ pub(crate) struct Waker(File);
 ///
 /// Its handler does nothing to the point: the error of the write tells.
 pub(crate) fn outlive_limits() -> io::Result<()> {
-    let held_back = HeldBack::all()?;
+    // If it is to be ignored and yet caught for a moment: nobody asks whether it came.
     catch(Signal::XFSZ)?;
-    drop(held_back);
     Ok(())
 }
 
@@ -124,7 +133,9 @@ impl Signals {
         }
         let inherited = Arc::new(Inherited { caught, mask: held_back.0 });
         // A word to a terminal (stty tostop), and the care for it, from the background: it must not stop us.
-        held_back.0.add(signal::SIGTTOU);
+        held_back.0.add(MARK);
+        // Before any stop comes.
+        signal::raise(MARK)?;
         // Whoever started us may have held back what we live by.
         for signal in NEWS {
             held_back.0.remove(signal.as_raw().try_into()?);
@@ -137,15 +148,12 @@ impl Signals {
         let mut bytes = [0; 64];
         while (&self.pipe.readable).read(&mut bytes).is_ok_and(|read| read == bytes.len()) {}
         let mut came: Vec<(usize, Came)> = self.inherited.caught.iter().copied().filter_map(taken).collect();
-        came.sort_unstable_by_key(|(order, _)| *order);
-        let mut came: Vec<Came> = came.into_iter().map(|(_, came)| came).collect();
-        // A stop that has been followed by its continuation is over.
-        if let Some(at) = came.iter().position(|came| came.signal == Signal::TSTP)
-            && came[at..].iter().any(|came| came.signal == Signal::CONT)
-        {
-            came.remove(at);
+        if came.iter().any(|(_, came)| [Signal::TSTP, Signal::CONT].contains(&came.signal)) {
+            // It can't fail: the sets are valid.
+            let _ = settle(&mut came);
         }
-        came
+        came.sort_unstable_by_key(|(order, _)| *order);
+        came.into_iter().map(|(_, came)| came).collect()
     }
 
     /// A signal that came and asks us to end; the others stay to be taken.
@@ -174,10 +182,8 @@ impl Signals {
     ///
     /// Whether somebody could, the kernel knows best: it stops no job by SIGTSTP that is orphaned.
     pub(crate) fn stop(&self) -> bool {
-        let is_continued = || noted(Signal::CONT).load(Ordering::SeqCst) > 0;
-        // Whoever has continued us already won't do it again.
-        let _ = stop_by_default(is_continued);
-        is_continued()
+        // It can't fail: the signals and the actions are valid.
+        stop_by_default().unwrap_or(false)
     }
 
     /// The descriptor that becomes readable when a signal comes.
@@ -278,11 +284,16 @@ fn catch(signal: Signal) -> io::Result<bool> {
 /// The handler of all that is caught.
 extern "C" fn note(signal: c_int, info: *mut siginfo_t, _: *mut c_void) {
     let errno = Errno::last_raw();
-    let noted = &NOTED[signal as usize % NOTED.len()];
     // SAFETY: with SA_SIGINFO the kernel hands over a valid one. POSIX: a code of at most 0 means that a process has
     // sent it.
     #[expect(unsafe_code, reason = "the kernel's pointer")]
     let sent = unsafe { (*info).si_code } <= 0;
+    note_down(&NOTED[signal as usize % NOTED.len()], sent);
+    Errno::set_raw(errno);
+}
+
+/// Notes that a signal came now, and wakes whoever sleeps on the signals. Async-signal-safe.
+fn note_down(noted: &AtomicUsize, sent: bool) {
     let order = COUNT.fetch_add(1, Ordering::SeqCst) + 1;
     let _ = noted.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |before| {
         Some((order * 2) | (before & SENT) | (usize::from(sent) * SENT))
@@ -291,7 +302,6 @@ extern "C" fn note(signal: c_int, info: *mut siginfo_t, _: *mut c_void) {
     if let Some(pipe) = PIPE.get() {
         let _ = rustix::io::write(&pipe.writable, b"!");
     }
-    Errno::set_raw(errno);
 }
 
 /// The process group and the session of a process; of this one for 0. Those of another namespace are 0, which the
@@ -301,24 +311,77 @@ pub(crate) fn job_of(pid: i64) -> Option<(i32, i32)> {
     Some((getpgid(pid).ok()?.as_raw(), getsid(pid).ok()?.as_raw()))
 }
 
-/// Does what Ctrl-Z does by default, unless we are continued before.
+/// Takes a stop back that has been followed by its continuation: it is over. And sets the mark again.
+fn settle(came: &mut Vec<(usize, Came)>) -> nix::Result<()> {
+    // A stop that is noted later than this comes after the new mark, or SIGCONT discards it before.
+    let _held_back = HeldBack(SigSet::from(signal::SIGTSTP).thread_swap_mask(SigmaskHow::SIG_BLOCK)?);
+    for signal in [Signal::TSTP, Signal::CONT] {
+        if let Some(newer) = taken(signal) {
+            came.retain(|(_, came)| came.signal != signal);
+            came.push(newer);
+        }
+    }
+    let order = |signal| came.iter().find(|(_, came)| came.signal == signal).map(|(order, _)| *order);
+    let (stop, continuation) = (order(Signal::TSTP), order(Signal::CONT));
+    let waiting = pending()?;
+    // One that waits came after every stop that is noted, or that one would have discarded it.
+    let is_over = continuation > stop || waiting.contains(signal::SIGCONT);
+    if is_over {
+        came.retain(|(_, came)| came.signal != Signal::TSTP);
+    }
+    if waiting.contains(MARK) {
+        MARK_STAYS.store(true, Ordering::SeqCst);
+        return Ok(());
+    }
+    // It came, whoever has discarded it; and this may do so.
+    if continuation.is_none() && (is_over || MARK_STAYS.load(Ordering::SeqCst)) {
+        came.push((0, Came { signal: Signal::CONT, typed: false }));
+    }
+    signal::raise(MARK)
+}
+
+/// What has come and is held back, or on its way to a handler.
+#[expect(unsafe_code, reason = "nix has no call for it")]
+fn pending() -> nix::Result<SigSet> {
+    let mut set = MaybeUninit::uninit();
+    // SAFETY: it writes one set of signals to where there is room for one.
+    Errno::result(unsafe { libc::sigpending(set.as_mut_ptr()) })?;
+    // SAFETY: it has written it, as it has not failed.
+    Ok(unsafe { SigSet::from_sigset_t_unchecked(set.assume_init()) })
+}
+
+/// Does what Ctrl-Z does by default, unless we were continued since the signals were last taken: who has done so won't do it
+/// again. Returns whether somebody has, before or after.
 #[expect(unsafe_code, reason = "safe functions only ever add handlers")]
-fn stop_by_default(is_continued: impl Fn() -> bool) -> nix::Result<()> {
+fn stop_by_default() -> nix::Result<bool> {
+    let is_noted = |signal| noted(signal).load(Ordering::SeqCst) > 0;
     let tstp = SigSet::from(signal::SIGTSTP);
     let by = |handler| SigAction::new(handler, SaFlags::empty(), SigSet::empty());
-    let mask = HeldBack(tstp.thread_swap_mask(SigmaskHow::SIG_BLOCK)?);
+    let _held_back = HeldBack(tstp.thread_swap_mask(SigmaskHow::SIG_BLOCK)?);
     // SAFETY: the default action runs no code of ours.
     let before = unsafe { signal::sigaction(signal::SIGTSTP, &by(SigHandler::SigDfl)) }?;
-    // It is on its way to this thread from here on, and the kernel takes it back if SIGCONT comes.
-    let raised = signal::raise(signal::SIGTSTP);
-    if is_continued() {
+    // It is on its way to this thread from here on, and the kernel takes it back if SIGCONT comes. If that came before, and is
+    // discarded now, the mark has gone with it.
+    signal::raise(signal::SIGTSTP)?;
+    let is_marked = pending()?.contains(MARK);
+    let came_before = !is_marked && MARK_STAYS.load(Ordering::SeqCst) || is_noted(Signal::CONT);
+    if came_before {
         // SAFETY: no code of ours; to ignore it takes it back, too.
         unsafe { signal::sigaction(signal::SIGTSTP, &by(SigHandler::SigIgn)) }?;
     } else {
         tstp.thread_unblock()?;
+        tstp.thread_block()?;
     }
     // SAFETY: it was in force.
     unsafe { signal::sigaction(signal::SIGTSTP, &before) }?;
-    drop(mask);
-    raised
+    let is_continued = came_before || is_noted(Signal::CONT);
+    if is_continued && !came_before {
+        // It came after every stop that was noted before; for the next one there is a mark already.
+        noted(Signal::TSTP).store(0, Ordering::SeqCst);
+        signal::raise(MARK)?;
+    } else if came_before && !is_noted(Signal::CONT) && !is_noted(Signal::TSTP) {
+        // Of one that was discarded nobody else tells.
+        note_down(noted(Signal::CONT), true);
+    }
+    Ok(is_continued)
 }
