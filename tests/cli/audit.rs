@@ -2,11 +2,12 @@
 
 use super::schemas::validate;
 use super::transcript::{check, sandbox, sh};
-use lokt_tests::sandbox::{Output, Running, Sandbox, eventually, start};
+use lokt_tests::sandbox::{Output, Running, Sandbox, eventually, start, strace_available};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
+use std::thread::sleep;
 use std::time::{Duration, SystemTime};
 
 /// Events of long ago, a minute each.
@@ -363,6 +364,30 @@ fn the_log_is_followed_across_rotations_until_a_signal_comes() {
         assert_eq!((code, stderr.as_str()), (0, ""), "{signal:?}");
         await_shown(&sandbox, &expected);
     }
+}
+
+#[test]
+fn a_stop_is_over_if_its_continuation_comes_just_before_it_takes_effect() {
+    if !strace_available("a continuation that comes just before a stop takes effect") {
+        return;
+    }
+    let sandbox = sandbox();
+    plant(&sandbox, lines([1]));
+    // There is one thread only, and so nobody who handles SIGCONT before the SIGTSTP that it raises discards that.
+    let strace = "strace -D -o calls -e inject=tgkill,tkill:delay_enter=1000000";
+    let follow = format!("exec {strace} \"$LOKT\" audit --tail --limit 1 > out");
+    let tail = start(sandbox.command("sh").args(["-c", &follow]));
+    await_shown(&sandbox, &lines([1]));
+    tail.signal(Signal::TSTP);
+    let calls = sandbox.work().join("calls");
+    let stops = "rt_sigaction(SIGTSTP, {sa_handler=SIG_DFL";
+    eventually("it is about to stop", || fs::read_to_string(&calls).is_ok_and(|calls| calls.contains(stops)));
+    sleep(Duration::from_millis(200));
+    tail.signal(Signal::CONT);
+    append(&sandbox, &lines([2]));
+    await_shown(&sandbox, &lines([1, 2]));
+    let calls = fs::read_to_string(calls).unwrap();
+    assert!(!calls.contains("--- SIGCONT"), "the test is of one that is discarded: {calls}");
 }
 
 #[test]
