@@ -236,6 +236,14 @@ impl Drop for HeldBack {
     }
 }
 
+/// Leaves stops and continuations to the thread that acts upon them: two threads may note the later first. For any other thread
+/// to begin with.
+pub(crate) fn leave_stops() {
+    let stops = SigSet::from_iter([signal::SIGTSTP, signal::SIGCONT]);
+    // It can't fail: the set is valid.
+    let _ = stops.thread_block();
+}
+
 /// Lets those signals end this process again that ask for it: all that is left to do is to print, and that may wait for
 /// ever. Whatever was ignored stays ignored.
 #[expect(unsafe_code, reason = "safe functions only ever add handlers")]
@@ -269,7 +277,8 @@ fn taken(signal: Signal) -> Option<(usize, Came)> {
 fn catch(signal: Signal) -> io::Result<bool> {
     let number = signal.as_raw().try_into()?;
     let flags = SaFlags::SA_RESTART | SaFlags::SA_SIGINFO;
-    let ours = SigAction::new(SigHandler::SigAction(note), flags, SigSet::empty());
+    // All are held back while one is noted: a handler that interrupts another would note the later first.
+    let ours = SigAction::new(SigHandler::SigAction(note), flags, SigSet::all());
     // SAFETY: the handler is async-signal-safe: it stores to atomics and writes to a descriptor that is never closed.
     let before = unsafe { signal::sigaction(number, &ours) }?;
     if before.handler() != SigHandler::SigIgn || NEWS.contains(&signal) {

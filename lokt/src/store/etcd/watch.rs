@@ -14,6 +14,7 @@ use super::json::{Bytes, Number, Streamed};
 use super::keys::{KeyValue, Range, Span};
 use super::wire::{WatchCreate, WatchRequest, WatchResponse};
 use crate::host::clock::monotonic;
+use crate::host::signals::leave_stops;
 
 /// How long a member may take to begin a watch, and to show that it is still of use.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -102,7 +103,10 @@ impl Watch {
             Watcher { shared, line: Arc::clone(&line), span: span.clone(), next: from.max(0), tell };
         let thread = thread::Builder::new()
             .name("etcd watch".into())
-            .spawn(move || watcher.run())
+            .spawn(move || {
+                leave_stops();
+                watcher.run();
+            })
             .map_err(|error| Error::setup(format!("a watch needs a thread: {error}")))?;
         Ok(Self { line, thread: Some(thread) })
     }
