@@ -34,6 +34,8 @@ mod mutex;
 mod namespaces;
 #[path = "processes/nested.rs"]
 mod nested;
+#[path = "processes/older.rs"]
+mod older;
 #[path = "processes/several.rs"]
 mod several;
 #[path = "processes/shared.rs"]

@@ -34,7 +34,7 @@ pub(crate) fn tokens_with(entries: &[(&Name, String)]) -> String {
 /// Of each name, the last so many, each once.
 fn with(list: &str, entries: &[(&Name, String)], of_a_name: usize) -> String {
     let outer = environment(list).unwrap_or_default();
-    let own = entries.iter().map(|(name, entry)| format!("{name}:{entry}"));
+    let own = entries.iter().map(|(name, what)| entry(name, what));
     let all: Vec<String> = outer.split(' ').map(str::to_owned).chain(own).collect();
     let mut told = BTreeMap::<&str, Vec<&str>>::new();
     let mut last = Vec::new();
@@ -48,6 +48,19 @@ fn with(list: &str, entries: &[(&Name, String)], of_a_name: usize) -> String {
     }
     last.reverse();
     last.join(" ")
+}
+
+/// How a list has `what` of a name.
+pub(crate) fn entry(name: &Name, what: &str) -> String {
+    format!("{name}:{what}")
+}
+
+/// Whether another process, or one that it descends from, was started under one of these [entries](entry) of [`HELD`], as its
+/// environment tells; `None` if that can't be told at the moment.
+pub(crate) fn is_under(pid: i64, entries: &[String]) -> Option<bool> {
+    let variables = process::variables_of(pid)?;
+    let held = variables.iter().find_map(|variable| variable.strip_prefix(HELD)?.strip_prefix('='));
+    Some(held.is_some_and(|held| held.split(' ').any(|entry| entries.iter().any(|ours| ours == entry))))
 }
 
 /// The record of `name` that admits the guard around this process, if there is one.

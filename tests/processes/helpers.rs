@@ -144,9 +144,14 @@ pub fn is_gone(pid: i32) -> bool {
 }
 
 fn state(pid: i32) -> char {
+    stat_field(pid, 3).chars().next().unwrap_or('-')
+}
+
+/// A field of `/proc/PID/stat` behind the name, counted as proc(5) does; `-` if it is gone.
+pub fn stat_field(pid: i32, field: usize) -> String {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let fields = stat.rsplit_once(") ").map_or("-", |(_, fields)| fields);
-    fields.chars().next().unwrap_or('-')
+    let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields);
+    fields.split_ascii_whitespace().nth(field - 3).unwrap_or("-").to_owned()
 }
 
 /// A FIFO in the working directory: a script that opens it waits for [`open_gate`].

@@ -116,6 +116,23 @@ fn what_a_command_of_a_pipeline_has_orphaned_is_ended_with_it() {
 }
 
 #[test]
+fn what_a_command_of_a_pipeline_has_orphaned_is_told_from_what_its_shell_had_started_before() {
+    let mut pty = Pty::shell();
+    script(&pty.sandbox, "orphan", "trap '' TERM HUP; echo $$ > orphan.pid; echo ready; read -r line < fifo");
+    rustix::fs::mkfifoat(rustix::fs::CWD, pty.sandbox.work().join("fifo"), 0o600.into()).unwrap();
+    script(&pty.sandbox, "cmd", "(bash orphan &); read -r line");
+    let older = "sleep 1000 > /dev/null & echo $! > older.pid";
+    script(&pty.sandbox, "all", &format!("{older}; exec $LOKT guard x --kill-after 50ms -- bash cmd"));
+    pty.line("bash all | cat");
+    pty.expect("ready");
+    assert_eq!(pty.beside(&["unlock", "x", "--force"]).code, 0);
+    pty.prompt();
+    assert!(!runs(pty.pid("orphan.pid")));
+    assert!(runs(pty.pid("older.pid")));
+    kill_process(pty.pid("older.pid"), Signal::KILL).unwrap();
+}
+
+#[test]
 fn a_daemon_that_a_command_leaves_behind_keeps_nothing_and_lives() {
     let mut pty = Pty::shell();
     script(&pty.sandbox, "daemon", "echo $$ > daemon.pid; echo ready; read -r line < fifo");

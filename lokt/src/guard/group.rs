@@ -5,8 +5,9 @@
 //! * `timeout`, `make` under a shell with job control, a whole interactive shell: what a command starts need not
 //!   stay in its group. What has left the *session* (setsid) is a daemon, and none of ours; but for the command itself.
 //! * A process whose parent has ended is adopted: by this guard, where the kernel knows such a thing (Linux), so that
-//!   it is still found as a descendant, and its end is told by SIGCHLD. If the guard has older children (it was
-//!   exec'd by a shell that had some), they could not be told apart, and it adopts nobody.
+//!   it is still found as a descendant, and its end is told by SIGCHLD.
+//! * A guard that was exec'd by a shell may have older children, and adopts their orphans as well: [`Adopts::All`] says how
+//!   they are told apart. They are nobody else's to wait for, so whoever of them ends is reaped; that is all.
 //! * Where `/proc` is missing, or another namespace's, or can't be read, only the command and its group are found.
 //! * A zombie is still in its group, for ever if its parent does not care; it counts as gone.
 
@@ -19,16 +20,18 @@ use rustix::process::{
     waitid,
 };
 
+use super::held::Held;
 use crate::host::clock::monotonic as now;
 use crate::host::signals::{Came, asks_to_end, job_of};
 use crate::host::{platform, process};
+use crate::inside;
 
 /// The processes of the command.
 pub(super) struct Group {
     child: Pid,
     /// It has a process group of its own.
     apart: bool,
-    adopts: bool,
+    adopts: Adopts,
     told_to_end: Cell<bool>,
     /// When a hangup was last sent on, or came to all from the terminal.
     hung_up: Cell<Option<Duration>>,
@@ -38,8 +41,19 @@ pub(super) struct Group {
     paused: Cell<bool>,
 }
 
+/// Whose orphans this process adopts.
+pub(super) enum Adopts {
+    Nobodys,
+    /// The command's, and there are no others.
+    Its,
+    /// Those of older children, too. The command's are in its own group, or were started under one of these admissions, as their
+    /// environments tell: nobody could know of those before. An orphan elsewhere whose environment is cleared or overwritten, or
+    /// that of another user, counts as an older child's: whatever we don't know to be the command's is not ours to end.
+    All(Vec<String>),
+}
+
 impl Group {
-    pub(super) fn new(child: Pid, apart: bool, adopts: bool) -> Self {
+    pub(super) fn new(child: Pid, apart: bool, adopts: Adopts) -> Self {
         let (told_to_end, child_ended, paused) = <(Cell<bool>, Cell<bool>, Cell<bool>)>::default();
         Self { child, apart, adopts, told_to_end, hung_up: Cell::default(), child_ended, paused }
     }
@@ -56,7 +70,7 @@ impl Group {
 
     /// Whether SIGCHLD tells of the end of each of them.
     pub(super) fn is_told_of_ends(&self) -> bool {
-        self.adopts
+        !matches!(self.adopts, Adopts::Nobodys)
     }
 
     /// Whether a signal that ends things was sent on, or typed. To a command that runs on for longer than its `grace`, a hangup
@@ -119,7 +133,7 @@ impl Group {
 
     /// Those to whom a guard inside of the command passes on what asks for an end.
     fn below_guards(&self) -> Vec<i64> {
-        let members = self.members().unwrap_or_default().into_iter().map(|(pid, _)| raw(pid));
+        let members = self.members(false).unwrap_or_default().into_iter().map(|(pid, _)| raw(pid));
         let guards = members.filter(|pid| process::is_another_of_us(*pid));
         guards.filter_map(process::descendants).flatten().collect()
     }
@@ -156,33 +170,52 @@ impl Group {
 
     /// Whether any process of the command is left.
     pub(super) fn lives(&self) -> bool {
-        let members = self.members();
-        let sees_all = self.adopts && members.is_some();
+        let members = self.members(true);
+        let sees_all = self.is_told_of_ends() && members.is_some();
         let unseen = self.apart && !sees_all && group_lives(self.child);
         unseen || members.is_some_and(|members| !members.is_empty())
     }
 
     /// Each of them but the command itself, and its process group.
     fn others(&self) -> impl Iterator<Item = (Pid, i32)> {
-        self.members().unwrap_or_default().into_iter().filter(|(pid, _)| *pid != self.child)
+        self.members(false).unwrap_or_default().into_iter().filter(|(pid, _)| *pid != self.child)
     }
 
-    /// Each of them, and its process group; `None` if nobody can be seen.
-    fn members(&self) -> Option<Vec<(Pid, i32)>> {
+    /// Each of them, and its process group; `None` if nobody can be seen. Those are among them of whom it can't be told at
+    /// the moment, if they are to be `doubtful`.
+    fn members(&self, doubtful: bool) -> Option<Vec<(Pid, i32)>> {
         let (_, session) = job_of(0)?;
-        let alive = self.descendants()?.into_iter().filter(|pid| !process::is_zombie(*pid));
+        let alive = self.descendants(doubtful)?.into_iter().filter(|pid| !process::is_zombie(*pid));
         let known = alive.filter_map(|pid| Some((process::as_pid(pid)?, job_of(pid)?)));
         Some(known.filter(|(_, (_, of))| *of == session).map(|(pid, (group, _))| (pid, group)).collect())
     }
 
-    fn descendants(&self) -> Option<Vec<i64>> {
-        let (ours, child) = (process::descendants(raw(getpid()))?, raw(self.child));
-        Some(match self.adopts {
-            true => ours,
-            false if ours.contains(&child) => [vec![child], process::descendants(child)?].concat(),
-            // Its id may be another's by now.
-            false => Vec::new(),
-        })
+    fn descendants(&self, doubtful: bool) -> Option<Vec<i64>> {
+        let ours = process::family(raw(getpid()))?;
+        if let Adopts::Its = self.adopts {
+            return Some(ours.into_iter().map(|(pid, _)| pid).collect());
+        }
+        let mut found = Vec::new();
+        // A parent comes before its children. They are asked, too, as it may end meanwhile.
+        for (pid, parent) in ours {
+            if found.contains(&parent) || self.is_known_to_have(pid).unwrap_or(doubtful) {
+                found.push(pid);
+            }
+        }
+        Some(found)
+    }
+
+    /// Whether one of our descendants is the command's, whoever its parent is; `None` if that can't be told at the moment.
+    fn is_known_to_have(&self, pid: i64) -> Option<bool> {
+        // Once the command has ended, its id may be another's.
+        let is_child = pid == raw(self.child) && !self.child_ended.get();
+        let in_group =
+            || self.apart && job_of(pid).is_some_and(|(group, _)| i64::from(group) == raw(self.child));
+        match &self.adopts {
+            Adopts::All(under) if !is_child && !in_group() => inside::is_under(pid, under),
+            Adopts::All(_) | Adopts::Its => Some(true),
+            Adopts::Nobodys => Some(is_child),
+        }
     }
 }
 
@@ -191,11 +224,21 @@ pub(super) fn group_lives(group: Pid) -> bool {
     test_kill_process_group(group) != Err(Errno::SRCH)
 }
 
-/// Makes this process the one that adopts the command's orphans, if all of its children are the command's.
-pub(super) fn adopt_orphans() -> bool {
-    let any = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    let childless = waitid(WaitId::All, any).err();
-    childless == Some(Errno::CHILD) && platform::adopt_orphans()
+/// Makes this process the one that adopts the orphans of the command that is to run under what is held.
+pub(super) fn adopt_orphans(held: &Held) -> Adopts {
+    let any = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+    // Those that have ended leave nobody to be told apart.
+    let older = loop {
+        match waitid(WaitId::All, any) {
+            Ok(Some(_)) => {}
+            other => break other.err() != Some(Errno::CHILD),
+        }
+    };
+    match platform::adopt_orphans() {
+        false => Adopts::Nobodys,
+        true if older => Adopts::All(held.admissions()),
+        true => Adopts::Its,
+    }
 }
 
 fn signal_group(group: Pid, signal: Signal) {

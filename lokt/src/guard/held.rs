@@ -9,6 +9,7 @@ use crate::Error;
 use crate::host::clock::monotonic as now;
 use crate::host::signals::Signals;
 use crate::host::{SessionFile, Wake};
+use crate::inside;
 use crate::protocol::{Beat, Name, Record};
 use crate::session::{News, Session};
 
@@ -98,6 +99,12 @@ impl Held {
     /// Every admission that the command is told of, in the order in which they were taken.
     pub(super) fn badges(&self) -> Vec<Badge> {
         self.around.iter().cloned().chain(self.sessions.iter().map(Into::into)).collect()
+    }
+
+    /// Those of its own, as `LOKT_HELD` names them.
+    pub(super) fn admissions(&self) -> Vec<String> {
+        let own = self.sessions.iter();
+        own.map(|session| inside::entry(session.name(), &session.lock_id().to_string())).collect()
     }
 
     /// Whether it is the one that the command is told of first.

@@ -101,7 +101,7 @@ pub(crate) fn run(
         return Ok(Ended::Lost);
     }
     let setting = Setting::find();
-    let adopts = group::adopt_orphans();
+    let adopts = group::adopt_orphans(&held);
     let child = spawn::spawn(&held, program, &setting, signals)?;
     if held.beat().is_none() {
         meanwhile();
@@ -219,7 +219,8 @@ impl Guard<'_> {
     fn reap(&mut self) {
         while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG | WaitOptions::UNTRACED) {
             match status.stopping_signal() {
-                _ if pid != self.group.child() => {}
+                // Of one that is gone the id may be another's.
+                _ if pid != self.group.child() || self.status.is_some() => {}
                 Some(signal) => self.command_stopped(signal),
                 None => {
                     self.status = Some(status);

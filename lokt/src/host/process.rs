@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use rustix::fs::{Mode, OFlags, Stat as FileStat, major, minor, open};
+use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 
 use super::{ProcessState, filesystem};
@@ -82,7 +83,7 @@ pub(crate) fn state_of(pid: i64) -> ProcessState {
         return ProcessState::Unknown;
     };
     match test_kill_process(id) {
-        Err(rustix::io::Errno::SRCH) => ProcessState::Gone,
+        Err(Errno::SRCH) => ProcessState::Gone,
         // Everything else, EPERM included, means that it is there.
         _ => match stat(pid) {
             // It has ended, and only its parent has not noticed.
@@ -148,9 +149,14 @@ pub(crate) fn ancestors() -> Vec<i64> {
     found
 }
 
-/// Every process that descends from `pid`, nearest first; `None` if nobody can be seen: `/proc` is missing, or another
-/// namespace's, or there is no descriptor left to read it by.
+/// Every process that descends from `pid`, nearest first; `None` if nobody can be [seen](family).
 pub(crate) fn descendants(pid: i64) -> Option<Vec<i64>> {
+    Some(family(pid)?.into_iter().map(|(pid, _)| pid).collect())
+}
+
+/// The same, each with its parent; `None` if nobody can be seen: `/proc` is missing, or another namespace's, or there is no
+/// descriptor left to read it by.
+pub(crate) fn family(pid: i64) -> Option<Vec<(i64, i64)>> {
     let entries = fs::read_dir("/proc").ok()?;
     let parents: Vec<(i64, i64)> = entries
         .flatten()
@@ -159,13 +165,43 @@ pub(crate) fn descendants(pid: i64) -> Option<Vec<i64>> {
         .collect();
     let me = i64::from(std::process::id());
     parents.iter().find(|(pid, _)| *pid == me)?;
-    let mut found = vec![pid];
+    let mut found = vec![(pid, 0)];
     let mut next = 0;
-    while let Some(&parent) = found.get(next) {
-        found.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid));
+    while let Some(&(parent, _)) = found.get(next) {
+        found.extend(parents.iter().filter(|(_, of)| *of == parent));
         next += 1;
     }
     Some(found.split_off(1))
+}
+
+/// The variables that a process got at its last exec, as far as it has left them alone; none if they may not be read. `None`
+/// if that can't be told at the moment: there is no descriptor left to read them by, or it is amid an exec, and has none.
+pub(crate) fn variables_of(pid: i64) -> Option<Vec<String>> {
+    let file = match open(format!("/proc/{pid}/environ"), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+        Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::INTR) => return None,
+        Err(_) => return Some(Vec::new()),
+        Ok(file) => file,
+    };
+    let size = size_of_variables(pid)?;
+    let mut bytes = vec![0; if size > MOST_VARIABLES { 0 } else { size }];
+    // In one read: an exec ends what was opened, and a second one would find nothing.
+    if rustix::io::read(&file, &mut bytes).ok()? < bytes.len() {
+        return None;
+    }
+    Some(bytes.split(|byte| *byte == 0).map(|entry| String::from_utf8_lossy(entry).into_owned()).collect())
+}
+
+/// More an exec does not take: a program that says so of itself has none.
+const MOST_VARIABLES: usize = 8 << 20;
+
+/// How many bytes they have; `None` if they have no place yet, nor any more.
+fn size_of_variables(pid: i64) -> Option<usize> {
+    let (text, _) = short_file(&format!("/proc/{pid}/stat"))?;
+    let (_, fields) = text.rsplit_once(") ")?;
+    // Fields 50 and 51 of the line, counted from 1: where they begin and end.
+    let mut place = fields.split_ascii_whitespace().skip(47).map(str::parse);
+    let (begin, end): (usize, usize) = (place.next()?.ok()?, place.next()?.ok()?);
+    end.checked_sub(begin).filter(|_| begin > 0)
 }
 
 /// Whether another process runs the program that this one runs.
