@@ -92,6 +92,22 @@ fn what_has_no_environment_is_known_by_the_group_of_its_command() {
     keeps_the_lock_until_it_is_gone(UNNAMED);
 }
 
+/// Amid an exec a process has no environment. Orphans of older children that come and go make the guard look again and again.
+#[test]
+fn what_is_amid_an_exec_is_not_taken_for_gone() {
+    let restless = "trap '' TERM; n=${1:-0}; [ $n = 0 ] && echo > up; [ $n = 1000 ] && { echo > end; exit; }
+        exec sh orphan $((n + 1))";
+    let sandbox = scripts(IN_A_JOB, restless);
+    let older = "(while [ ! -e end ]; do (true &); (true &); (true &); done) &";
+    let mut guard = hold(&sandbox, &format!("{older} exec $LOKT guard x --kill-after 60s -- bash cmd"));
+    guard.let_go();
+    assert_eq!(guard.await_end(), 128 + Signal::KILL.as_raw());
+    let end = sandbox.work().join("end");
+    let came_to_its_end = end.exists();
+    fs::write(end, "").unwrap();
+    assert!(came_to_its_end);
+}
+
 #[test]
 fn what_a_guard_inside_that_is_killed_has_orphaned_is_ended_with_the_outer_lock() {
     let sandbox = scripts(IN_A_JOB, STUBBORN);
@@ -111,9 +127,9 @@ fn what_a_guard_inside_that_is_killed_has_orphaned_is_ended_with_the_outer_lock(
 fn what_older_children_leave_is_left_alone(around: &str) {
     let sandbox = scripts("echo in; read line", "");
     make_gate(&sandbox, "end");
-    let stray = |file: &str| format!("sleep 1000 & echo $! > {file};");
-    let older = format!("({} {} read go < end) > /dev/null 2>&1 &", stray("one"), stray("two"));
-    let shell = format!("{older} exec $LOKT guard y -- bash cmd");
+    let stray = |how: &str, file: &str| format!("{how} sleep 1000 & echo $! > {file};");
+    let older = format!("({} {} read go < end) > /dev/null 2>&1 &", stray("", "one"), stray("env -i", "two"));
+    let shell = format!("{older} exec $LOKT guard y --kill-after 10m -- bash cmd");
     fs::write(sandbox.work().join("shell"), shell).unwrap();
     let mut guard = hold(&sandbox, &format!("exec {around} bash shell"));
     let parent = holder_pid(&sandbox, "y").to_string();

@@ -198,10 +198,11 @@ const MOST_VARIABLES: usize = 8 << 20;
 fn size_of_variables(pid: i64) -> Option<usize> {
     let (text, _) = short_file(&format!("/proc/{pid}/stat"))?;
     let (_, fields) = text.rsplit_once(") ")?;
-    // Fields 50 and 51 of the line, counted from 1: where they begin and end.
-    let mut place = fields.split_ascii_whitespace().skip(47).map(str::parse);
-    let (begin, end): (usize, usize) = (place.next()?.ok()?, place.next()?.ok()?);
-    end.checked_sub(begin).filter(|_| begin > 0)
+    // Fields 26, 50 and 51 of the line, counted from 1: where the code begins, which an exec sets after the others (it begins
+    // with an end that is the beginning); and where the variables begin and end.
+    let mut fields = fields.split_ascii_whitespace().map(|field| field.parse().unwrap_or_default());
+    let (code, begin, end): (usize, usize, usize) = (fields.nth(23)?, fields.nth(23)?, fields.next()?);
+    end.checked_sub(begin).filter(|_| code > 0 && begin > 0)
 }
 
 /// Whether another process runs the program that this one runs.
