@@ -1,5 +1,6 @@
 //! Runs schedules by the million.
 
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -76,7 +77,9 @@ pub fn random(kind: Kind, seed: u64, schedules: u64, jobs: usize) -> Search {
             }
         };
         let threads: Vec<_> = (0..jobs.max(1)).map(|_| scope.spawn(work)).collect();
-        threads.into_iter().filter_map(|thread| thread.join().ok()).collect()
+        // One that has panicked has searched nothing.
+        let joined = threads.into_iter().map(|thread| thread.join());
+        joined.map(|search| search.unwrap_or_else(|panic| resume_unwind(panic))).collect()
     });
     searches.into_iter().reduce(Search::and).unwrap_or_default()
 }
