@@ -2,7 +2,7 @@
 
 use super::status::freeze;
 use super::transcript::{check, sandbox, sh};
-use lokt_tests::sandbox::{eventually, start};
+use lokt_tests::sandbox::{Running, Sandbox, eventually, start};
 use rustix::process::Signal;
 use std::process::Stdio;
 
@@ -100,15 +100,20 @@ fn a_guard_and_those_who_wait_for_it_are_explained() {
     );
 }
 
-#[test]
-fn a_guard_that_was_killed_is_told_from_its_command_that_runs_on() {
-    let sandbox = sandbox();
+/// A guard of `build` that was killed; its stdin stays open, and so its command waits until it is let go.
+fn killed_guard(sandbox: &Sandbox) -> Running {
     let mut guard = sandbox.lokt(["guard", "build", "--", "sh", "-c", "trap '' TERM; echo in; read line"]);
     let mut guard = start(guard.stdin(Stdio::piped()));
     guard.await_line("in");
     guard.signal(Signal::KILL);
-    // Its stdin stays open, and so its command waits.
     eventually("the guard has died", || !guard.runs());
+    guard
+}
+
+#[test]
+fn a_guard_that_was_killed_is_told_from_its_command_that_runs_on() {
+    let sandbox = sandbox();
+    let mut guard = killed_guard(&sandbox);
     let text = sh(&sandbox, "lokt why build");
     assert_eq!(text.code, 2, "{text:?}");
     let pid = guard.pid();
@@ -130,11 +135,7 @@ fn a_guard_that_was_killed_is_told_from_its_command_that_runs_on() {
 #[test]
 fn whoever_removes_the_lock_of_a_command_that_has_lost_its_guard_is_told_that_it_runs_on() {
     let sandbox = sandbox();
-    let mut guard = sandbox.lokt(["guard", "build", "--", "sh", "-c", "trap '' TERM; echo in; read line"]);
-    let mut guard = start(guard.stdin(Stdio::piped()));
-    guard.await_line("in");
-    guard.signal(Signal::KILL);
-    eventually("the guard has died", || !guard.runs());
+    let mut guard = killed_guard(&sandbox);
     let removed = sandbox.run(["unlock", "build", "--force"]);
     let said = format!("(pid {}) is gone, but its command runs on, and nobody ends it", guard.pid());
     assert!(removed.code == 0 && removed.stderr.contains(&said), "{removed:?}");
