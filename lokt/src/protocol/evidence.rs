@@ -72,6 +72,24 @@ impl Evidence {
     }
 }
 
+impl Holder {
+    /// One of the group, by what is `stored` in the place that belongs to it; see [`Evidence::of`]. `None` if that says
+    /// nothing of this group.
+    pub fn of(
+        id: LockId,
+        group: &str,
+        stored: Stored,
+        witness: impl FnOnce(Box<Record>) -> Evidence,
+        lives: impl FnOnce(&LockId) -> bool,
+    ) -> Option<Self> {
+        let evidence = match stored.of_group(group, &id) {
+            Stored::Empty => return None,
+            stored => Evidence::of(stored, witness, || lives(&id)),
+        };
+        Some(Self { id, evidence })
+    }
+}
+
 /// A freeze that is in force: nobody is admitted until it ends.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Freeze {

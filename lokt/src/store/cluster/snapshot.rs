@@ -212,10 +212,8 @@ impl EtcdStore {
         let group = evidence.record().and_then(Record::group).map(str::to_owned);
         if let Some(group) = group {
             let known = state.holders.iter().filter_map(|(id, kv)| {
-                let stored = stored(Some(kv)).of_group(&group, id);
-                let lives = || state.sessions.contains_key(id);
-                let evidence = (stored != Stored::Empty).then(|| Evidence::of(stored, witness, lives))?;
-                Some(Holder { id: id.clone(), evidence })
+                let lives = |id: &LockId| state.sessions.contains_key(id);
+                Holder::of(id.clone(), &group, stored(Some(kv)), witness, lives)
             });
             evidence.holders = known.collect();
         }

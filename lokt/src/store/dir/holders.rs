@@ -32,19 +32,15 @@ impl DirStore {
         };
         match ids {
             Ok(ids) => {
-                let known = |id| self.holder(name, &group, id, seen, now);
+                let witness = |record| self.witness(name, record, seen, now);
+                let known = |id| {
+                    let stored = self.read_holder(name, &id);
+                    Holder::of(id, &group, stored, witness, |id| self.lives(name, id))
+                };
                 evidence.holders = ids.into_iter().filter_map(known).collect();
             }
             Err(error) => evidence.stored = Stored::Unreadable(error.to_string()),
         }
-    }
-
-    fn holder(&self, name: &Name, group: &str, id: LockId, seen: &[Seen<'_>], now: &Now) -> Option<Holder> {
-        let stored = self.read_holder(name, &id).of_group(group, &id);
-        let witness = |record| self.witness(name, record, seen, now);
-        let evidence =
-            (stored != Stored::Empty).then(|| Evidence::of(stored, witness, || self.lives(name, &id)))?;
-        Some(Holder { id, evidence })
     }
 
     /// The record of one of those who hold a name together, whichever group it is of.
