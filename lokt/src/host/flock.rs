@@ -15,7 +15,7 @@ use fs2::FileExt;
 use rustix::fs::{Dev, fstat};
 
 use super::clock::monotonic;
-use super::signals::leave_stops;
+use super::signals::start_beside;
 
 /// Longer than most transitions take. To start a thread takes half as long.
 const TRANSITION: Duration = Duration::from_micros(100);
@@ -131,8 +131,8 @@ impl Place {
         let service = Mutex::new(Service::Awaited);
         let place = Arc::new(Self { file: inode, service, told: Condvar::new() });
         let own = Arc::clone(&place);
-        thread::Builder::new().name("mutex".into()).stack_size(64 * 1024).spawn(move || {
-            leave_stops();
+        let thread = thread::Builder::new().name("mutex".into()).stack_size(64 * 1024);
+        start_beside(thread, move || {
             let taken = uninterrupted(|| FileExt::lock_exclusive(&file)).map(|()| file);
             own.serve(taken);
         })?;

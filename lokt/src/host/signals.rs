@@ -17,6 +17,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -236,12 +237,21 @@ impl Drop for HeldBack {
     }
 }
 
-/// Leaves stops and continuations to the thread that acts upon them: two threads may note the later first. For any other thread
-/// to begin with.
-pub(crate) fn leave_stops() {
-    let stops = SigSet::from_iter([signal::SIGTSTP, signal::SIGCONT]);
-    // It can't fail: the set is valid.
-    let _ = stops.thread_block();
+/// Starts a thread that leaves stops and continuations to the one that acts upon them: two threads may note the later first.
+///
+/// # Errors
+///
+/// There can't be one more.
+pub(crate) fn start_beside<T: Send + 'static>(
+    thread: thread::Builder,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<JoinHandle<T>> {
+    thread.spawn(|| {
+        let stops = SigSet::from_iter([signal::SIGTSTP, signal::SIGCONT]);
+        // It can't fail: the set is valid.
+        let _ = stops.thread_block();
+        work()
+    })
 }
 
 /// Lets those signals end this process again that ask for it: all that is left to do is to print, and that may wait for

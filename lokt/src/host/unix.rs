@@ -18,7 +18,7 @@ use super::dirs::{Handle, RootDir};
 use super::files::{named, place, stripe_file};
 use super::log::{ROTATOR, Rotation};
 use super::session_file::Fifo;
-use super::signals::leave_stops;
+use super::signals::start_beside;
 use super::{
     Content, Dir, Draft, Host, LogFile, MutexBusy, ProcessState, Publish, Running, SessionFile, SessionState,
     Stripe, StripeError, flock, platform, process,
@@ -298,10 +298,7 @@ impl Host for UnixHost {
 
     fn spawn(&self, name: &str, work: Box<dyn FnOnce() + Send>) -> io::Result<Box<dyn Running>> {
         let thread = thread::Builder::new().name(name.to_owned()).stack_size(256 * 1024);
-        Ok(Box::new(thread.spawn(move || {
-            leave_stops();
-            work();
-        })?))
+        Ok(Box::new(start_beside(thread, work)?))
     }
 
     fn random(&self) -> [u8; 16] {
@@ -339,8 +336,7 @@ impl Watched {
         }
         let (watched, key) = (Arc::clone(self), what.clone());
         let thread = thread::Builder::new().name("watch".into()).stack_size(64 * 1024);
-        let spawned = thread.spawn(move || {
-            leave_stops();
+        let spawned = start_beside(thread, move || {
             end();
             let bells = watched.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
             bells.iter().flatten().filter_map(Weak::upgrade).for_each(|bell| bell.ring());

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::address::Endpoint;
 use super::tls::{self, Tls};
 use crate::host::clock::monotonic;
-use crate::host::signals::leave_stops;
+use crate::host::signals::start_beside;
 
 /// The longest line of a head; etcd's are short.
 const LONGEST_LINE: usize = 16 << 10;
@@ -309,8 +309,7 @@ fn resolve(endpoint: &Endpoint, by: Duration) -> io::Result<Vec<SocketAddr>> {
     }
     let (sender, answer) = mpsc::channel();
     let (host, port) = (endpoint.host.clone(), endpoint.port);
-    thread::Builder::new().name("resolver".into()).spawn(move || {
-        leave_stops();
+    start_beside(thread::Builder::new().name("resolver".into()), move || {
         let addresses = (host.as_str(), port).to_socket_addrs().map(Vec::from_iter);
         let _ = sender.send(addresses);
     })?;

@@ -14,7 +14,7 @@ use super::json::{Bytes, Number, Streamed};
 use super::keys::{KeyValue, Range, Span};
 use super::wire::{WatchCreate, WatchRequest, WatchResponse};
 use crate::host::clock::monotonic;
-use crate::host::signals::leave_stops;
+use crate::host::signals::start_beside;
 
 /// How long a member may take to begin a watch, and to show that it is still of use.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -101,12 +101,7 @@ impl Watch {
         let line = Arc::<Line>::default();
         let mut watcher =
             Watcher { shared, line: Arc::clone(&line), span: span.clone(), next: from.max(0), tell };
-        let thread = thread::Builder::new()
-            .name("etcd watch".into())
-            .spawn(move || {
-                leave_stops();
-                watcher.run();
-            })
+        let thread = start_beside(thread::Builder::new().name("etcd watch".into()), move || watcher.run())
             .map_err(|error| Error::setup(format!("a watch needs a thread: {error}")))?;
         Ok(Self { line, thread: Some(thread) })
     }
