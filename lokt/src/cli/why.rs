@@ -154,7 +154,7 @@ fn in_the_way(locks: &Locks, status: &Status) -> Vec<Reason> {
 
 /// Whether what stands there binds nobody any more.
 fn is_left_behind(status: &Status) -> bool {
-    matches!(status.view.standing, Standing::Abandoned(_))
+    status.view.standing.is_abandoned()
 }
 
 /// Whether one who asks for a slot gets one.

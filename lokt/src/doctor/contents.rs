@@ -188,7 +188,7 @@ impl Look<'_> {
             }
             _ => {
                 let places = view.places().into_iter();
-                let dead = places.filter(|(_, standing)| matches!(standing, Standing::Abandoned(_)));
+                let dead = places.filter(|(_, standing)| standing.is_abandoned());
                 let dead: Vec<String> = dead.map(|place| said(&name, place, &view.now)).collect();
                 if !dead.is_empty() {
                     self.consider(STALE, Leftover::Record(name.clone()), dead.join("; "));

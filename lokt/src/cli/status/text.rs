@@ -85,7 +85,7 @@ fn holders(status: &Status, put: Put<'_>) {
         let label = record.slot.map_or_else(|| "holder".to_owned(), |slot| format!("slot {slot}"));
         let state = words::state(standing, false);
         let mut who = words::holder(record, standing, &view.now);
-        if matches!(standing, Standing::Abandoned(_)) {
+        if standing.is_abandoned() {
             who += &format!(", {state}");
         }
         put(&label, who, style(state));

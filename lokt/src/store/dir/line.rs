@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::{Claim, DirStore, Evidence, Name, Now, Publish, Stripe, Ticket, Turn, Waiter, stripe_of};
 use crate::Error;
 use crate::host::{Dir, Draft};
-use crate::protocol::{Holder, Kind, Liveness, LockId, Mode, Standing, Stored, judge};
+use crate::protocol::{Holder, Kind, Liveness, LockId, Mode, Stored, judge};
 use crate::store::{Place, Watch};
 
 /// How long the mutex is waited for by one who only does the others a favour.
@@ -226,7 +226,7 @@ impl DirStore {
     /// for all, one after the other.
     fn watch_holders(&self, evidence: &Evidence, now: &Now) -> Vec<Watch> {
         // The process of a lock that has lapsed may live on, and tells nothing.
-        let binds = |holder: &&Holder| !matches!(judge(&holder.evidence, now), Standing::Abandoned(_));
+        let binds = |holder: &&Holder| !judge(&holder.evidence, now).is_abandoned();
         let watches = evidence.holders.iter().filter(binds);
         let watches = watches.map(|holder| self.watch_holder(&holder.evidence));
         match evidence.mode() {
