@@ -41,14 +41,19 @@ fn is_ours() -> bool {
     *IS_OURS.get_or_init(|| me() == Some(std::process::id()))
 }
 
-/// Reads `/proc/PID/stat`. The command's name comes second, in parentheses, and may itself contain any of
-/// `)`, spaces and newlines: what counts begins after the *last* parenthesis.
+/// What stands in `/proc/PID/stat` from the third field on. The command's name comes second, in parentheses, and may itself
+/// contain any of `)`, spaces and newlines: what counts begins after the *last* parenthesis.
+fn fields_of(pid: i64) -> Option<String> {
+    let (mut text, _) = short_file(&format!("/proc/{pid}/stat"))?;
+    text.drain(..text.rfind(") ")? + 2);
+    Some(text)
+}
+
 fn stat(pid: i64) -> Option<Stat> {
     if !is_ours() {
         return None;
     }
-    let (text, _) = short_file(&format!("/proc/{pid}/stat"))?;
-    let (_, fields) = text.rsplit_once(") ")?;
+    let fields = fields_of(pid)?;
     let mut fields = fields.split_ascii_whitespace();
     let state = fields.next()?.chars().next()?;
     let parent = fields.next()?.parse().ok()?;
@@ -196,8 +201,7 @@ const MOST_VARIABLES: usize = 8 << 20;
 
 /// How many bytes they have; `None` if they have no place yet, nor any more.
 fn size_of_variables(pid: i64) -> Option<usize> {
-    let (text, _) = short_file(&format!("/proc/{pid}/stat"))?;
-    let (_, fields) = text.rsplit_once(") ")?;
+    let fields = fields_of(pid)?;
     // Fields 26, 50 and 51 of the line, counted from 1: where the code begins, which an exec sets after the others (it begins
     // with an end that is the beginning); and where the variables begin and end.
     let mut fields = fields.split_ascii_whitespace().map(|field| field.parse().unwrap_or_default());
