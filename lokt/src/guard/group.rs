@@ -46,7 +46,7 @@ pub(super) enum Adopts {
     Nobodys,
     /// The command's, and there are no others.
     Its,
-    /// Those of older children, too. The command's are in its own group, or were started under one of these admissions, as their
+    /// Those of older children, too. The command's are in its group, if it has one of its own, or were started under one of these admissions, as their
     /// environments tell: nobody could know of those before. An orphan elsewhere whose environment is cleared or overwritten, or
     /// that of another user, counts as an older child's: whatever we don't know to be the command's is not ours to end.
     All(Vec<String>),

@@ -60,7 +60,7 @@ impl Sessions {
         Holders(self.0.as_ref(), name)
     }
 
-    /// Looks whether a session lives, by this very file if its `identity` is known.
+    /// Looks whether a session lives, by this very file if its `inode` is known.
     pub(super) fn probe(&self, name: &Name, lock_id: &LockId, inode: Option<u64>) -> SessionState {
         self.0.probe_session(&session_file(name, lock_id), inode)
     }
