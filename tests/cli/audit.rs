@@ -7,7 +7,6 @@ use rustix::process::Signal;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
-use std::thread::sleep;
 use std::time::{Duration, SystemTime};
 
 /// Events of long ago, a minute each.
@@ -374,7 +373,8 @@ fn a_stop_is_over_if_its_continuation_comes_just_before_it_takes_effect() {
     let sandbox = sandbox();
     plant(&sandbox, lines([1]));
     // There is one thread only, and so nobody who handles SIGCONT before the SIGTSTP that it raises discards that.
-    let strace = "strace -D -o calls -e inject=tgkill,tkill:delay_enter=1000000";
+    // The first signal that it sends itself is another.
+    let strace = "strace -D -o calls -e inject=tgkill,tkill:delay_enter=2000000:when=2";
     let follow = format!("exec {strace} \"$LOKT\" audit --tail --limit 1 > out");
     let tail = start(sandbox.command("sh").args(["-c", &follow]));
     await_shown(&sandbox, &lines([1]));
@@ -382,7 +382,13 @@ fn a_stop_is_over_if_its_continuation_comes_just_before_it_takes_effect() {
     let calls = sandbox.work().join("calls");
     let stops = "rt_sigaction(SIGTSTP, {sa_handler=SIG_DFL";
     eventually("it is about to stop", || fs::read_to_string(&calls).is_ok_and(|calls| calls.contains(stops)));
-    sleep(Duration::from_millis(200));
+    // `234 0x1267 0x1267 0x14 ...`: to itself.
+    let (itself, sent) = (format!("{:#x}", tail.pid()), format!("{:#x}", Signal::TSTP.as_raw()));
+    eventually("it sends itself the stop", || {
+        let call = fs::read_to_string(format!("/proc/{}/syscall", tail.pid())).unwrap_or_default();
+        let arguments: Vec<&str> = call.split(' ').skip(1).collect();
+        arguments.first() == Some(&&*itself) && arguments.contains(&&*sent)
+    });
     tail.signal(Signal::CONT);
     append(&sandbox, &lines([2]));
     await_shown(&sandbox, &lines([1, 2]));
