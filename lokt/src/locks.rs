@@ -373,6 +373,11 @@ impl Locks {
         process_of(record, self.identity.pid_ns, &now.clock, |pid| self.host.process(pid))
     }
 
+    /// Whether a session lives, as far as can be told.
+    pub(crate) fn is_alive(&self, name: &Name, id: &LockId) -> bool {
+        self.store.is_alive(name, id)
+    }
+
     /// How every name stands that is held or frozen, in order.
     ///
     /// # Errors

@@ -3,9 +3,9 @@
 use std::fs;
 use std::time::Instant;
 
-use lokt_tests::sandbox::Sandbox;
+use lokt_tests::sandbox::{Sandbox, output, strace_available};
 
-use crate::helpers::{SOON, hold_with, sandbox, stop, work_file, work_pid};
+use crate::helpers::{SOON, calls, hold_with, sandbox, stop, traced, work_file, work_pid};
 
 const COURTEOUS: &str = "trap 'echo term >> log; exit 0' TERM; echo in; read line; exit 0";
 
@@ -29,6 +29,20 @@ fn a_forced_unlock_ends_the_command_at_once_without_a_ttl() {
 #[test]
 fn a_forced_unlock_ends_the_command_at_once_with_a_long_ttl() {
     unlocked_by_force(&["--ttl", "10m"]);
+}
+
+/// Before it looks at the guard's process, which it does by `kill`, the guard has ended.
+#[test]
+fn a_guard_that_ends_before_its_process_is_looked_at_is_not_taken_for_one_that_has_left_its_command() {
+    if !strace_available("a guard that ends before its process is looked at") {
+        return;
+    }
+    let sandbox = sandbox();
+    let mut guard = hold_with(&sandbox, &["guard", "x"], COURTEOUS);
+    let forced = output(&mut traced(&sandbox, &["kill:delay_enter=1000000"], &["unlock", "x", "--force"]));
+    assert_eq!((forced.code, forced.stderr.as_str()), (0, ""), "{forced:?}");
+    assert!(calls(&sandbox).contains(&format!("kill({}, 0)", guard.pid())), "it is looked at");
+    assert_eq!(guard.await_end(), 5);
 }
 
 #[test]

@@ -73,7 +73,7 @@ fn one(locks: &Locks, name: &Name, args: &Args) -> Result<Report, Error> {
 /// That nobody ends the command of a lock that was removed.
 fn runs_on(locks: &Locks, name: &Name, gone: &Displaced) -> Option<String> {
     let record = gone.record.as_ref()?;
-    has_lost_its_guard(locks, record, &gone.standing, &locks.now()).then(|| {
+    has_lost_its_guard(locks, name, record, &gone.standing, &locks.now()).then(|| {
         format!(
             "warning: the guard of lock \"{name}\" (pid {}) is gone, but its command runs on, and nobody ends it",
             record.pid

@@ -181,17 +181,26 @@ fn corrupt(why: &str, standing: &Standing, name: &Name) -> Reason {
 }
 
 /// Whether a guard is gone, and only its command, or what that started, holds the lock.
-pub(super) fn has_lost_its_guard(locks: &Locks, record: &Record, standing: &Standing, now: &Now) -> bool {
+pub(super) fn has_lost_its_guard(
+    locks: &Locks,
+    name: &Name,
+    record: &Record,
+    standing: &Standing,
+    now: &Now,
+) -> bool {
     let lives = matches!(
         standing,
         Standing::Held { liveness: Liveness::Alive, .. } | Standing::Lapsed { liveness: Liveness::Alive }
     );
-    lives && record.kind == Some(Kind::Guard) && locks.process_of(record, now) == ProcessState::Gone
+    // Looked at last: a guard that ends releases its session, and then is gone.
+    let runs_on = || record.id().is_some_and(|id| locks.is_alive(name, &id));
+    let is_guard = record.kind == Some(Kind::Guard);
+    lives && is_guard && locks.process_of(record, now) == ProcessState::Gone && runs_on()
 }
 
 fn held(locks: &Locks, record: &Record, standing: &Standing, status: &Status) -> Reason {
     let (now, name) = (&status.view.now, &status.name);
-    let alone = has_lost_its_guard(locks, record, standing, now);
+    let alone = has_lost_its_guard(locks, name, record, standing, now);
     let (kind, head, state, stale) = match standing {
         Standing::Abandoned(Abandoned::HolderDead | Abandoned::PidGone) => {
             ("dead_pid", "STALE", "dead", "dead_pid")
