@@ -9,6 +9,7 @@ use lokt_tests::etcd::Setup;
 use lokt_tests::link::Link;
 use lokt_tests::sandbox::{Lack, eventually, output, skipped, start};
 use rustix::process::Signal;
+use serde_json::Value;
 
 use super::site::{HOLD, SOON, Site, in_line};
 
@@ -233,6 +234,25 @@ fn readers_share_and_a_writer_waits_for_all_of_them() {
     }
     writer.let_go();
     reader.await_line("in");
+}
+
+#[test]
+fn whoever_waits_far_behind_is_told_how_many_are_before_it() {
+    let Some(site) = Site::new(1) else { return };
+    let here = site.machine(0);
+    let _holder = here.hold(&["x", "--shared"]);
+    let _writer = here.queue(&["x", "--wait"]);
+    let read = ["x", "--shared", "--wait"];
+    let mut before: Vec<_> = (0..9).map(|_| here.queue(&read)).collect();
+    let mut last = here.lokt(&["lock", "x", "--shared", "--wait", "--timeout", "3s", "--json"]);
+    let mut last = start(&mut last);
+    last.await_stderr("lokt: waiting");
+    let _behind = [here.queue(&read), here.queue(&read)];
+    // Whose end is seen by the one behind: it looks again.
+    before.pop().unwrap().signal(Signal::TERM);
+    let denial = last.output();
+    let denial: Value = serde_json::from_str(&denial.stdout).unwrap();
+    assert_eq!(denial["waiters_ahead"], 9, "{denial:#}");
 }
 
 #[test]

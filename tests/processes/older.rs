@@ -28,6 +28,9 @@ const UNNAMED: &str = "( env -i sh orphan & echo $! > pid ); read up < up; echo 
 /// The older child of most.
 const OLDER: &str = "sleep 1000 < /dev/null > /dev/null 2>&1 & echo $! > older; ";
 
+/// So many times something restless is asked to end.
+const RESTLESS: usize = 40;
+
 /// A place with the scripts `cmd` and `orphan`.
 fn scripts(cmd: &str, orphan: &str) -> Sandbox {
     let sandbox = sandbox();
@@ -106,6 +109,21 @@ fn what_is_amid_an_exec_is_not_taken_for_gone() {
     let came_to_its_end = end.exists();
     fs::write(end, "").unwrap();
     assert!(came_to_its_end);
+}
+
+#[test]
+fn what_is_amid_an_exec_is_asked_to_end_all_the_same() {
+    let restless = "n=${1:-0}; [ $n = 0 ] && echo > up; [ $n = 500 ] && { echo > unasked; exit; }
+        exec sh orphan $((n + 1))";
+    // How far it is with its exec is as it comes.
+    for _ in 0..RESTLESS {
+        let sandbox = scripts(IN_A_JOB, restless);
+        let mut guard = hold(&sandbox, &format!("{OLDER} exec $LOKT guard x --kill-after 60s -- bash cmd"));
+        guard.let_go();
+        assert_eq!(guard.await_end(), 128 + Signal::KILL.as_raw());
+        lives_on(&sandbox, "older");
+        assert!(!sandbox.work().join("unasked").exists());
+    }
 }
 
 #[test]

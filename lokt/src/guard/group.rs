@@ -12,6 +12,7 @@
 //! * A zombie is still in its group, for ever if its parent does not care; it counts as gone.
 
 use std::cell::Cell;
+use std::thread;
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -25,6 +26,9 @@ use crate::host::clock::monotonic as now;
 use crate::host::signals::{Came, asks_to_end, job_of};
 use crate::host::{platform, process};
 use crate::inside;
+
+/// For so long it may be waited until it can be told of a process what it is: it is amid an exec, which takes less.
+const EXEC: Duration = Duration::from_millis(20);
 
 /// The processes of the command.
 pub(super) struct Group {
@@ -182,7 +186,7 @@ impl Group {
     }
 
     /// Each of them, and its process group; `None` if nobody can be seen. Those are among them of whom it can't be told at
-    /// the moment, if they are to be `doubtful`.
+    /// the moment, if they are to be `doubtful`; else that moment is waited for.
     fn members(&self, doubtful: bool) -> Option<Vec<(Pid, i32)>> {
         let (_, session) = job_of(0)?;
         let alive = self.descendants(doubtful)?.into_iter().filter(|pid| !process::is_zombie(*pid));
@@ -196,13 +200,24 @@ impl Group {
             return Some(ours.into_iter().map(|(pid, _)| pid).collect());
         }
         let mut found = Vec::new();
+        let patience = now() + if doubtful { Duration::ZERO } else { EXEC };
         // A parent comes before its children. They are asked, too, as it may end meanwhile.
         for (pid, parent) in ours {
-            if found.contains(&parent) || self.is_known_to_have(pid).unwrap_or(doubtful) {
+            if found.contains(&parent) || self.is_found_to_have(pid, patience).unwrap_or(doubtful) {
                 found.push(pid);
             }
         }
         Some(found)
+    }
+
+    /// [Whether](Self::is_known_to_have) one of our descendants is the command's, as soon as that can be told.
+    fn is_found_to_have(&self, pid: i64, patience: Duration) -> Option<bool> {
+        loop {
+            match self.is_known_to_have(pid) {
+                None if now() < patience => thread::yield_now(),
+                known => return known,
+            }
+        }
     }
 
     /// Whether one of our descendants is the command's, whoever its parent is; `None` if that can't be told at the moment.

@@ -259,11 +259,15 @@ impl<'a> Attempt<'a> {
         Ok(Answer::Admitted(Admission { record, session }))
     }
 
-    fn refused(&mut self, refusal: Refusal, sight: &Sight) -> Result<Answer, Failure> {
+    fn refused(&mut self, mut refusal: Refusal, sight: &Sight) -> Result<Answer, Failure> {
         let place = match self.turn {
             Turn::Waiting { .. } if !refusal.is_hopeless() => Some(self.stand_in_line(sight)?),
             _ => None,
         };
+        if let (Refusal::Queued { ahead, .. }, Some(place)) = (&mut refusal, &place) {
+            // Of a long line only the front was looked at, and how many there are.
+            *ahead = place.ahead.max(1);
+        }
         // A plain try that finds it free but waited for is not refused yet.
         if place.is_none() && !refusal.is_free() {
             let event = self.store.event(audit::DENY, self.name, &sight.now).ttl(self.claim.ttl);

@@ -269,7 +269,7 @@ struct Before {
 
 /// Who is to be let go first.
 pub(super) enum Ready<'l> {
-    /// This waiter; how many stand before the asker, from this one on.
+    /// This waiter; how many stand before the asker, from this one on, and beyond the front of the line all of them.
     First(&'l InLine, usize),
     /// Nobody.
     Nobody,
