@@ -2,10 +2,10 @@
 
 use std::io;
 
-use rustix::io::Errno;
-
-use crate::host::is_full;
-use crate::protocol::{Abandoned, Freeze, Kind, Liveness, Name, Refusal, Standing, UnknownFreeze};
+use crate::host::{is_full, shortage_of};
+use crate::protocol::{
+    Abandoned, Freeze, Kind, Liveness, Name, Refusal, Shortage, Standing, UnknownFreeze, Unreadable,
+};
 use crate::words::which;
 
 /// What to do about a full disk.
@@ -19,22 +19,19 @@ pub(crate) const CHOOSE_ROOT: &str =
 const LOOK_THERE: &str = "see what stands there; lokt removes nothing that is not its own";
 
 /// What to do about what can't be read.
-fn of_unreadable(why: &str) -> String {
-    of_shortage(why).unwrap_or(LOOK_THERE).to_owned()
+fn of_unreadable(what: &Unreadable) -> String {
+    what.shortage.map_or(LOOK_THERE, of_shortage).to_owned()
 }
 
-/// What to do if the system had too little of something for this process, which says nothing of any lock.
-fn of_shortage(why: &str) -> Option<&'static str> {
-    let (_, number) = why.strip_suffix(')')?.rsplit_once(" (os error ")?;
-    match Errno::from_raw_os_error(number.parse().ok()?) {
-        Errno::MFILE => {
-            Some("nothing is wrong with the lock: allow this process more open files (ulimit -n)")
+fn of_shortage(shortage: Shortage) -> &'static str {
+    match shortage {
+        Shortage::OpenFiles => {
+            "nothing is wrong with the lock: allow this process more open files (ulimit -n)"
         }
-        Errno::NFILE => {
-            Some("nothing is wrong with the lock: the system has too many files open, try it again")
+        Shortage::OpenFilesOfAll => {
+            "nothing is wrong with the lock: the system has too many files open, try it again"
         }
-        Errno::NOMEM => Some("nothing is wrong with the lock: there is too little memory, try it again"),
-        _ => None,
+        Shortage::Memory => "nothing is wrong with the lock: there is too little memory, try it again",
     }
 }
 
@@ -44,7 +41,7 @@ pub(crate) fn of_unknown(name: &Name, freeze: &UnknownFreeze) -> String {
         UnknownFreeze::Newer(_) => {
             format!("upgrade lokt; if you are sure that it is over: lokt unfreeze {name} --force")
         }
-        UnknownFreeze::Unreadable(why) => of_unreadable(why),
+        UnknownFreeze::Unreadable(what) => of_unreadable(what),
     }
 }
 
@@ -62,7 +59,7 @@ pub(crate) fn of_refusal(name: &Name, refusal: &Refusal, waited: bool) -> Vec<St
         Refusal::Frozen(Freeze { unknown: Some(unknown), .. })
         | Refusal::FrozenAlready(Freeze { unknown: Some(unknown), .. })
         | Refusal::AnothersFreeze(Freeze { unknown: Some(unknown), .. }) => vec![of_unknown(name, unknown)],
-        Refusal::UnreadableFreeze(why) => vec![of_unreadable(why)],
+        Refusal::UnreadableFreeze(what) => vec![of_unreadable(what)],
         Refusal::Held { .. } | Refusal::Queued { .. } | Refusal::Frozen(_) if waited => {
             vec![format!("see who holds it: lokt why {name}")]
         }
@@ -103,7 +100,7 @@ pub(crate) fn of_refusal(name: &Name, refusal: &Refusal, waited: bool) -> Vec<St
             vec![format!("remove it: lokt unlock {name} --break-stale")]
         }
         Refusal::Unusable(Standing::Newer(_) | Standing::CorruptButAlive(_)) => vec![force],
-        Refusal::Unusable(Standing::Unreadable(why)) => vec![of_unreadable(why)],
+        Refusal::Unusable(Standing::Unreadable(what)) => vec![of_unreadable(what)],
         Refusal::NotFound => vec!["see what is held: lokt status".to_owned()],
         Refusal::NotFrozen => vec![format!("see how it stands: lokt why {name}")],
         Refusal::Unusable(_) | Refusal::Lost(_) => Vec::new(),
@@ -116,8 +113,8 @@ fn is_alive(standing: &Standing) -> bool {
 
 /// What to do about a file system that would not.
 pub(crate) fn of_io(error: &io::Error) -> Vec<String> {
-    if let Some(hint) = of_shortage(&error.to_string()) {
-        return vec![hint.to_owned()];
+    if let Some(shortage) = shortage_of(error) {
+        return vec![of_shortage(shortage).to_owned()];
     }
     let look = "see what is wrong with the lock directory: lokt doctor";
     let hint = match error.kind() {
@@ -138,24 +135,4 @@ pub(crate) fn of_io(error: &io::Error) -> Vec<String> {
         _ => return Vec::new(),
     };
     vec![hint.to_owned(), look.to_owned()]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_shortage_is_no_fault_of_the_locks() {
-        for (errno, what) in
-            [(Errno::MFILE, "ulimit"), (Errno::NFILE, "the system"), (Errno::NOMEM, "memory")]
-        {
-            let error = io::Error::from(errno);
-            let hint = of_shortage(&format!("failed to open /x: {error}"));
-            assert!(hint.is_some_and(|hint| hint.contains(what)), "{error}: {hint:?}");
-        }
-        let missing = io::Error::from(Errno::NOENT).to_string();
-        for other in [&*missing, "x is a FIFO", "(os error 24)"] {
-            assert_eq!(of_shortage(other), None, "{other}");
-        }
-    }
 }

@@ -158,8 +158,11 @@ pub(crate) fn refusal(name: &Name, refusal: &Refusal, now: &Now) -> String {
         Refusal::AnothersFreeze(freeze @ Freeze { unknown: Some(_), .. }) => {
             format!("lock \"{name}\" is {}", frozen(freeze, now))
         }
-        Refusal::UnreadableFreeze(why) => {
-            format!("the freeze of \"{name}\" can't be read, so it counts as frozen: {}", printable(why))
+        Refusal::UnreadableFreeze(what) => {
+            format!(
+                "the freeze of \"{name}\" can't be read, so it counts as frozen: {}",
+                printable(&what.why)
+            )
         }
         Refusal::AnothersFreeze(freeze) => {
             format!("lock \"{name}\" was frozen by {}, not by you", person(&freeze.record))
@@ -234,8 +237,8 @@ pub(crate) fn frozen(freeze: &Freeze, now: &Now) -> String {
             let version = printable(version);
             return format!("frozen by a freeze of version {version}, newer than this lokt knows: it counts");
         }
-        Some(UnknownFreeze::Unreadable(why)) => {
-            return format!("frozen by a freeze that can't be read, so it counts: {}", printable(why));
+        Some(UnknownFreeze::Unreadable(what)) => {
+            return format!("frozen by a freeze that can't be read, so it counts: {}", printable(&what.why));
         }
         None => {}
     }
@@ -256,8 +259,8 @@ fn unusable(name: &Name, standing: &Standing) -> String {
             "lock \"{name}\" is of version {}, newer than this lokt knows: it counts as held; upgrade lokt",
             printable(version)
         ),
-        Standing::Unreadable(why) => {
-            format!("lock \"{name}\" can't be read, so it counts as held: {}", printable(why))
+        Standing::Unreadable(what) => {
+            format!("lock \"{name}\" can't be read, so it counts as held: {}", printable(&what.why))
         }
         Standing::Abandoned(Abandoned::Corrupt) => format!("lock \"{name}\" has a corrupt record"),
         Standing::CorruptButAlive(why) => format!(
@@ -274,7 +277,7 @@ fn unusable(name: &Name, standing: &Standing) -> String {
 pub(crate) fn untold(standing: &Standing) -> String {
     match standing {
         Standing::Newer(version) => format!("of version {}, newer than this lokt knows", printable(version)),
-        Standing::Unreadable(why) => format!("can't be read, so it counts: {}", printable(why)),
+        Standing::Unreadable(what) => format!("can't be read, so it counts: {}", printable(&what.why)),
         Standing::CorruptButAlive(why) => {
             format!("has a corrupt record ({}), and its session lives", printable(why))
         }

@@ -158,7 +158,7 @@ fn stored() -> impl Strategy<Value = Stored> {
         1 => Just(Stored::Torn),
         1 => text().prop_map(Stored::Corrupt),
         1 => text().prop_map(Stored::Newer),
-        1 => text().prop_map(Stored::Unreadable),
+        1 => text().prop_map(|why| Stored::Unreadable(why.as_str().into())),
     ]
     .boxed()
 }

@@ -334,7 +334,7 @@ fn unusable(contents: &Contents) -> Option<Check> {
     let (mut unreadable, mut newer) = (Vec::new(), Vec::new());
     for (name, view) in &contents.records {
         match &view.standing {
-            Standing::Unreadable(why) => unreadable.push(format!("\"{name}\": {why}")),
+            Standing::Unreadable(what) => unreadable.push(format!("\"{name}\": {}", what.why)),
             Standing::Newer(version) => newer.push(format!("\"{name}\": version {version}")),
             _ => {}
         }

@@ -98,7 +98,9 @@ pub(super) fn freezes(contents: &Contents) -> Check {
         .freezes
         .iter()
         .filter_map(|(name, stored, _)| match stored {
-            Stored::Unreadable(why) => Some(format!("\"{name}\" can't be read, and so is frozen: {why}")),
+            Stored::Unreadable(what) => {
+                Some(format!("\"{name}\" can't be read, and so is frozen: {}", what.why))
+            }
             Stored::Newer(version) => Some(format!("\"{name}\" is frozen by a newer version, {version}")),
             _ => None,
         })

@@ -16,7 +16,8 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::files::{hidden, lacks_noreplace, named, strange};
+use super::failure::{named, strange};
+use super::files::{hidden, lacks_noreplace};
 use super::identity::{group_called, user_called};
 use super::platform::FilesAs;
 use super::{Dir, filesystem};

@@ -8,7 +8,6 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -20,6 +19,7 @@ use rustix::io::Errno;
 
 use super::clock::monotonic;
 use super::dirs::{DIRECTORY, Handle, RootDir};
+use super::failure::{named, strange};
 use super::{Content, Dir, Draft, Publish};
 
 pub(super) const FILE: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
@@ -336,20 +336,8 @@ pub(super) fn age(stat: &Stat) -> Duration {
     if modified > now + AHEAD { Duration::MAX } else { now.saturating_sub(modified) }
 }
 
-/// An error that names the path and what was to be done with it.
-pub(super) fn named(error: &io::Error, verb: &str, path: &Path) -> io::Error {
-    io::Error::new(error.kind(), format!("failed to {verb} {}: {error}", path.display()))
-}
-
 fn is_nothing(dir: &Handle<'_>, file: &str) -> bool {
     statat(dir, file, AtFlags::SYMLINK_NOFOLLOW).is_err_and(|error| error == Errno::NOENT)
-}
-
-pub(super) fn strange(path: &Path, what: &str) -> io::Error {
-    io::Error::new(
-        io::ErrorKind::InvalidData,
-        format!("{} is {what}, not a file of lokt's: it is left alone", path.display()),
-    )
 }
 
 #[cfg(test)]

@@ -35,11 +35,6 @@ pub(crate) struct Room {
     pub(crate) files: Option<u64>,
 }
 
-/// Whether something could not be written for want of room: of the file system's, or of this user's quota on it.
-pub(crate) fn is_full(error: io::ErrorKind) -> bool {
-    matches!(error, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-}
-
 /// How much room is left for this user.
 pub(super) fn room(fd: impl AsFd) -> io::Result<Room> {
     let stat = fstatvfs(fd)?;

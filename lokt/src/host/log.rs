@@ -17,7 +17,8 @@ use rustix::fs::{AtFlags, OFlags, fstat, renameat, statat};
 use rustix::io::Errno;
 
 use super::dirs::RootDir;
-use super::files::{BETWEEN_LOOKS, LOOKS, named};
+use super::failure::named;
+use super::files::{BETWEEN_LOOKS, LOOKS};
 use super::{Dir, LogFile, environment};
 
 /// How many files are kept beside the one that is appended to.

@@ -7,6 +7,7 @@
 
 pub(crate) mod clock;
 mod dirs;
+mod failure;
 mod files;
 mod filesystem;
 mod flock;
@@ -35,8 +36,9 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 pub(crate) use dirs::basename;
+pub(crate) use failure::{is_full, shortage_of};
 pub(crate) use files::{hidden_by, stripe_file};
-pub(crate) use filesystem::{FileSystem, Reach, is_full};
+pub(crate) use filesystem::{FileSystem, Reach};
 pub use identity::Identity;
 #[cfg(feature = "etcd")]
 pub(crate) use identity::environment_path;

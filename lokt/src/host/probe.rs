@@ -13,7 +13,8 @@ use rustix::fs::{AtFlags, Mode, OFlags, fstat, fsync, openat, unlinkat};
 use rustix::process::geteuid;
 
 use super::dirs::{DIRECTORY, Handle};
-use super::files::{FILE, age, hidden, hidden_by, named, place};
+use super::failure::named;
+use super::files::{FILE, age, hidden, hidden_by, place};
 use super::process::state_of;
 use super::rival::{self, Fault};
 use super::survey::{What, at};

@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use super::failure::named;
 use super::identity::environment_path;
 
 /// The lock directory and how it was found.
@@ -135,9 +136,7 @@ fn as_path(line: &[u8]) -> &Path {
 
 /// Reads one of git's small files; anything but a regular one must not be waited for.
 fn read_small(path: &Path) -> io::Result<Vec<u8>> {
-    let named = |error: io::Error| {
-        io::Error::new(error.kind(), format!("failed to read {}: {error}", path.display()))
-    };
+    let named = |error: io::Error| named(&error, "read", path);
     let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
     let file = File::options().read(true).custom_flags(nonblocking).open(path).map_err(named)?;
     if !file.metadata().map_err(named)?.is_file() {

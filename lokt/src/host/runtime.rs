@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use super::files::{named, strange};
+use super::failure::{named, strange};
 use super::identity::environment_path;
 use crate::hash::fnv1a;
 

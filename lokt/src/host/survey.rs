@@ -9,6 +9,7 @@ use std::time::Duration;
 use rustix::fs::{AtFlags, CWD, FileType, OFlags, RawMode, Stat, statat};
 use rustix::io::Errno;
 
+use super::failure::named;
 use super::filesystem::{self, FileSystem, Room};
 use super::{Dir, UnixHost, files};
 
@@ -175,7 +176,7 @@ pub(super) fn at(path: &Path) -> io::Result<Option<What>> {
     match statat(CWD, path, AtFlags::empty()) {
         Ok(stat) => Ok(Some(what(&stat))),
         Err(Errno::NOENT) => Ok(None),
-        Err(error) => Err(files::named(&error.into(), "look at", path)),
+        Err(error) => Err(named(&error.into(), "look at", path)),
     }
 }
 

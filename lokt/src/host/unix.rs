@@ -15,7 +15,8 @@ use rustix::io::Errno;
 
 use super::clock::{boottime, clock_id, monotonic};
 use super::dirs::{Handle, RootDir};
-use super::files::{named, place, stripe_file};
+use super::failure::named;
+use super::files::{place, stripe_file};
 use super::log::{ROTATOR, Rotation};
 use super::session_file::Fifo;
 use super::signals::start_beside;

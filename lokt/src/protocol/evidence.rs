@@ -6,7 +6,7 @@ use super::lease::Lapse;
 use super::liveness::Liveness;
 use super::mode::Mode;
 use super::record::{LockId, Record};
-use super::stored::Stored;
+use super::stored::{Stored, Unreadable};
 
 /// What a store knows of a name at the instant of a decision, gathered under its atomicity.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -107,5 +107,5 @@ pub enum UnknownFreeze {
     /// It is of this version, which is newer.
     Newer(String),
     /// What stands in its place can't be read, and why.
-    Unreadable(String),
+    Unreadable(Unreadable),
 }

@@ -79,12 +79,12 @@ impl FreezeEvidence {
                 return (!lapse.has_lapsed()).then_some(freeze);
             }
             Stored::Newer(version) => UnknownFreeze::Newer(version.clone()),
-            Stored::Unreadable(why) => UnknownFreeze::Unreadable(why.clone()),
+            Stored::Unreadable(what) => UnknownFreeze::Unreadable(what.clone()),
             Stored::Empty | Stored::Torn | Stored::Corrupt(_) => return None,
         };
         let note = match &unknown {
             UnknownFreeze::Newer(version) => format!("of a newer version, {version}"),
-            UnknownFreeze::Unreadable(why) => format!("not to be read: {why}"),
+            UnknownFreeze::Unreadable(what) => format!("not to be read: {}", what.why),
         };
         Some(Freeze { record: Box::new(unknown_freeze(note)), left: None, unknown: Some(unknown) })
     }
@@ -118,7 +118,7 @@ fn place(name: &str, claim: &Claim, freeze: Option<Freeze>, now: &Now) -> Freeze
 fn lift(by: &LiftBy, stored: &Stored, freeze: Option<Freeze>) -> FreezeDecision {
     let refusal = match (by, stored, freeze) {
         (_, Stored::Empty, _) => Refusal::NotFrozen,
-        (_, Stored::Unreadable(why), _) => Refusal::UnreadableFreeze(why.clone()),
+        (_, Stored::Unreadable(what), _) => Refusal::UnreadableFreeze(what.clone()),
         (LiftBy::Force, ..) => return removed(stored),
         (LiftBy::Owner(owner), _, Some(freeze)) if freeze.record.owner == *owner => return removed(stored),
         (LiftBy::Owner(_), _, Some(freeze)) => Refusal::AnothersFreeze(freeze),

@@ -67,4 +67,4 @@ pub use record::{Kind, LockId, Record, VERSION};
 pub use refusal::Refusal;
 pub use request::{Authority, Claim, Manner, Request, Whom};
 pub use standing::{Abandoned, Standing, judge};
-pub use stored::Stored;
+pub use stored::{Shortage, Stored, Unreadable};

@@ -4,6 +4,7 @@ use super::evidence::Freeze;
 use super::mode::Mode;
 use super::record::{LockId, Record};
 use super::standing::Standing;
+use super::stored::Unreadable;
 
 /// Why nothing happens.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,7 +47,7 @@ pub enum Refusal {
     /// It was frozen by another.
     AnothersFreeze(Freeze),
     /// What stands in its freeze's place can't be read, and so can't be ended.
-    UnreadableFreeze(String),
+    UnreadableFreeze(Unreadable),
     /// There is no such lock.
     NotFound,
     /// It is another's, or a guard's own.

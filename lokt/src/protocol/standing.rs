@@ -7,7 +7,7 @@ use super::evidence::{Evidence, Holder};
 use super::lease::{Lapse, lapse};
 use super::liveness::Liveness;
 use super::record::{Kind, LockId, Record};
-use super::stored::Stored;
+use super::stored::{Stored, Unreadable};
 
 /// Why a record binds nobody any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +48,7 @@ pub enum Standing {
     /// Of a newer version.
     Newer(String),
     /// Not to be read.
-    Unreadable(String),
+    Unreadable(Unreadable),
 }
 
 impl Standing {
@@ -81,7 +81,7 @@ pub fn judge(evidence: &Evidence, now: &Now) -> Standing {
         Stored::Corrupt(why) if evidence.survivors => Standing::CorruptButAlive(why.clone()),
         Stored::Corrupt(_) => Standing::Abandoned(Abandoned::Corrupt),
         Stored::Newer(version) => Standing::Newer(version.clone()),
-        Stored::Unreadable(why) => Standing::Unreadable(why.clone()),
+        Stored::Unreadable(what) => Standing::Unreadable(what.clone()),
     }
 }
 

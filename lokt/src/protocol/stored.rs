@@ -17,7 +17,33 @@ pub enum Stored {
     /// A record of a version that this code does not know.
     Newer(String),
     /// Something that may not or must not be read: a symlink, a directory, another's file.
-    Unreadable(String),
+    Unreadable(Unreadable),
+}
+
+/// Why something can't be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// In words.
+    pub why: String,
+    /// What there was too little of, if it was that.
+    pub shortage: Option<Shortage>,
+}
+
+impl From<&str> for Unreadable {
+    fn from(why: &str) -> Self {
+        Self { why: why.to_owned(), shortage: None }
+    }
+}
+
+/// What the system had too little of for this process, which says nothing of any lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shortage {
+    /// Files that this process may have open.
+    OpenFiles,
+    /// Files that all processes may have open.
+    OpenFilesOfAll,
+    /// Memory.
+    Memory,
 }
 
 impl Stored {

@@ -395,7 +395,7 @@ fn of_several_one_is_released_by_whoever_has_a_right_to_it() {
     assert!(matches!(release(&one, ada()), Refusal::NotOwner(_)), "of one it is told whose it is");
     assert!(matches!(release(&two, Authority::Stale), Refusal::NotStale { record: Some(_), .. }));
     let mut untold = Held::by(1, Mode::Shared);
-    untold.0.holders[0].evidence.stored = Stored::Unreadable("a directory".to_owned());
+    untold.0.holders[0].evidence.stored = Stored::Unreadable("a directory".into());
     assert!(matches!(release(&untold, Authority::Force), Refusal::Unusable(_)));
     assert!(matches!(release(&untold, Authority::Session(id(1))), Refusal::Unusable(_)), "it may be its own");
 }

@@ -56,7 +56,7 @@ impl DirStore {
             Ok(None) => Stored::Empty,
             Ok(Some(content)) if content.truncated => Record::read_beginning(&content.bytes),
             Ok(Some(content)) => Record::read(&content.bytes, content.age),
-            Err(error) => Stored::Unreadable(error.to_string()),
+            Err(error) => Stored::Unreadable(error.into()),
         }
     }
 

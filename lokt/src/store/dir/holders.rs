@@ -39,7 +39,7 @@ impl DirStore {
                 };
                 evidence.holders = ids.into_iter().filter_map(known).collect();
             }
-            Err(error) => evidence.stored = Stored::Unreadable(error.to_string()),
+            Err(error) => evidence.stored = Stored::Unreadable(error.into()),
         }
     }
 
