@@ -109,3 +109,56 @@ pub enum UnknownFreeze {
     /// What stands in its place can't be read, and why.
     Unreadable(Unreadable),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As a store knows of a record.
+    fn witness(record: Box<Record>) -> Evidence {
+        Evidence { liveness: Liveness::Alive, stored: Stored::Record(record), ..Evidence::default() }
+    }
+
+    fn id() -> LockId {
+        LockId::from_random([7; 16])
+    }
+
+    fn record(group: &str) -> Box<Record> {
+        let (lock_id, joint) = (id().to_string(), Some(group.to_owned()));
+        Box::new(Record { lock_id, joint, ..Record::default() })
+    }
+
+    #[test]
+    fn a_record_is_known_by_its_witness_and_what_is_none_by_who_survives_it() {
+        let not_asked = || panic!("it does not matter");
+        assert_eq!(Evidence::of(Stored::Record(record("a")), witness, not_asked), witness(record("a")));
+        let corrupt = Stored::Corrupt("nonsense".to_owned());
+        for survivors in [false, true] {
+            let known = Evidence { stored: corrupt.clone(), survivors, ..Evidence::default() };
+            assert_eq!(Evidence::of(corrupt.clone(), witness, || survivors), known);
+        }
+        for stored in [Stored::Empty, Stored::Torn, Stored::Newer("2".to_owned())] {
+            let known = Evidence { stored: stored.clone(), ..Evidence::default() };
+            assert_eq!(Evidence::of(stored, witness, not_asked), known);
+        }
+    }
+
+    #[test]
+    fn one_of_several_is_known_by_what_stands_in_its_place_of_their_group() {
+        let of = |stored, lives: bool| {
+            Holder::of(id(), "a", stored, witness, |whose| {
+                assert_eq!(*whose, id());
+                lives
+            })
+        };
+        let known = |evidence| Some(Holder { id: id(), evidence });
+        assert_eq!(of(Stored::Record(record("a")), false), known(witness(record("a"))));
+        assert_eq!(of(Stored::Record(record("b")), true), None);
+        assert_eq!(of(Stored::Empty, true), None);
+        let stored = Stored::Corrupt("nonsense".to_owned());
+        for survivors in [false, true] {
+            let evidence = Evidence { stored: stored.clone(), survivors, ..Evidence::default() };
+            assert_eq!(of(stored.clone(), survivors), known(evidence));
+        }
+    }
+}

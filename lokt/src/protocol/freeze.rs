@@ -142,27 +142,20 @@ fn removed(stored: &Stored) -> FreezeDecision {
 #[cfg(test)]
 mod tests {
     use super::super::clock::tests::at;
-    use super::super::mode::Mode;
+    use super::super::request::tests::claim;
     use super::super::{ClockId, LockId};
     use super::*;
 
     const TTL: Duration = Duration::from_secs(60);
 
     fn place_at(stored: Stored, now: &Now) -> FreezeDecision {
-        let claim = Claim {
-            lock_id: LockId::from_random([7; 16]),
-            kind: Kind::Freeze,
-            owner: "ada".into(),
-            host: "here".into(),
-            pid: 0,
-            pid_start: None,
-            pid_ns: None,
-            agent_id: "agent-1".into(),
-            ttl: Some(TTL),
-            mode: Mode::Exclusive,
-            note: Some("incident".into()),
-        };
-        decide_freeze("x", &FreezeRequest::Place(claim), &known(stored), now)
+        let request = FreezeRequest::Place(of_incident());
+        decide_freeze("x", &request, &known(stored), now)
+    }
+
+    fn of_incident() -> Claim {
+        let claim = claim(Kind::Freeze, Some(TTL));
+        Claim { pid: 0, pid_start: None, pid_ns: None, note: Some("incident".into()), ..claim }
     }
 
     fn known(stored: Stored) -> FreezeEvidence {
@@ -211,6 +204,12 @@ mod tests {
         for stored in [Stored::Empty, Stored::Torn, Stored::Corrupt("?".into())] {
             assert_eq!(known(stored).in_force(&at(0)), None, "as in the Go tool");
         }
+    }
+
+    #[test]
+    fn a_request_says_what_it_is_to_do() {
+        let lift = FreezeRequest::Lift(LiftBy::Sweep);
+        assert_eq!([FreezeRequest::Place(of_incident()), lift].map(|one| one.verb()), ["freeze", "unfreeze"]);
     }
 
     #[test]

@@ -323,6 +323,14 @@ mod tests {
     }
 
     #[test]
+    fn a_guards_record_need_not_outlive_a_power_cut() {
+        let lasts = |kind| Record { kind, ..Record::default() }.is_lasting();
+        let kinds = [Kind::Guard, Kind::Manual, Kind::Freeze, Kind::Joint, Kind::Unknown].map(Some);
+        assert_eq!(kinds.map(lasts), [false, true, true, true, true]);
+        assert!(lasts(None), "nobody knows what it is");
+    }
+
+    #[test]
     fn a_record_says_how_the_name_is_held() {
         let alone = Record::default();
         let (shared, slots) =

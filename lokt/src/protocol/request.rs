@@ -151,3 +151,39 @@ pub enum Whom<'a> {
     /// None of them.
     Nobody,
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub(in super::super) fn claim(kind: Kind, ttl: Option<Duration>) -> Claim {
+        Claim {
+            lock_id: LockId::from_random([7; 16]),
+            kind,
+            owner: "ada".into(),
+            host: "here".into(),
+            pid: 42,
+            pid_start: Some(1),
+            pid_ns: Some(1),
+            agent_id: "agent-1".into(),
+            ttl,
+            mode: Mode::Exclusive,
+            note: None,
+        }
+    }
+
+    #[test]
+    fn a_request_says_what_it_is_to_do_and_for_whom() {
+        let claim = claim(Kind::Guard, None);
+        let own = Authority::Session(claim.lock_id.clone());
+        let said = [
+            (Request::Acquire(claim.clone(), Manner::Plain), "lock", Some(&claim.lock_id)),
+            (Request::Renew(own.clone(), None), "renew", None),
+            (Request::Release(own), "release", None),
+            (Request::Sweep, "clear away", None),
+        ];
+        for (request, verb, claimant) in said {
+            assert_eq!((request.verb(), request.claimant()), (verb, claimant), "{request:?}");
+        }
+    }
+}

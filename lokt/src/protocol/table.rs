@@ -3,25 +3,10 @@
 use std::time::Duration;
 
 use super::clock::tests::{BOOT, at};
+use super::request::tests::claim;
 use super::*;
 
 const TTL: Duration = Duration::from_secs(60);
-
-fn claim(kind: Kind, ttl: Option<Duration>) -> Claim {
-    Claim {
-        lock_id: LockId::from_random([7; 16]),
-        kind,
-        owner: "ada".into(),
-        host: "here".into(),
-        pid: 42,
-        pid_start: Some(1),
-        pid_ns: Some(1),
-        agent_id: "agent-1".into(),
-        ttl,
-        mode: Mode::Exclusive,
-        note: None,
-    }
-}
 
 fn evidence(stored: Stored, liveness: Liveness) -> Evidence {
     Evidence { stored, liveness, next_token: 10, ..Evidence::default() }

@@ -8,19 +8,8 @@ use super::*;
 const TTL: Duration = Duration::from_secs(60);
 
 fn claim(number: u8, mode: Mode, ttl: Option<Duration>) -> Claim {
-    Claim {
-        lock_id: LockId::from_random([number; 16]),
-        kind: Kind::Guard,
-        owner: "ada".into(),
-        host: "here".into(),
-        pid: 40 + i64::from(number),
-        pid_start: Some(1),
-        pid_ns: Some(1),
-        agent_id: String::new(),
-        ttl,
-        mode,
-        note: None,
-    }
+    let lock_id = LockId::from_random([number; 16]);
+    Claim { lock_id, pid: 40 + i64::from(number), mode, ..request::tests::claim(Kind::Guard, ttl) }
 }
 
 /// A name, and what the decisions about it have made of it.
