@@ -9,6 +9,8 @@
     reason = "tests start programs and end at the first surprise"
 )]
 
+mod schema;
+
 mod cli {
     mod audit;
     mod clearing;

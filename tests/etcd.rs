@@ -19,6 +19,7 @@ mod foreign;
 mod locks;
 #[path = "etcd/outages.rs"]
 mod outages;
+mod schema;
 #[path = "etcd/site.rs"]
 mod site;
 #[path = "etcd/tied.rs"]

@@ -177,7 +177,7 @@ impl Error {
 
     /// It is not the asker's to release, renew or lift.
     pub fn is_not_owner(&self) -> bool {
-        matches!(self.refusal(), Some(Refusal::NotOwner(_) | Refusal::AnothersFreeze(_)))
+        matches!(self.refusal(), Some(Refusal::NotOwner { .. } | Refusal::AnothersFreeze(_)))
     }
 
     /// The session's record is gone, or another's.

@@ -60,11 +60,12 @@ pub(crate) fn of_refusal(name: &Name, refusal: &Refusal, waited: bool) -> Vec<St
         | Refusal::FrozenAlready(Freeze { unknown: Some(unknown), .. })
         | Refusal::AnothersFreeze(Freeze { unknown: Some(unknown), .. }) => vec![of_unknown(name, unknown)],
         Refusal::UnreadableFreeze(what) => vec![of_unreadable(what)],
-        Refusal::Held { .. } | Refusal::Queued { .. } | Refusal::Frozen(_) if waited => {
+        Refusal::Held { .. } | Refusal::Queued { .. } if waited => {
             vec![format!("see who holds it: lokt why {name}")]
         }
         Refusal::Frozen(_) => {
-            vec![wait.to_owned(), format!("its owner can end the freeze: lokt unfreeze {name}")]
+            let unfreeze = format!("its owner can end the freeze: lokt unfreeze {name}");
+            [wait.to_owned()].into_iter().filter(|_| !waited).chain([unfreeze]).collect()
         }
         Refusal::Held { .. } | Refusal::Queued { .. } => vec![wait.to_owned()],
         Refusal::OtherMode { held, .. } => {
@@ -85,8 +86,11 @@ pub(crate) fn of_refusal(name: &Name, refusal: &Refusal, waited: bool) -> Vec<St
         Refusal::AnothersFreeze(_) => {
             vec![format!("if you are sure that it is over: lokt unfreeze {name} --force")]
         }
-        Refusal::NotOwner(record) if record.kind == Some(Kind::Guard) => vec![end],
-        Refusal::NotOwner(_) => vec![force],
+        Refusal::NotOwner { stale: true, .. } => {
+            vec![format!("remove it, as it binds nobody: lokt unlock {name} --break-stale")]
+        }
+        Refusal::NotOwner { record, .. } if record.kind == Some(Kind::Guard) => vec![end],
+        Refusal::NotOwner { .. } => vec![format!("see who holds it: lokt why {name}"), force],
         Refusal::NotStale { standing, record } => vec![
             format!("see who holds it: lokt why {name}"),
             match record.as_ref().and_then(|record| record.kind) {

@@ -16,7 +16,7 @@ use crate::session::Session;
 use crate::store::EtcdStore;
 pub use crate::store::Status;
 #[cfg(feature = "etcd")]
-use crate::store::etcd::{Access, BadAddress};
+use crate::store::etcd::{Access, Address, BadAddress};
 use crate::store::{Admission, Asked, DirStore, Store, Ticket};
 use crate::wait::{Observer, PATIENCE, Unobserved, Until, Waiting};
 
@@ -79,7 +79,7 @@ impl Locks {
     /// this program is built without etcd.
     pub fn at(root: &Root, warn: Arc<dyn Fn(&str) + Send + Sync>) -> Result<Self, Error> {
         match root.address() {
-            Some(address) => Self::on_cluster(address, Identity::current(), warn),
+            Some(address) => Self::at_address(address, warn),
             None => {
                 UnixHost::check_environment().map_err(Error::invalid)?;
                 let host = Arc::new(UnixHost::new(root.path.clone()));
@@ -88,27 +88,33 @@ impl Locks {
         }
     }
 
-    /// The locks on an etcd cluster, asked for as `identity`: `etcd://host:2379[,host:2379…]/prefix`, or `etcds://…` for
-    /// TLS. What lets one in is in the variables of etcdctl. Nothing is asked of the cluster yet.
+    /// The locks on an etcd cluster, asked for as `identity`. What lets one in is in the variables of etcdctl. Nothing is
+    /// asked of the cluster yet.
     ///
     /// # Errors
     ///
-    /// [`Error::is_invalid`] if the address is wrong, or a file that it needs can't be used; or the directory of this
+    /// [`Error::is_invalid`] if such a variable is wrong, or a file that it names can't be used; or the directory of this
     /// machine's sessions can't.
     #[cfg(feature = "etcd")]
     pub fn on_cluster(
-        address: &str,
+        address: &Address,
         identity: Identity,
         warn: Arc<dyn Fn(&str) + Send + Sync>,
     ) -> Result<Self, Error> {
-        let bad = |bad: BadAddress| Error::invalid(bad.to_string());
-        let (address, access) = (address.parse().map_err(bad)?, Access::from_environment().map_err(bad)?);
-        let (store, host) = EtcdStore::open(&address, &access, identity.clone(), warn)?;
+        let access = Access::from_environment().map_err(|bad| Error::invalid(bad.to_string()))?;
+        let (store, host) = EtcdStore::open(address, &access, identity.clone(), warn)?;
         Ok(Self { store: Arc::new(store), host, identity })
     }
 
+    #[cfg(feature = "etcd")]
+    fn at_address(address: &str, warn: Arc<dyn Fn(&str) + Send + Sync>) -> Result<Self, Error> {
+        let address =
+            address.parse().map_err(|bad: BadAddress| Error::invalid(format!("LOKT_ROOT: {bad}")))?;
+        Self::on_cluster(&address, Identity::current(), warn)
+    }
+
     #[cfg(not(feature = "etcd"))]
-    fn on_cluster(address: &str, _: Identity, _: Arc<dyn Fn(&str) + Send + Sync>) -> Result<Self, Error> {
+    fn at_address(address: &str, _: Arc<dyn Fn(&str) + Send + Sync>) -> Result<Self, Error> {
         Err(Error::invalid(format!("this lokt was built without etcd, and can't use {address}"))
             .with_hint("build it with the feature \"etcd\", or let LOKT_ROOT name a directory"))
     }

@@ -168,14 +168,14 @@ pub(crate) fn refusal(name: &Name, refusal: &Refusal, now: &Now) -> String {
             format!("lock \"{name}\" was frozen by {}, not by you", person(&freeze.record))
         }
         Refusal::NotFound => format!("lock \"{name}\" not found"),
-        Refusal::NotOwner(record) if record.kind == Some(Kind::Guard) => {
+        Refusal::NotOwner { record, .. } if record.kind == Some(Kind::Guard) => {
             let by = person(record);
             format!("lock \"{name}\" is a guard's own ({by}, pid {}): it ends with its command", record.pid)
         }
-        Refusal::NotOwner(record) if record.kind == Some(Kind::Unknown) => {
+        Refusal::NotOwner { record, .. } if record.kind == Some(Kind::Unknown) => {
             format!("lock \"{name}\" is of a kind that only a later version knows ({})", person(record))
         }
-        Refusal::NotOwner(record) => {
+        Refusal::NotOwner { record, .. } => {
             format!("lock \"{name}\" is owned by {}, not by you", person(record))
         }
         Refusal::Several(ids) => {
@@ -310,6 +310,17 @@ pub(crate) fn cause(error: &std::io::Error) -> String {
     }
 }
 
+/// A length of time that somebody has chosen: exact, and as `--ttl` takes it.
+pub(crate) fn length(duration: Duration) -> String {
+    let text = format_duration(duration);
+    let nanos = format!("{:09}", duration.subsec_nanos());
+    let fraction = nanos.trim_end_matches('0');
+    match text.strip_suffix('s') {
+        Some(seconds) if duration.as_secs() > 0 && !fraction.is_empty() => format!("{seconds}.{fraction}s"),
+        _ => text,
+    }
+}
+
 /// How long something has taken, for a line that a person watches.
 pub(crate) fn elapsed(duration: Duration) -> String {
     format_duration(Duration::from_secs(duration.as_secs()))
@@ -402,6 +413,19 @@ mod tests {
         assert_eq!(span(Duration::from_millis(1_800_000)), "30m0s");
         assert_eq!(span(Duration::from_secs(86_399)), "23h59m59s");
         assert_eq!(span(Duration::from_secs(86_400 * 3 + 3_605)), "3d1h");
+    }
+
+    #[test]
+    fn a_length_that_was_chosen_is_told_to_the_last_digit() {
+        for (nanos, text) in [
+            (0, "0s"),
+            (1_000_000, "1ms"),
+            (1_500_000_000, "1.5s"),
+            (61_000_000_001, "1m1.000000001s"),
+            (172_800_000_000_000, "48h0m0s"),
+        ] {
+            assert_eq!(length(Duration::from_nanos(nanos)), text);
+        }
     }
 
     #[test]

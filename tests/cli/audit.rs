@@ -1,7 +1,7 @@
 //! `lokt audit`: what happened, as it is stored, in one array, added up, and as it goes on.
 
-use super::schemas::validate;
 use super::transcript::{check, sandbox, sh};
+use crate::schema::validate;
 use lokt_tests::sandbox::{Output, Running, Sandbox, eventually, start, strace_available};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -295,6 +295,19 @@ fn every_event_is_as_its_schema_says() {
         .filter_map(Value::as_str)
         .collect();
     assert_eq!(listed, lokt::audit::EVENTS.into_iter().collect());
+}
+
+#[test]
+fn a_wait_that_was_in_vain_is_known_by_one_id() {
+    let sandbox = sandbox();
+    let _guard = sandbox.hold(["guard", "x"]);
+    sandbox.run(["guard", "x", "--wait", "--timeout", "1ms", "--", "true"]);
+    let events: Value = serde_json::from_str(&stdout(&sandbox, "--since 1h --json")).unwrap();
+    let ids = ["wait", "deny"].map(|kind| {
+        let mut of_kind = events.as_array().unwrap().iter().filter(|event| event["event"] == kind);
+        of_kind.next().unwrap_or_else(|| panic!("no {kind}: {events:#}"))["lock_id"].clone()
+    });
+    assert!(ids[0].is_string() && ids[0] == ids[1], "{ids:?}");
 }
 
 #[test]

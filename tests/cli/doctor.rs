@@ -1,7 +1,7 @@
 //! `lokt doctor`: a healthy root, and every finding.
 
-use super::schemas::validate;
 use super::transcript::{check, sandbox, sh};
+use crate::schema::validate;
 use lokt_tests::sandbox::{Lack, Output, Sandbox, output, skipped};
 use serde_json::Value;
 use std::fs;

@@ -205,6 +205,20 @@ fn the_old_place_of_the_go_tool_is_honoured() {
 }
 
 #[test]
+fn whoever_has_waited_for_a_freeze_is_told_whose_it_is_to_end() {
+    check(
+        &sandbox(),
+        r#"
+        $ lokt freeze deploy --ttl 1h
+        frozen "deploy" for 1h0m0s
+        $ lokt guard deploy --wait --timeout 0s -- true 2>&1 | sed 's/after .*is frozen.*/after …/'
+        lokt: timed out after …
+        lokt: hint: its owner can end the freeze: lokt unfreeze deploy
+        "#,
+    );
+}
+
+#[test]
 fn a_freeze_that_has_lapsed_does_not_hide_one_in_the_old_place() {
     let sandbox = sandbox();
     let freeze = |name: &str, seconds: i64| {

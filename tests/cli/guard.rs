@@ -215,8 +215,9 @@ fn a_guard_that_is_denied_runs_nothing() {
         ! lokt: hint: wait for it: --wait, or --wait --timeout 5m
         = 2
         $ lokt guard build --conflict-exit-code 0 -- echo ran 2>/dev/null
-        $ lokt guard build --wait --timeout 0s -- echo ran 2>&1 | grep -c 'timed out after'
-        1
+        $ lokt guard build --wait --timeout 0s -- echo ran 2>&1 | sed 's/after .*: lock/after …: lock/; s/pid .*/pid …/'
+        lokt: timed out after …: lock "build" is held by tester@HOST (agent agent-test), pid …
+        lokt: hint: see who holds it: lokt why build
         $ lokt guard build --conflict-exit-code 75 --wait --timeout 10ms -- echo ran 2>/dev/null
         = 75
         "#,

@@ -74,6 +74,7 @@ fn only_its_owner_or_who_knows_its_id_renews_a_lock() {
         acquired lock "deploy"
         $ lokt renew deploy
         ! lokt: lock "deploy" is owned by ada@HOST (agent agent-test), not by you
+        ! lokt: hint: see who holds it: lokt why deploy
         ! lokt: hint: if you are sure that it is abandoned: lokt unlock deploy --force
         = 4
         $ lokt renew deploy --lock-id 00000000000000000000000000000000

@@ -212,15 +212,37 @@ fn a_git_dir_that_is_none_is_an_error_and_not_another_root() {
 #[test]
 fn what_begins_with_a_scheme_is_no_directory() {
     let sandbox = sandbox();
-    for address in ["etcd:/host:2379/p", "etcd:///p", "http://host/p", "file:///tmp/x", "Etcds:/x"] {
+    for address in [
+        "etcd:/host:2379/p",
+        "etcd:host:2379/p",
+        "ETCDS:x",
+        "etcd:///p",
+        "http://host/p",
+        "file:///tmp/x",
+        "Etcds:/x",
+    ] {
         let refused = output(sandbox.lokt(["guard", "x", "--", "true"]).env("LOKT_ROOT", address));
         assert_eq!(refused.code, 64, "{address}: {refused:?}");
         assert_eq!(refused.stderr.lines().count(), 1, "{refused:?}");
-        assert!(refused.stderr.contains(address), "{refused:?}");
+        assert!(refused.stderr.contains(address) && refused.stderr.contains("LOKT_ROOT"), "{refused:?}");
     }
-    for path in ["./etcd:/x", "etcd", "a:/b", "-x:/y", "dir/etcd://x"] {
+    for path in ["./etcd:/x", "./etcd:x", "etcd", "a:b", "a:/b", "-x:/y", "dir/etcd://x"] {
         let taken = output(sandbox.lokt(["guard", "x", "--", "true"]).env("LOKT_ROOT", path));
         assert_eq!(taken.code, 0, "{path}: {taken:?}");
         assert!(sandbox.work().join(path).join("locks").is_dir(), "{path}");
+    }
+}
+
+#[test]
+fn a_file_in_the_place_of_the_root_is_called_what_it_is() {
+    let sandbox = sandbox();
+    fs::write(sandbox.work().join("file"), "").unwrap();
+    for command in [&["status"][..], &["lock", "x"], &["why", "x"], &["unlock", "x"]] {
+        let said = output(sandbox.lokt(command).env("LOKT_ROOT", "file"));
+        assert!(
+            said.stderr.contains("file is not a directory: no locks can be there"),
+            "{command:?}: {said:?}"
+        );
+        assert_eq!(said.code, 1, "{said:?}");
     }
 }

@@ -34,6 +34,26 @@ fn an_empty_root_has_no_locks() {
 }
 
 #[test]
+fn a_ttl_is_shown_as_it_was_given_everywhere() {
+    let sandbox = sandbox();
+    for (given, shown) in [("1500ms", "1.5s"), ("48h", "48h0m0s")] {
+        let script =
+            format!("lokt lock x --ttl {given}; lokt status x; lokt why x; lokt renew x; lokt unlock x");
+        let said = super::transcript::sh(&sandbox, &script).stdout;
+        let told =
+            [format!("ttl:      {shown}\n"), format!("TTL:  {shown} ("), format!("\"x\" for {shown}\n")];
+        assert!(told.iter().all(|told| said.contains(told)), "{told:?}\n{said}");
+    }
+}
+
+#[test]
+fn an_owner_of_blanks_is_none() {
+    let sandbox = sandbox();
+    let said = super::transcript::sh(&sandbox, "LOKT_OWNER=' ' lokt lock x; lokt status x --json");
+    assert!(said.stdout.contains("\"owner\": \"") && !said.stdout.contains("\"owner\": \" \""), "{said:?}");
+}
+
+#[test]
 fn the_list_is_in_columns_however_long_the_names() {
     let sandbox = sandbox();
     check(

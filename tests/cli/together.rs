@@ -75,7 +75,7 @@ fn readers_come_together_and_a_writer_alone() {
         ! lokt: hint: ask for it with --shared, or when nobody holds it: lokt status site
         = 2
         $ lokt unlock site --force
-        released lock "site"
+        released lock "site", which 2 held
         $ lokt lock site && lokt lock site --shared
         acquired lock "site"
         ! lokt: lock "site" is held by tester@HOST (agent agent-test), by hand, for 0s
@@ -170,10 +170,21 @@ fn whoever_has_several_of_them_says_which_to_release() {
         released lock "site"
         $ lokt unlock site
         ! lokt: lock "site" is owned by ada@HOST (agent agent-test), not by you
+        ! lokt: hint: see who holds it: lokt why site
         ! lokt: hint: if you are sure that it is abandoned: lokt unlock site --force --lock-id ID
         = 4
         $ lokt unlock --owner ada
         released 1 lock(s)
+        $ lokt lock site --shared && lokt lock site --shared && lokt unlock site --force --json
+        acquired lock "site"
+        acquired lock "site"
+        {
+          "released": [
+            "site",
+            "site"
+          ],
+          "count": 2
+        }
         $ lokt status
         no locks
         "#,

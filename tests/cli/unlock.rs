@@ -39,6 +39,7 @@ fn another_owner_needs_force_before_or_after_the_name() {
         acquired lock "deploy"
         $ lokt unlock deploy
         ! lokt: lock "deploy" is owned by ada@HOST (agent agent-test), not by you
+        ! lokt: hint: see who holds it: lokt why deploy
         ! lokt: hint: if you are sure that it is abandoned: lokt unlock deploy --force
         = 4
         $ lokt unlock deploy --force
@@ -231,4 +232,20 @@ fn a_root_that_does_not_exist_is_not_made() {
         "lokt unlock x; lokt status; lokt why x; lokt exists x; lokt unlock --all; lokt renew x",
     );
     assert!(!sandbox.root().exists(), "{output:?}");
+}
+
+#[test]
+fn what_is_stale_takes_no_owner() {
+    check(
+        &sandbox(),
+        r#"
+        $ export LOKT_NO_SWEEP=1; LOKT_OWNER=ada lokt lock deploy --ttl 1ms && sleep 0.1; lokt unlock deploy
+        acquired lock "deploy"
+        ! lokt: lock "deploy" is owned by ada@HOST (agent agent-test), not by you
+        ! lokt: hint: remove it, as it binds nobody: lokt unlock deploy --break-stale
+        = 4
+        $ lokt unlock deploy --break-stale
+        released lock "deploy"
+        "#,
+    );
 }

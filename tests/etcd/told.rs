@@ -4,6 +4,7 @@ use lokt_tests::sandbox::{eventually, output, start};
 use serde_json::Value;
 
 use super::site::Site;
+use crate::schema::validate;
 
 fn events(site: &Site, args: &[&str]) -> Vec<String> {
     let said = site.machine(1).run(&[&["audit"], args].concat());
@@ -78,7 +79,7 @@ fn a_renewal_by_the_heartbeat_writes_nothing() {
 fn the_doctor_says_whether_a_cluster_is_well() {
     let Some(mut site) = Site::new(3) else { return };
     let checks = |site: &Site| {
-        let report = site.machine(0).json(&["doctor", "--json"]);
+        let report = validate("doctor", &site.machine(0).run(&["doctor", "--json"]).stdout);
         let checks: Vec<String> = report["checks"]
             .as_array()
             .unwrap()

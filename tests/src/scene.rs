@@ -106,5 +106,5 @@ impl Actor {
 fn on_cluster(member: &Endpoint, prefix: &str, owner: &str) -> Locks {
     let address = Address { endpoints: vec![member.clone()], prefix: prefix.to_owned(), tls: false };
     let identity = Identity { owner: owner.to_owned(), ..Identity::current() };
-    Locks::on_cluster(&address.to_string(), identity, Arc::new(|_| {})).expect("an address")
+    Locks::on_cluster(&address, identity, Arc::new(|_| {})).expect("an address")
 }

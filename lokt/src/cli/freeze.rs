@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::output::{Output, Report};
 use super::values::{duration, name};
-use crate::protocol::{Name, Standing, format_duration};
+use crate::protocol::{Name, Standing};
 use crate::{Error, Locks, words};
 
 /// Keep everybody out of a lock for a while
@@ -39,7 +39,7 @@ pub(super) fn run(locks: &Locks, args: &Args) -> Result<Report, Error> {
     let name = &args.name;
     let note = args.note.clone().filter(|note| !note.is_empty());
     locks.freeze(name, args.ttl, note)?;
-    let text = format!("frozen \"{name}\" for {}", format_duration(args.ttl));
+    let text = format!("frozen \"{name}\" for {}", words::length(args.ttl));
     let mut report = Report::ok(Output::Text(text));
     report.messages.extend(still_held(locks, name));
     super::tidy(locks);

@@ -256,7 +256,7 @@ pub(super) fn rewrite(line: &str) {
 /// What is to be said to one who asked for a lock by its id, if another one is there now.
 pub(super) fn another(name: &Name, id: &str, error: &Error) -> Report {
     let mut report = Report::failed(error);
-    if let Some(Refusal::NotOwner(record)) = error.refusal()
+    if let Some(Refusal::NotOwner { record, .. }) = error.refusal()
         && record.lock_id != id
     {
         report.messages = vec![

@@ -7,8 +7,8 @@ use serde_json::json;
 use super::fields::whole_seconds;
 use super::output::{Output, Report, another};
 use super::values::{duration, lock_id, name};
-use crate::protocol::{Authority, Name, format_duration};
-use crate::{Error, Locks};
+use crate::protocol::{Authority, Name};
+use crate::{Error, Locks, words};
 
 /// Start the lease of a manual lock anew
 ///
@@ -49,7 +49,7 @@ pub(super) fn run(locks: &Locks, args: &Args) -> Result<Report, Error> {
             "expires_at": expires_at,
         }))
     } else {
-        let ttl = format_duration(record.ttl().unwrap_or_default());
+        let ttl = words::length(record.ttl().unwrap_or_default());
         Output::Text(format!("renewed lock \"{}\" for {ttl}", args.name))
     }))
 }

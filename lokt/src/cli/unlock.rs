@@ -21,7 +21,7 @@ pub(super) struct Args {
     /// The lock's name
     #[arg(value_parser = name, required_unless_present_any = ["owner", "all"], conflicts_with_all = ["owner", "all"])]
     name: Option<Name>,
-    /// Remove it whoever holds it, and end a guard's command
+    /// Remove it whoever holds it, all of them if they are several, and end a guard's command
     #[arg(long, conflicts_with_all = ["owner", "all"])]
     force: bool,
     /// Remove it only if it is stale
@@ -62,8 +62,11 @@ fn one(locks: &Locks, name: &Name, args: &Args) -> Result<Report, Error> {
         (Err(error), Some(id)) => return Ok(another(name, id, &error)),
         (released, _) => released?,
     };
+    // What is left of several who are gone counts as one.
+    let count = released.iter().filter(|gone| gone.is_admission()).count().max(1);
     let result = match args.json {
-        true => Output::Json(json!({ "released": [name.as_str()], "count": 1 })),
+        true => Output::Json(json!({ "released": vec![name.as_str(); count], "count": count })),
+        false if count > 1 => Output::Text(format!("released lock \"{name}\", which {count} held")),
         false => Output::Text(format!("released lock \"{name}\"")),
     };
     let messages = released.iter().filter_map(|gone| runs_on(locks, name, gone)).collect();

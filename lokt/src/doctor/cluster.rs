@@ -44,11 +44,12 @@ const CHECKS: [(&str, Examine); 7] = [
 
 /// Examines the root at `address`; `fixes` says whether to clear up there before.
 pub(super) fn examine(address: &str, identity: &Identity, fixes: bool) -> Diagnosis {
-    let fixed = if fixes { clear_up(address, identity) } else { Vec::new() };
     let (check, cluster) = match reach(address) {
         Ok(cluster) => (Check::ok(format!("LOKT_ROOT names it: {}", cluster.address)), Some(cluster)),
         Err(check) => (check, None),
     };
+    let to_clear = cluster.as_ref().filter(|_| fixes);
+    let fixed = to_clear.map(|cluster| clear_up(&cluster.address, identity)).unwrap_or_default();
     let mut checks = vec![Check { name: "address", ..check }];
     for (name, examine) in CHECKS {
         let asks = ["members", "write", "lease"].contains(&name);
@@ -62,7 +63,7 @@ pub(super) fn examine(address: &str, identity: &Identity, fixes: bool) -> Diagno
     Diagnosis { path: PathBuf::from(address), source: Some(RootSource::Environment), checks }
 }
 
-fn clear_up(address: &str, identity: &Identity) -> Vec<String> {
+fn clear_up(address: &Address, identity: &Identity) -> Vec<String> {
     let locks = Locks::on_cluster(address, identity.clone(), Arc::new(|_| {}));
     let swept = locks.map(|locks| locks.sweep(BUDGET)).unwrap_or_default();
     swept.iter().map(|name| format!("removed the stale record of \"{name}\"")).collect()

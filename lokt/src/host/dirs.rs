@@ -93,10 +93,7 @@ impl RootDir {
             match made {
                 // Another may have made it at the same moment; that is as good.
                 Err(_) if self.path.is_dir() => {}
-                Err(_) if self.path.symlink_metadata().is_ok() => {
-                    let why = format!("{} is not a directory: no locks can be there", self.path.display());
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, why));
-                }
+                Err(_) if self.path.symlink_metadata().is_ok() => return Err(no_directory(&self.path)),
                 other => other.map_err(|error| named(&error, "create", &self.path))?,
             }
         }
@@ -348,11 +345,17 @@ fn make_in_users_directory(path: &Path) -> Option<io::Result<()>> {
     Some(missing.components().try_for_each(|component| make(component.as_os_str())))
 }
 
+fn no_directory(path: &Path) -> io::Error {
+    let why = format!("{} is not a directory: no locks can be there", path.display());
+    io::Error::new(io::ErrorKind::InvalidData, why)
+}
+
 /// Why the root can't be opened: if that is because it is another's, whose.
 fn closed_to_me(error: Errno, path: &Path) -> io::Error {
     let me = rustix::process::geteuid().as_raw();
     match rustix::fs::stat(path) {
         Ok(stat) if error == Errno::ACCESS && !is_for(&stat, me) => anothers(&stat, path),
+        Ok(_) if error == Errno::NOTDIR => no_directory(path),
         _ => named(&error.into(), "open", path),
     }
 }

@@ -33,8 +33,8 @@ impl Identity {
         let pid = i64::from(std::process::id());
         let pid_start = process::start_of(pid);
         Self {
-            owner: environment("LOKT_OWNER").or_else(user_name).unwrap_or_else(|| "unknown".into()),
-            agent_id: environment("LOKT_AGENT_ID").unwrap_or_else(|| agent_of(pid, pid_start)),
+            owner: called_by("LOKT_OWNER").or_else(user_name).unwrap_or_else(|| "unknown".into()),
+            agent_id: called_by("LOKT_AGENT_ID").unwrap_or_else(|| agent_of(pid, pid_start)),
             host: host_name(),
             pid,
             pid_start,
@@ -46,6 +46,11 @@ impl Identity {
     pub(crate) fn here<'a>(&'a self, clock: &'a ClockId, is_local: bool, files: SessionFiles) -> Here<'a> {
         Here { host: &self.host, pid_ns: self.pid_ns, clock, is_local, files }
     }
+}
+
+/// The name that a variable gives; one of blanks alone is none, as nobody could see it.
+fn called_by(variable: &str) -> Option<String> {
+    environment(variable).filter(|name| !name.trim().is_empty())
 }
 
 /// A variable of the environment, for people: what is not Unicode is shown as well as it can be.

@@ -53,14 +53,15 @@ impl Root {
 
 impl Root {
     /// The address of the cluster that it is on, right or wrong, if it is on one: `etcd://…` or `etcds://…`. So is meant
-    /// whatever begins with a scheme (RFC 3986): `etcd:/host` as a directory here would exclude nobody elsewhere.
+    /// whatever begins with a scheme (RFC 3986): `etcd:host` as a directory here would exclude nobody elsewhere.
     pub fn address(&self) -> Option<&str> {
         let text = self.path.to_str()?;
-        let (scheme, _) = text.split_once(":/")?;
+        let (scheme, rest) = text.split_once(':')?;
         let is_scheme = scheme.len() > 1
             && scheme.starts_with(|first: char| first.is_ascii_alphabetic())
             && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
-        is_scheme.then_some(text)
+        let is_of_etcd = ["etcd", "etcds"].iter().any(|ours| scheme.eq_ignore_ascii_case(ours));
+        (is_scheme && (is_of_etcd || rest.starts_with('/'))).then_some(text)
     }
 }
 

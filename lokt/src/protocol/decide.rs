@@ -48,9 +48,9 @@ fn renew(
     }
     // To break a lock is one thing; to prolong another's is nobody's business.
     if let Authority::Stale | Authority::Force | Authority::ForceId(_) = authority {
-        return Decision::Refuse(Refusal::NotOwner(record.clone()));
+        return Decision::Refuse(Refusal::not_owner(record, &standing));
     }
-    if let Some(refusal) = refuse_authority(authority, record) {
+    if let Some(refusal) = refuse_authority(authority, record, &standing) {
         return Decision::Refuse(refusal);
     }
     // It is anybody's by now, and a new lease would not change that.
@@ -83,7 +83,7 @@ fn release(authority: &Authority, evidence: &Evidence, standing: Standing, now: 
         (Stored::Unreadable(_), _) => Some(Refusal::Unusable(standing.clone())),
         (_, Authority::Force) => None,
         (_, Authority::Stale) => refuse_fresh(evidence, &standing),
-        (Stored::Record(record), _) => refuse_authority(authority, record),
+        (Stored::Record(record), _) => refuse_authority(authority, record, &standing),
         (Stored::Torn | Stored::Corrupt(_) | Stored::Newer(_), _) => {
             Some(Refusal::Unusable(standing.clone()))
         }
@@ -112,7 +112,7 @@ fn release_of_several(authority: &Authority, evidence: &Evidence, standing: Stan
         }
         _ => match (entitled(authority, evidence, now), authority) {
             (Ok(seat), _) => vec![Displaced::of_seat(&seat, Some(authority))],
-            (Err(Refusal::NotOwner(_)), Authority::Owner(_)) if all.len() > 1 => {
+            (Err(Refusal::NotOwner { .. }), Authority::Owner(_)) if all.len() > 1 => {
                 return Decision::Refuse(Refusal::SeveralOfOthers(all.len()));
             }
             (Err(refusal), _) => return Decision::Refuse(refusal),
@@ -141,10 +141,11 @@ fn entitled<'a>(authority: &Authority, evidence: &'a Evidence, now: &Now) -> Res
     }
     let meant =
         |seat: &&Seat<'_>| matches!((authority, seat.id), (Authority::Id(id), Some(of)) if of.as_str() == id);
-    let another = all.iter().find(meant).or(first_in_the_way(&all)).and_then(Seat::record).cloned();
+    let another = all.iter().find(meant).or(first_in_the_way(&all));
+    let another = another.and_then(|seat| Some(Refusal::not_owner(seat.record()?, &seat.standing)));
     let may = |seat: &Seat<'_>| {
         authority.names_a_holder()
-            && seat.record().is_some_and(|record| refuse_authority(authority, record).is_none())
+            && seat.record().is_some_and(|it| refuse_authority(authority, it, &seat.standing).is_none())
     };
     let mut theirs: Vec<Seat<'a>> = all.into_iter().filter(may).collect();
     match (theirs.pop(), theirs.len(), another) {
@@ -153,13 +154,12 @@ fn entitled<'a>(authority: &Authority, evidence: &'a Evidence, now: &Now) -> Res
             theirs.push(last);
             Err(Refusal::Several(theirs.iter().filter_map(|seat| seat.id.cloned()).collect()))
         }
-        (None, _, Some(record)) => Err(Refusal::NotOwner(Box::new(record))),
-        (None, _, None) => Err(Refusal::NotFound),
+        (None, _, another) => Err(another.unwrap_or(Refusal::NotFound)),
     }
 }
 
-/// Why `authority` may not touch `record`, if so.
-fn refuse_authority(authority: &Authority, record: &Record) -> Option<Refusal> {
+/// Why `authority` may not touch `record`, which stands so, if that is so.
+fn refuse_authority(authority: &Authority, record: &Record, standing: &Standing) -> Option<Refusal> {
     // A guard's lock is its own: the name of its owner, or its id, is not enough. What a later version has is nobody's to
     // whom it is not known.
     let is_manual = matches!(record.kind, Some(Kind::Manual) | None);
@@ -171,7 +171,7 @@ fn refuse_authority(authority: &Authority, record: &Record) -> Option<Refusal> {
         Authority::ForceId(id) => record.lock_id == *id,
         Authority::Stale | Authority::Force => true,
     };
-    (!may).then(|| Refusal::NotOwner(Box::new(record.clone())))
+    (!may).then(|| Refusal::not_owner(record, standing))
 }
 
 /// Why `--break-stale` may not remove what stands there, if so.

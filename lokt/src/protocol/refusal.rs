@@ -51,7 +51,12 @@ pub enum Refusal {
     /// There is no such lock.
     NotFound,
     /// It is another's, or a guard's own.
-    NotOwner(Box<Record>),
+    NotOwner {
+        /// The holder's record.
+        record: Box<Record>,
+        /// Nobody needs to be its owner to remove it: it is stale.
+        stale: bool,
+    },
     /// Several of those who hold it are the asker's: it must say which.
     Several(Vec<LockId>),
     /// So many hold it, and none of them is the asker's to release: it takes force, and to say which.
@@ -74,12 +79,16 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    pub(super) fn not_owner(record: &Record, standing: &Standing) -> Self {
+        Self::NotOwner { record: Box::new(record.clone()), stale: standing.is_stale() }
+    }
+
     /// The record of whoever is in the way, if it is one holder's.
     pub fn record(&self) -> Option<&Record> {
         match self {
             Self::Held { record, .. } | Self::NotStale { record, .. } => record.as_deref(),
             Self::OtherMode { record, .. }
-            | Self::NotOwner(record)
+            | Self::NotOwner { record, .. }
             | Self::PidGone(record)
             | Self::NoLease(record) => Some(record),
             _ => None,
@@ -117,7 +126,7 @@ mod tests {
             },
             Refusal::NotStale { record: some, standing },
             Refusal::OtherMode { held, asked, holders: 1, record: record.clone() },
-            Refusal::NotOwner(record.clone()),
+            Refusal::NotOwner { record: record.clone(), stale: false },
             Refusal::NoLease(record.clone()),
         ] {
             assert_eq!(refusal.record(), Some(&*record), "{refusal:?}");

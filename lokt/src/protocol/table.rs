@@ -347,14 +347,31 @@ fn names_and_ids_are_enough_for_manual_locks_only() {
         let known = evidence(stored(admitted(kind, Some(TTL))), Liveness::Unknown);
         for by in [Authority::Owner("ada".into()), Authority::Id(id.clone())] {
             for request in [Request::Release(by.clone()), Request::Renew(by.clone(), None)] {
-                let refused =
-                    matches!(decide("x", &request, &known, &at(1)), Decision::Refuse(Refusal::NotOwner(_)));
+                let refused = matches!(
+                    decide("x", &request, &known, &at(1)),
+                    Decision::Refuse(Refusal::NotOwner { .. })
+                );
                 assert_eq!(refused, !may, "{kind:?} {request:?}");
             }
         }
         for by in [Authority::Owner("eve".into()), Authority::Id("1".into())] {
             let decided = decide("x", &Request::Release(by), &known, &at(1));
-            assert!(matches!(decided, Decision::Refuse(Refusal::NotOwner(_))), "{kind:?}: {decided:?}");
+            assert!(matches!(decided, Decision::Refuse(Refusal::NotOwner { .. })), "{kind:?}: {decided:?}");
+        }
+    }
+}
+
+#[test]
+fn one_who_is_not_the_owner_is_told_whether_it_takes_one() {
+    for (kind, liveness) in [(Kind::Manual, Liveness::Unknown), (Kind::Guard, Liveness::Alive)] {
+        let known = evidence(stored(admitted(kind, Some(TTL))), liveness);
+        let eve = || Authority::Owner("eve".into());
+        for request in [Request::Release(eve()), Request::Renew(eve(), None)] {
+            let told = |second| match decide("x", &request, &known, &at(second)) {
+                Decision::Refuse(Refusal::NotOwner { stale, .. }) => stale,
+                other => panic!("{other:?}"),
+            };
+            assert_eq!([1, 61].map(told), [false, true], "{kind:?} {request:?}");
         }
     }
 }
@@ -373,7 +390,7 @@ fn nobody_renews_by_force() {
         let known = evidence(stored(admitted(kind, Some(TTL))), Liveness::Unknown);
         for by in [Authority::Stale, Authority::Force] {
             let decided = decide("x", &Request::Renew(by, None), &known, &at(61));
-            assert!(matches!(decided, Decision::Refuse(Refusal::NotOwner(_))), "{kind:?}: {decided:?}");
+            assert!(matches!(decided, Decision::Refuse(Refusal::NotOwner { .. })), "{kind:?}: {decided:?}");
         }
     }
 }

@@ -381,7 +381,7 @@ fn of_several_one_is_released_by_whoever_has_a_right_to_it() {
     let ada = || Authority::Owner("ada".to_owned());
     let (one, two) = (Held::by(1, Mode::Shared), Held::by(2, Mode::Shared));
     assert!(matches!(release(&two, ada()), Refusal::SeveralOfOthers(2)), "guards are their own");
-    assert!(matches!(release(&one, ada()), Refusal::NotOwner(_)), "of one it is told whose it is");
+    assert!(matches!(release(&one, ada()), Refusal::NotOwner { .. }), "of one it is told whose it is");
     assert!(matches!(release(&two, Authority::Stale), Refusal::NotStale { record: Some(_), .. }));
     let mut untold = Held::by(1, Mode::Shared);
     untold.0.holders[0].evidence.stored = Stored::Unreadable("a directory".into());

@@ -12,12 +12,14 @@ const TITLES: [&str; 9] = ["NAME", "STATE", "HOLDER", "AGENT", "PID", "AGE", "LE
 
 /// What gives way on a narrow terminal. A person asks what is held, by whom, and for how long; then how it is meant. So the
 /// note is cut first, and names last: but none so long that it takes the place of all else.
-const GIVES: [Give; 16] = [
+const GIVES: [Give; 18] = [
     Give::Cut("NOTE", 30),
     Give::Leave("PID"),
     Give::Cut("AGENT", 8),
     Give::Cut("NOTE", 12),
     Give::Leave("AGENT"),
+    Give::Cut("HOLDER", 32),
+    Give::Cut("NAME", 48),
     Give::Leave("NOTE"),
     Give::Leave("LEFT"),
     Give::Cut("HOLDER", 12),
@@ -123,4 +125,20 @@ fn row(status: &Status, state: &'static str, record: Option<&Record>, left: Stri
         Cell::new(note, DIM),
     ];
     Row { state, cells }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_long_name_and_holder_leave_room_for_what_a_waiter_needs() {
+        let (name, holder) = ("n".repeat(60), format!("{}@host", "o".repeat(112)));
+        let texts = [&*name, "held", &holder, "", "4711", "4m10s", "12m3s", "2", "release 2.1"];
+        let row = Row { state: "held", cells: texts.map(Cell::from) };
+        let text = render([&row], Screen { columns: Some(200), colour: false });
+        for shown in [&*name, "12m3s", "release 2.1", "ooooo…"] {
+            assert!(text.contains(shown), "{shown}:\n{text}");
+        }
+    }
 }
