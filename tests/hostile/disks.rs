@@ -267,3 +267,17 @@ fn a_part_of_the_root_that_is_mounted_from_elsewhere_makes_a_clear_error_and_the
     }
     assert!(parts[4].ends_with("released lock \"x\"\nran\ndoctor: 0\n"), "{}", parts[4]);
 }
+
+#[test]
+fn on_a_file_system_that_is_a_program_a_crash_frees_the_lock_too() {
+    let attack = Attack::new();
+    let script = "mkdir src mnt && bindfs src mnt || exit 199
+        export LOKT_ROOT=$PWD/mnt/root
+        \"$LOKT\" guard x -- sh -c 'kill -KILL $PPID; exec sleep 1000'
+        timeout 20 \"$LOKT\" guard x --wait --timeout 5s -- echo in";
+    let output = output(attack.sandbox.command("unshare").args(["-m", "sh", "-c", script]));
+    if output.code == 199 || output.stderr.contains("unshare failed") {
+        return skipped(Lack::behind("bindfs"), &format!("no FUSE file system: {}", output.stderr));
+    }
+    assert_eq!(output.stdout, "in\n", "{output:?}");
+}

@@ -12,7 +12,7 @@ use xshell::{Shell, cmd};
 use crate::{console, paths};
 
 /// What of the tests' programs is no part of every system, and the Debian package that it is in.
-const TOOLS: [(&str, &str); 2] = [("strace", "strace"), ("ip", "iproute2")];
+const TOOLS: [(&str, &str); 3] = [("strace", "strace"), ("ip", "iproute2"), ("bindfs", "bindfs")];
 
 /// The package of an etcd server, and its program.
 const ETCD: (&str, &str) = ("etcd-server", "etcd");
@@ -35,8 +35,8 @@ pub fn path_with_etcd(sh: &Shell) -> anyhow::Result<Option<OsString>> {
     env::join_paths(all).map(Some).context("a directory of the search path has a colon in its name")
 }
 
-/// Installs the programs that many tests need, where that can be done: strace, which forces an instant, and ip, which makes a
-/// network. `false` if one is not to be had.
+/// Installs the programs that tests need, where that can be done: strace, which forces an instant, ip, which makes a network,
+/// and bindfs, a file system in a program. `false` if one is not to be had.
 pub fn install_tools(sh: &Shell) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
     let is_there = |tool: &str| env::split_paths(&path).any(|dir| dir.join(tool).is_file());

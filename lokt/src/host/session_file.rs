@@ -8,19 +8,22 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags};
-use rustix::fs::fstat;
 use rustix::io::Errno;
 
 use super::clock::{monotonic, poll_until};
 use super::{SessionFile, Wake, flock};
 
 /// A session's file, held by its own process.
-pub(super) struct Fifo(pub(super) File);
+pub(super) struct Fifo {
+    pub(super) file: File,
+    /// Known since it was made: where files are moved by a link (FUSE), the descriptor no longer tells it afterwards.
+    pub(super) inode: u64,
+}
 
 impl SessionFile for Fifo {
     fn wait(&self, until: Option<Duration>, also: Option<BorrowedFd<'_>>) -> Wake {
         loop {
-            let mut fds = vec![PollFd::new(&self.0, PollFlags::IN)];
+            let mut fds = vec![PollFd::new(&self.file, PollFlags::IN)];
             fds.extend(also.as_ref().map(|also| PollFd::new(also, PollFlags::IN)));
             match poll_until(&mut fds, until) {
                 Ok(0) => return Wake::Timeout,
@@ -41,20 +44,19 @@ impl SessionFile for Fifo {
 
     fn ring(&self) {
         // A full FIFO has rung already.
-        let _ = (&self.0).write(b"!");
+        let _ = (&self.file).write(b"!");
     }
 
     fn release(&self) {
-        flock::unlock(&self.0);
+        flock::unlock(&self.file);
     }
 
     fn inode(&self) -> u64 {
-        // It fails only for a descriptor that is none.
-        fstat(&self.0).map_or(0, |stat| stat.st_ino)
+        self.inode
     }
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.0.as_fd())
+        Some(self.file.as_fd())
     }
 }
 
@@ -63,7 +65,7 @@ impl Fifo {
     fn drain(&self) -> bool {
         let mut bytes = [0; 64];
         let mut rung = false;
-        while let Ok(read @ 1..) = (&self.0).read(&mut bytes) {
+        while let Ok(read @ 1..) = (&self.file).read(&mut bytes) {
             rung = true;
             if read < bytes.len() {
                 break;

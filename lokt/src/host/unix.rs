@@ -90,16 +90,16 @@ impl UnixHost {
             other => other?,
         }
         let fd = openat(dir, name, OFlags::RDWR | SESSION, Mode::empty())?;
+        let stat = fstat(&fd)?;
         if self.files.is_shared()? {
             // Whoever may write there may have put another file in its place, which is not to be shared.
-            let stat = fstat(&fd)?;
             if FileType::from_raw_mode(stat.st_mode) != FileType::Fifo || stat.st_nlink != 1 {
                 return Err(io::Error::other("a file that was just made is another"));
             }
         }
         self.files.share(&fd)?;
-        let fifo = Fifo(File::from(fd));
-        match flock::try_exclusive(&fifo.0)? {
+        let fifo = Fifo { file: File::from(fd), inode: stat.st_ino };
+        match flock::try_exclusive(&fifo.file)? {
             true => Ok(fifo),
             false => Err(io::Error::other("a file that was just made is locked")),
         }
