@@ -172,7 +172,7 @@ fn bad_input_is_said_in_a_line() {
         ! lokt: hint: did you mean acquire?
         = 64
         $ lokt audit --name ../x
-        ! lokt: --name: invalid lock name "../x": '.' and '..' would leave the lock directory
+        ! lokt: --name: invalid lock name "../x": '..' is not allowed in a name
         ! lokt: hint: see lokt audit --help
         = 64
         $ lokt audit --limit few

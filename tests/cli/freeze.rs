@@ -138,7 +138,7 @@ fn a_freeze_needs_a_name_and_some_time() {
         ! lokt: hint: see lokt freeze --help
         = 64
         $ lokt freeze ../x --ttl 5m 2>&1 | head -1
-        lokt: invalid lock name "../x": '.' and '..' would leave the lock directory
+        lokt: invalid lock name "../x": '..' is not allowed in a name
         $ lokt unfreeze
         ! lokt: the lock's name is missing
         ! lokt: hint: lokt unfreeze NAME

@@ -163,7 +163,7 @@ fn one_bad_name_of_several_is_pointed_out() {
         ! lokt: hint: see lokt guard --help
         = 64
         $ lokt guard a,b/c -- true
-        ! lokt: invalid lock name "b/c": only letters, digits, '.', '_' and '-' are allowed (number 2 of "a,b/c")
+        ! lokt: invalid lock name "b/c": only a-z, A-Z, 0-9, '.', '_' and '-' are allowed (number 2 of "a,b/c")
         ! lokt: hint: see lokt guard --help
         = 64
         $ lokt guard a --with ,b -- true
@@ -175,7 +175,7 @@ fn one_bad_name_of_several_is_pointed_out() {
         ! lokt: hint: lokt guard NAME -- CMD
         = 64
         $ lokt lock a,b
-        ! lokt: invalid lock name "a,b": only letters, digits, '.', '_' and '-' are allowed
+        ! lokt: invalid lock name "a,b": only a-z, A-Z, 0-9, '.', '_' and '-' are allowed
         ! lokt: hint: see lokt lock --help
         = 64
         $ lokt status

@@ -163,7 +163,7 @@ fn arguments_on_a_terminal_are_escaped() {
         ! lokt: hint: lokt --help lists the commands
         = 64
         $ lokt lock "$(printf '\033[31m')"
-        ! lokt: invalid lock name "\u{1b}[31m": only letters, digits, '.', '_' and '-' are allowed
+        ! lokt: invalid lock name "\u{1b}[31m": only a-z, A-Z, 0-9, '.', '_' and '-' are allowed
         ! lokt: hint: see lokt lock --help
         = 64
         $ lokt lock x "--$(printf '\033[31m')"

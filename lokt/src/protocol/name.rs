@@ -39,10 +39,12 @@ impl std::str::FromStr for Name {
             "it is longer than 200 bytes"
         } else if text.starts_with('-') {
             "it begins with '-', as an option does"
-        } else if text == "." || text.contains("..") {
+        } else if text == "." || text == ".." {
             "'.' and '..' would leave the lock directory"
+        } else if text.contains("..") {
+            "'..' is not allowed in a name"
         } else if !text.bytes().all(is_allowed) {
-            "only letters, digits, '.', '_' and '-' are allowed"
+            "only a-z, A-Z, 0-9, '.', '_' and '-' are allowed"
         } else {
             return Ok(Self(text.to_owned()));
         };
@@ -105,8 +107,30 @@ mod tests {
             let refused = bad.parse::<Name>();
             assert!(refused.is_err(), "{bad:?} should be refused");
         }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_name_is_said() {
+        let too_long = "x".repeat(201);
+        let leaves = "'.' and '..' would leave the lock directory";
+        let dots = "'..' is not allowed in a name";
+        let others = "only a-z, A-Z, 0-9, '.', '_' and '-' are allowed";
+        for (bad, fault) in [
+            ("", "it is empty"),
+            (&too_long, "it is longer than 200 bytes"),
+            ("-x", "it begins with '-', as an option does"),
+            (".", leaves),
+            ("..", leaves),
+            ("...", dots),
+            ("a..b", dots),
+            ("../x", dots),
+            ("ünïcode", others),
+            ("a/b", others),
+        ] {
+            let said = bad.parse::<Name>().unwrap_err().to_string();
+            assert_eq!(said.split_once(": ").map(|(_, fault)| fault), Some(fault), "{said}");
+        }
         let said = "\u{1b}[31m".parse::<Name>().unwrap_err().to_string();
         assert!(!said.contains('\u{1b}'), "control sequences are escaped: {said}");
-        assert!(said.contains("only letters, digits"), "it says what is wrong: {said}");
     }
 }
