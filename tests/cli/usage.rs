@@ -171,7 +171,7 @@ fn arguments_on_a_terminal_are_escaped() {
         ! lokt: hint: see lokt lock --help
         = 64
         $ lokt lock x --ttl "$(printf '\033[31m')"
-        ! lokt: --ttl: duration "\u{1b}[31m" has an unknown unit: use h, m, s, ms, us or ns, as in 1h30m
+        ! lokt: --ttl: "\u{1b}[31m" is not a duration: write it like 5m or 1h30m, in h, m, s, ms, us and ns
         ! lokt: hint: see lokt lock --help
         = 64
         $ lokt lock x --pid "$(printf '\302\233')"

@@ -185,7 +185,7 @@ fn check_file_name(file: &str) {
     assert!(file.len() <= 255, "{file:?} is too long for a file's name");
 }
 
-/// Checks that a text is a duration exactly if it is one of Go's without a sign, of that length, and that the
+/// Checks that a text is a duration exactly if it is one of Go's that is not negative, of that length, and that the
 /// length is understood again as it is shown.
 pub fn check_duration(text: &str) {
     let expected = nanoseconds(text);
@@ -216,14 +216,15 @@ pub fn check_shown(duration: Duration) {
     );
 }
 
-/// The grammar of Go's `time.ParseDuration`, without its signs and without its bare `0`:
-/// `([0-9]+ ("." [0-9]*)? | "." [0-9]+) unit`, one or more times.
+/// The grammar of Go's `time.ParseDuration`, without its minus and without its bare `0`:
+/// `"+"? ([0-9]+ ("." [0-9]*)? | "." [0-9]+) unit`, what follows the sign one or more times.
 ///
 /// In whole nanoseconds, each part rounded down, after 18 digits behind the point.
 fn nanoseconds(text: &str) -> Option<u128> {
-    let mut rest = text;
+    let mut rest = text.strip_prefix('+').unwrap_or(text);
     let mut total = 0_u128;
-    while !rest.is_empty() || text.is_empty() {
+    let nothing = rest.is_empty();
+    while !rest.is_empty() || nothing {
         let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
         let (whole, after) = rest.split_at(digits(rest));
         let (fraction, after) = match after.strip_prefix('.') {

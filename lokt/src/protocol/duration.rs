@@ -18,13 +18,13 @@ const UNITS: [(&str, u64); 8] = [
 /// How many digits of a fraction count.
 const MAX_DIGITS: usize = 18;
 
-/// Reads a duration as Go's `time.ParseDuration` does, without a sign.
+/// Reads a duration as Go's `time.ParseDuration` does, unless it is negative.
 ///
 /// A fraction of a unit is exact to the nanosecond below; Go's floating point may come out one above.
 ///
 /// # Errors
 ///
-/// A number without a unit, an unknown unit, a sign, or more than 292 years.
+/// A number without a unit, an unknown unit, a minus, or more than 292 years.
 pub fn parse_duration(text: &str) -> Result<Duration, BadDuration> {
     let bad = |fault| BadDuration { text: text.chars().take(80).collect(), fault };
     if text.is_empty() {
@@ -34,14 +34,17 @@ pub fn parse_duration(text: &str) -> Result<Duration, BadDuration> {
         return Err(bad(Fault::Negative));
     }
     let mut total: u64 = 0;
-    let mut rest = text;
+    let mut rest = text.strip_prefix('+').unwrap_or(text);
+    if rest.is_empty() {
+        return Err(bad(Fault::Other));
+    }
     while !rest.is_empty() {
         let (number, after) = split_where(rest, |c| !(c.is_ascii_digit() || c == '.'));
         let (unit, next) = split_where(after, |c| c.is_ascii_digit() || c == '.');
         if unit.is_empty() {
             return Err(bad(Fault::NoUnit));
         }
-        let (_, scale) = UNITS.iter().find(|(known, _)| *known == unit).ok_or_else(|| bad(Fault::Unit))?;
+        let (_, scale) = UNITS.iter().find(|(known, _)| *known == unit).ok_or_else(|| bad(Fault::Other))?;
         let part = scaled(number, *scale).map_err(bad)?;
         total = total
             .checked_add(part)
@@ -106,9 +109,9 @@ enum Fault {
     Empty,
     Negative,
     NoUnit,
-    Unit,
     Number,
     TooLong,
+    Other,
 }
 
 impl fmt::Display for BadDuration {
@@ -121,11 +124,12 @@ impl fmt::Display for BadDuration {
                 f,
                 "duration \"{text}\" has a number without a unit: write {text}s for seconds, {text}m for minutes"
             ),
-            Fault::Unit => {
-                write!(f, "duration \"{text}\" has an unknown unit: use h, m, s, ms, us or ns, as in 1h30m")
-            }
             Fault::Number => write!(f, "duration \"{text}\" has no proper number: write it like 90s, 1.5h"),
             Fault::TooLong => write!(f, "duration \"{text}\" is longer than 292 years"),
+            Fault::Other => write!(
+                f,
+                "\"{text}\" is not a duration: write it like 5m or 1h30m, in h, m, s, ms, us and ns"
+            ),
         }
     }
 }
@@ -152,6 +156,8 @@ mod tests {
             ("0s", 0),
             ("0.0000000000009h", 3),
             ("0.333333333333333333h", 1_199_999_999_999),
+            ("+5m", 300_000_000_000),
+            ("+.5m", 30_000_000_000),
         ] {
             assert_eq!(parse_duration(text), Ok(Duration::from_nanos(nanos)), "{text}");
         }
@@ -165,7 +171,11 @@ mod tests {
             "0",
             "1d",
             "-5s",
-            "+5s",
+            "+",
+            "++5s",
+            "+-5s",
+            "-+5s",
+            "5s+3s",
             "5 s",
             "s",
             ".s",
@@ -180,8 +190,24 @@ mod tests {
         ] {
             assert!(parse_duration(text).is_err(), "{text:?} should be refused");
         }
-        let said = parse_duration("30").unwrap_err().to_string();
-        assert!(said.contains("30s"), "it says how to write it: {said}");
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_duration_is_said() {
+        for (text, said) in [
+            ("", "a duration is missing: write it like 500ms, 90s, 5m, 1h30m"),
+            ("-5s", "duration \"-5s\" is negative: write it like 90s, 5m, 1h30m"),
+            ("30", "duration \"30\" has a number without a unit: write 30s for seconds, 30m for minutes"),
+            (".s", "duration \".s\" has no proper number: write it like 90s, 1.5h"),
+            ("999999999h", "duration \"999999999h\" is longer than 292 years"),
+        ] {
+            assert_eq!(parse_duration(text).unwrap_err().to_string(), said);
+        }
+        for text in ["NaN", "inf", "1e3s", "1h 30m", "1d", "+"] {
+            let said = parse_duration(text).unwrap_err().to_string();
+            let expected = "is not a duration: write it like 5m or 1h30m, in h, m, s, ms, us and ns";
+            assert_eq!(said, format!("\"{text}\" {expected}"));
+        }
     }
 
     #[test]
