@@ -159,8 +159,16 @@ fn bad_input_is_said_in_a_line() {
         ! lokt: --since: "yesterday" is neither a duration (1m30s, 1h30m) nor a time (TIME)
         ! lokt: hint: see lokt audit --help
         = 64
-        $ lokt audit --since -5m
-        ! lokt: --since: "-5m" is neither a duration (1m30s, 1h30m) nor a time (TIME)
+        $ lokt audit --since -1h
+        ! lokt: --since: duration "-1h" is negative: write it like 1m30s, 5m, 1h30m
+        ! lokt: hint: see lokt audit --help
+        = 64
+        $ lokt audit --since 7d
+        ! lokt: --since: "7d" is not a duration: write it like 5m or 1h30m, in h, m, s, ms, us and ns
+        ! lokt: hint: see lokt audit --help
+        = 64
+        $ lokt audit --since 2026-13-01
+        ! lokt: --since: "2026-13-01" is neither a duration (1m30s, 1h30m) nor a time (TIME)
         ! lokt: hint: see lokt audit --help
         = 64
         $ lokt audit --since

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
 use jiff::Timestamp;
+use jiff::civil::DateTime;
 use rustix::event::{PollFd, PollFlags};
 use rustix::process::Signal;
 use serde_json::{Map, Value, json};
@@ -68,7 +69,7 @@ const MEASURED: usize = 500;
     lokt audit --since 24h --summary         how often and how long each was held\n  \
     lokt audit --since 24h --json            one JSON array")]
 pub(super) struct Args {
-    /// Events since then: for so long (90s, 1h30m), or from a time on (2026-11-24T09:00:00Z)
+    /// Events since then: for so long (90s, 1h30m), or from a time on, with its zone (2026-11-24T09:00:00Z)
     #[arg(long, value_name = "WHEN", value_parser = since, allow_hyphen_values = true)]
     since: Option<Since>,
     /// Only the last N of them
@@ -102,11 +103,20 @@ enum Since {
 }
 
 fn since(text: &str) -> Result<Since, String> {
-    let at = || text.parse::<Timestamp>().ok().map(Since::At);
-    parse_duration(text).ok().map(Since::Ago).or_else(at).ok_or_else(|| {
-        let text = words::printable(text);
-        format!("\"{text}\" is neither a duration (90s, 1h30m) nor a time (2026-11-24T09:00:00Z)")
-    })
+    let bad = match (parse_duration(text), text.parse()) {
+        (Ok(ago), _) => return Ok(Since::Ago(ago)),
+        (_, Ok(at)) => return Ok(Since::At(at)),
+        (Err(bad), _) => bad,
+    };
+    let shown = words::printable(text);
+    // It would be another time on another machine; the log is in UTC.
+    if let (Ok(time), false) = (text.parse::<DateTime>(), text.contains('[')) {
+        return Err(format!("\"{shown}\" has no time zone: write {time}Z for UTC"));
+    }
+    match text.strip_prefix(|c: char| c.is_ascii_digit() || "+-.".contains(c)) {
+        Some(rest) if !rest.contains(['-', ':']) => Err(bad.to_string()),
+        _ => Err(format!("\"{shown}\" is neither a duration (90s, 1h30m) nor a time (2026-11-24T09:00:00Z)")),
+    }
 }
 
 fn count(text: &str) -> Result<usize, String> {
@@ -349,4 +359,43 @@ fn object(summary: &Summary) -> Value {
     put("prunes", json!(summary.breaks.prune));
     put("lost", json!(summary.lost));
     Value::Object(object)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_without_its_zone_is_told_how_to_have_one() {
+        for (typed, meant) in [
+            ("2026-12-01", "2026-12-01T00:00:00Z"),
+            ("20261201", "2026-12-01T00:00:00Z"),
+            ("2026-12-01T03:20", "2026-12-01T03:20:00Z"),
+            ("2026-12-01 03:20:00", "2026-12-01T03:20:00Z"),
+            ("2026-12-01T03:20:00", "2026-12-01T03:20:00Z"),
+        ] {
+            let said = since(typed).unwrap_err();
+            assert_eq!(said, format!("\"{typed}\" has no time zone: write {meant} for UTC"));
+            assert!(since(meant).is_ok());
+        }
+    }
+
+    #[test]
+    fn what_begins_as_a_duration_is_told_what_it_lacks() {
+        for (typed, lacks) in [
+            ("1", "a number without a unit: write 1s for seconds"),
+            ("-1h", "is negative"),
+            ("+7d", "is not a duration"),
+            (".", "a number without a unit"),
+            ("2026-13-01", "neither a duration (90s, 1h30m) nor a time"),
+            ("12:30", "neither a duration"),
+            ("2026-12-01T03:20:00[Asia/Tokyo]", "neither a duration"),
+            ("yesterday", "neither a duration"),
+            ("", "neither a duration"),
+        ] {
+            let said = since(typed).unwrap_err();
+            assert!(said.contains(lacks), "{said}");
+        }
+        assert!(matches!(since("+1h"), Ok(Since::Ago(ago)) if ago.as_secs() == 3600));
+    }
 }
