@@ -34,6 +34,14 @@ fn a_command_that_cannot_be_started_has_the_codes_of_a_shell_and_leaves_no_lock(
         ! lokt: failed to run no\u{1b}[31msuch: command not found
         ! lokt: hint: is it installed, and in the PATH?
         = 127
+        $ lokt guard build -- --ttl 5m
+        ! lokt: failed to run --ttl: command not found
+        ! lokt: hint: options of lokt guard go before the --, as in lokt guard NAME --ttl 5m -- CMD
+        = 127
+        $ lokt guard build -- -c true
+        ! lokt: failed to run -c: command not found
+        ! lokt: hint: options of lokt guard go before the --, as in lokt guard NAME --ttl 5m -- CMD
+        = 127
         $ lokt guard build -- /
         ! lokt: failed to run /: Permission denied
         = 126

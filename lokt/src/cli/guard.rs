@@ -151,6 +151,10 @@ fn not_started(args: &Args, error: &io::Error) -> Report {
             ("the command is empty".to_owned(), Some("lokt guard NAME -- CMD".to_owned()))
         }
         Some(interpreter) => without_interpreter(&program, &interpreter),
+        None if not_found && program.starts_with('-') => {
+            let hint = "options of lokt guard go before the --, as in lokt guard NAME --ttl 5m -- CMD";
+            ("command not found".to_owned(), Some(hint.to_owned()))
+        }
         None if not_found => {
             let hint = (!program.contains('/')).then(|| "is it installed, and in the PATH?".to_owned());
             ("command not found".to_owned(), hint)
