@@ -68,7 +68,7 @@ fn a_lock_is_released_by_its_id_whoever_owns_it_and_no_other_lock_is() {
         ! lokt: --lock-id: "7" is not a lock's id: 32 hexadecimal digits, as lokt status NAME shows them
         ! lokt: hint: see lokt unlock --help
         = 64
-        $ lokt unlock deploy --lock-id $(lokt status deploy | sed -n 's/^lock-id: *//p')
+        $ lokt unlock deploy --lock-id $(lokt status deploy | sed -n 's/^lock-id: *//p' | tr a-f A-F)
         released lock "deploy"
         "#,
     );

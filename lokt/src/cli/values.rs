@@ -48,7 +48,8 @@ pub(super) fn interval(text: &str) -> Result<Duration, String> {
 }
 
 pub(super) fn lock_id(text: &str) -> Result<String, String> {
-    match LockId::parse(text) {
+    // Its digits may come from a tool that writes them large.
+    match LockId::parse(&text.to_ascii_lowercase()) {
         Some(id) => Ok(id.to_string()),
         None => Err(format!(
             "\"{}\" is not a lock's id: 32 hexadecimal digits, as lokt status NAME shows them",
