@@ -200,6 +200,18 @@ fn what_makes_no_sense_is_refused() {
         ! lokt: nothing to release is given
         ! lokt: hint: give a NAME, --owner OWNER or --all
         = 64
+        $ lokt unlock --lock-id 00000000000000000000000000000000
+        ! lokt: --lock-id needs the NAME of the lock
+        ! lokt: hint: lokt unlock NAME --lock-id ID
+        = 64
+        $ lokt unlock --lock-id=00000000000000000000000000000000 --json
+        ! lokt: --lock-id needs the NAME of the lock
+        ! lokt: hint: lokt unlock NAME --lock-id ID
+        = 64
+        $ lokt unlock --force
+        ! lokt: --force needs the NAME of the lock
+        ! lokt: hint: lokt unlock NAME --force
+        = 64
         $ lokt unlock --owner ''
         ! lokt: --owner: an owner is missing
         ! lokt: hint: see lokt unlock --help

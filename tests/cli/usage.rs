@@ -30,6 +30,95 @@ fn an_option_that_has_taken_the_dashes_for_its_value_needs_one() {
 }
 
 #[test]
+fn a_value_that_looks_like_an_option_is_told_how_to_be_one() {
+    check(
+        &sandbox(),
+        r#"
+        $ lokt guard x --note --weird -- true
+        ! lokt: unknown option "--weird"
+        ! lokt: hint: if it is the value of --note: --note=--weird
+        = 64
+        $ lokt lock x -note -weird=1
+        ! lokt: unknown option "-weird"
+        ! lokt: hint: if it is the value of --note: --note=-weird=1
+        = 64
+        $ lokt lock x --note '- one for all'
+        ! lokt: unknown option "- "
+        ! lokt: hint: if it is the value of --note: --note='- one for all'
+        = 64
+        $ lokt lock x --note '--don'"'"'t'
+        ! lokt: unknown option "--don't"
+        ! lokt: hint: if it is the value of --note: --note='--don'\''t'
+        = 64
+        $ lokt lock x --wait --weird
+        ! lokt: unknown option "--weird"
+        ! lokt: hint: see lokt lock --help
+        = 64
+        $ lokt lock x --note=a --weird
+        ! lokt: unknown option "--weird"
+        ! lokt: hint: see lokt lock --help
+        = 64
+        $ lokt lock x --note=--weird
+        acquired lock "x"
+        "#,
+    );
+}
+
+#[test]
+fn an_option_in_gos_way_is_quoted_as_it_was_typed() {
+    check(
+        &sandbox(),
+        r#"
+        $ lokt status -wj
+        ! lokt: unknown option "-wj"
+        ! lokt: hint: see lokt status --help
+        = 64
+        $ lokt status -jsno=true
+        ! lokt: unknown option "-jsno"
+        ! lokt: hint: did you mean --json?
+        = 64
+        $ lokt lock x -ttl -five
+        ! lokt: --ttl: duration "-five" is negative: write it like 1m30s, 5m, 1h30m
+        ! lokt: hint: see lokt lock --help
+        = 64
+        $ lokt lock x -wait --waitress
+        ! lokt: unknown option "--waitress"
+        ! lokt: hint: see lokt lock --help
+        = 64
+        $ lokt guard x -wj -- -wj
+        ! lokt: unknown option "-wj"
+        ! lokt: hint: see lokt guard --help
+        = 64
+        $ lokt guard x --wj -- -wj
+        ! lokt: unknown option "--wj"
+        ! lokt: hint: see lokt guard --help
+        = 64
+        "#,
+    );
+}
+
+#[test]
+fn help_is_of_one_command() {
+    check(
+        &sandbox(),
+        r#"
+        $ lokt help guard lock
+        ! lokt: unexpected argument "lock"
+        ! lokt: hint: help is of one command: lokt help guard
+        = 64
+        $ lokt help guard bogus
+        ! lokt: unexpected argument "bogus"
+        ! lokt: hint: help is of one command: lokt help guard
+        = 64
+        $ lokt help lokc
+        ! lokt: unknown command "lokc"
+        ! lokt: hint: did you mean lock?
+        = 64
+        "#,
+    );
+}
+
+#[test]
 fn what_is_wrong_is_said_in_a_line_and_what_to_do_in_another() {
     check(
         &sandbox(),
@@ -104,6 +193,16 @@ fn typing_mistakes_and_the_words_of_other_tools_suggest_the_right_one() {
         ("hsitory", "audit"),
         ("explain x", "why"),
         ("extend x", "renew"),
+        ("ulock x", "lock or unlock"),
+        ("locks", "status"),
+        ("lock x --wit", "--wait"),
+        ("guard x --wit -- true", "--with or --wait"),
+        ("guard x --tt 5m -- true", "--ttl"),
+        ("unlock --a", "--all"),
+        ("lock x --TTL=5m", "--ttl"),
+        ("--hlep", "--help"),
+        ("audit --event aquire", "acquire"),
+        ("audit --event force", "force-break or force-unfreeze"),
     ] {
         let said = sh(&sandbox, &format!("lokt {typed}"));
         assert_eq!(said.code, 64, "{typed}: {said:?}");
@@ -114,6 +213,10 @@ fn typing_mistakes_and_the_words_of_other_tools_suggest_the_right_one() {
         ("deploy", "lokt --help lists the commands"),
         ("stat -- true", "to run a command under a lock: lokt guard stat -- CMD"),
         ("audit --limit -1", "see lokt audit --help"),
+        ("guard --a", "see lokt guard --help"),
+        ("guard x --pid 1 -- true", "see lokt guard --help"),
+        ("audit --event xyz", "see lokt audit --help"),
+        ("lx", "lokt --help lists the commands"),
     ] {
         let said = sh(&sandbox, &format!("lokt {typed}"));
         assert_eq!(said.stderr.lines().nth(1), Some(&*format!("lokt: hint: {hint}")), "{typed}: {said:?}");

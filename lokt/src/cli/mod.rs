@@ -21,6 +21,7 @@ mod output;
 mod prime;
 mod renew;
 mod screen;
+mod similar;
 mod status;
 mod table;
 mod unfreeze;
@@ -64,7 +65,10 @@ pub fn main() -> ExitCode {
     };
     match commands::parse(&command.to_string_lossy(), &arguments) {
         Ok(command) => run(command).into(),
-        Err(error) => usage::explain(&error, &arguments).into(),
+        Err(error) => {
+            let typed: Vec<OsString> = std::env::args_os().collect();
+            usage::explain(&error, &arguments, &typed).into()
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{Error, Locks};
     lokt unlock deploy --break-stale   only if its holder is dead, or lapsed\n  \
     lokt unlock --all                  all that you took with lokt lock")]
 pub(super) struct Args {
-    /// The lock's name
+    /// The lock's name; needed unless --owner or --all is given
     #[arg(value_parser = name, required_unless_present_any = ["owner", "all"], conflicts_with_all = ["owner", "all"])]
     name: Option<Name>,
     /// Remove it whoever holds it, all of them if they are several, and end a guard's command
@@ -27,7 +27,7 @@ pub(super) struct Args {
     /// Remove it only if it is stale
     #[arg(long, conflicts_with_all = ["owner", "all", "force"])]
     break_stale: bool,
-    /// Release it by its identity, whoever owns it; with --force a guard's, too
+    /// Of those that hold NAME, release the one with this id, whoever owns it; with --force a guard's, too
     #[arg(long, value_name = "ID", value_parser = lock_id, allow_hyphen_values = true, conflicts_with_all = ["owner", "all", "break_stale"])]
     lock_id: Option<String>,
     /// Release every manual lock of this owner

@@ -6,7 +6,7 @@ use std::ffi::{OsStr, OsString};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::exit::Exit;
-use super::output;
+use super::{output, similar};
 use crate::words;
 
 /// A complaint is cut off after so many characters.
@@ -15,23 +15,6 @@ const LONGEST_LINE: usize = 400;
 /// Options of the Go tool that are either there or not.
 const SWITCHES: [&str; 7] =
     ["--wait", "--json", "--force", "--break-stale", "--all", "--prune-expired", "--tail"];
-
-/// What other tools call our commands.
-const OTHER_WORDS: [(&str, &[&str]); 13] = [
-    ("guard", &["run", "exec", "with", "do", "hold"]),
-    ("lock", &["acquire", "take", "get", "claim", "grab"]),
-    ("unlock", &["release", "rm", "remove", "delete", "del", "free", "drop", "break", "steal"]),
-    ("renew", &["refresh", "extend", "heartbeat", "touch", "keepalive"]),
-    ("status", &["list", "ls", "ps", "show", "info", "locks", "top", "watch", "holders"]),
-    ("why", &["explain", "who", "blame", "describe", "inspect"]),
-    ("exists", &["check", "test", "is-locked", "held"]),
-    ("freeze", &["pause", "block", "disable", "suspend"]),
-    ("unfreeze", &["thaw", "resume", "unblock", "enable"]),
-    ("audit", &["log", "logs", "history", "events", "tail"]),
-    ("doctor", &["diagnose", "verify", "validate", "health", "fsck"]),
-    ("completions", &["completion", "complete"]),
-    ("prime", &["init", "setup", "agents", "instructions"]),
-];
 
 /// What the Go tool takes too: `-ttl` for `--ttl`, `--json=true` for `--json`. And `lokt help --help`, which clap has no
 /// flag for.
@@ -71,18 +54,30 @@ fn switch(argument: &str) -> Option<(&str, bool)> {
     SWITCHES.contains(&flag).then_some((flag, value))
 }
 
-/// One clear line for bad usage, and one with what to do; help and version as they are.
-pub(super) fn explain(error: &clap::Error, arguments: &[OsString]) -> Exit {
+/// One clear line for bad usage, and one with what to do; help and version as they are. `typed` is what [`go_style`] has
+/// made the arguments of.
+pub(super) fn explain(error: &clap::Error, arguments: &[OsString], typed: &[OsString]) -> Exit {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         return output::page(&error.render()).err().unwrap_or(Exit::Ok);
     }
     let command = arguments.get(1).map(|command| command.to_string_lossy()).unwrap_or_default();
     let end = arguments.iter().position(|argument| argument == "--");
     let last = end.and_then(|end| arguments.get(end.checked_sub(1)?)?.to_str());
-    let complaint = Complaint { error, command: &command, runs: end.is_some(), last };
-    output::say(&shortened(&complaint.message()));
+    let typed = typed.iter().take_while(|argument| *argument != "--");
+    let typed: Vec<String> = typed.map(|argument| argument.to_string_lossy().into_owned()).collect();
+    let complaint =
+        Complaint { error, command: &command, arguments, typed: &typed, runs: end.is_some(), last };
+    output::say(&shortened(&as_typed(complaint.message(), &typed)));
     output::say(&shortened(&format!("hint: {}", complaint.hint())));
     Exit::Usage
+}
+
+/// A message that quotes what was typed, and not what [`go_style`] has made of it.
+fn as_typed(message: String, typed: &[String]) -> String {
+    let flags = typed.iter().filter(|argument| is_go_flag(OsStr::new(argument)));
+    // An option is quoted without its value.
+    let quoted = flags.flat_map(|flag| [flag.as_str(), flag.split('=').next().unwrap_or_default()]);
+    quoted.fold(message, |message, flag| message.replace(&format!("\"-{flag}\""), &format!("\"{flag}\"")))
 }
 
 /// One line for people: what was given may be as long as a file.
@@ -99,6 +94,10 @@ struct Complaint<'a> {
     error: &'a clap::Error,
     /// The command that was asked for, as it was written.
     command: &'a str,
+    /// What was asked for, as clap has seen it.
+    arguments: &'a [OsString],
+    /// The same as it was typed, as far as it is ours and not the guarded command's.
+    typed: &'a [String],
     /// There is a `--`, as before the command of a guard.
     runs: bool,
     /// What stands before that.
@@ -117,6 +116,9 @@ impl Complaint<'_> {
                 format!("{} needs a value", self.without_value().unwrap_or_default())
             }
             ErrorKind::UnknownArgument => format!("unexpected argument \"{}\"", argument()),
+            ErrorKind::InvalidSubcommand if self.helps_with().is_some() => {
+                format!("unexpected argument \"{}\"", self.first(ContextKind::InvalidSubcommand))
+            }
             ErrorKind::InvalidSubcommand => {
                 let command = self.first(ContextKind::InvalidSubcommand);
                 format!("unknown command \"{command}\"")
@@ -144,7 +146,10 @@ impl Complaint<'_> {
             (_, _, true) => "--timeout requires --wait".to_owned(),
             _ if of("--watch") => "--interval requires --watch".to_owned(),
             (true, true, _) => "the lock's name and the command are missing".to_owned(),
-            (true, false, _) if self.command == "unlock" => "nothing to release is given".to_owned(),
+            (true, false, _) if self.command == "unlock" => match self.of_one_lock() {
+                Some((option, _)) => format!("{option} needs the NAME of the lock"),
+                None => "nothing to release is given".to_owned(),
+            },
             (true, false, _) => "the lock's name is missing".to_owned(),
             (false, true, _) => "the command is missing".to_owned(),
             _ => format!("{} is missing", self.plain_all(ContextKind::InvalidArg).join(", ")),
@@ -168,11 +173,7 @@ impl Complaint<'_> {
         match self.first(ContextKind::InvalidValue) {
             value if value.is_empty() => format!("{option} needs a value"),
             value => {
-                let known = self.all(ContextKind::ValidValue);
-                let known = match known.split_last() {
-                    Some((last, others)) if !others.is_empty() => format!("{} or {last}", others.join(", ")),
-                    _ => known.concat(),
-                };
+                let known = similar::either(&self.all(ContextKind::ValidValue));
                 format!("{option} can be {known}, not \"{value}\"")
             }
         }
@@ -187,20 +188,23 @@ impl Complaint<'_> {
 
     fn hint(&self) -> String {
         let missing = self.error.kind() == ErrorKind::MissingRequiredArgument;
-        let similar = [ContextKind::SuggestedArg, ContextKind::SuggestedValue]
-            .into_iter()
-            .find_map(|kind| self.all(kind).pop());
-        match (self.error.kind(), similar) {
-            _ if self.meant().is_some() => {
-                format!("did you mean {}?", self.meant().unwrap_or_default())
-            }
+        if let Some((option, value)) = self.taken_for_an_option() {
+            return format!("if it is the value of {option}: {option}={}", in_a_shell(value));
+        }
+        if let Some(command) = self.helps_with() {
+            return format!("help is of one command: lokt help {command}");
+        }
+        match (self.error.kind(), self.meant()) {
+            (_, meant) if !meant.is_empty() => format!("did you mean {}?", similar::either(&meant)),
             (ErrorKind::InvalidSubcommand, _) if self.runs => {
                 format!("to run a command under a lock: lokt guard {} -- CMD", self.command)
             }
             (ErrorKind::InvalidSubcommand, _) => "lokt --help lists the commands".to_owned(),
-            (_, Some(similar)) => format!("did you mean {}?", plain(&similar)),
-            _ if missing && self.command == "unlock" => "give a NAME, --owner OWNER or --all".to_owned(),
-            (ErrorKind::UnknownArgument, None) if self.is_misplaced_command() => {
+            _ if missing && self.command == "unlock" => match self.of_one_lock() {
+                Some((option, value)) => format!("lokt unlock NAME {option}{value}"),
+                None => "give a NAME, --owner OWNER or --all".to_owned(),
+            },
+            (ErrorKind::UnknownArgument, _) if self.is_misplaced_command() => {
                 let argument = self.first(ContextKind::InvalidArg);
                 match self.runs {
                     true => format!("several names are one argument: lokt guard NAME,{argument} -- CMD"),
@@ -225,23 +229,66 @@ impl Complaint<'_> {
         }
     }
 
-    /// Our command for what was asked, or nearly asked, in our word for it or in another tool's.
-    fn meant(&self) -> Option<String> {
-        let asked = self.first(ContextKind::InvalidSubcommand).to_ascii_lowercase();
-        if asked.is_empty() {
+    /// Of our commands, options and values those that are nearest to what is none.
+    fn meant(&self) -> Vec<String> {
+        let asked = |kind| self.first(kind);
+        match self.error.kind() {
+            ErrorKind::InvalidSubcommand => {
+                similar::commands(&asked(ContextKind::InvalidSubcommand), self.runs)
+            }
+            ErrorKind::UnknownArgument if asked(ContextKind::InvalidArg).starts_with('-') => {
+                let (program, asked) = (super::command(), asked(ContextKind::InvalidArg));
+                let command = program.find_subcommand(self.command).unwrap_or(&program);
+                let options = command.get_arguments().filter(|argument| !argument.is_hide_set());
+                let options: Vec<&str> = options.filter_map(clap::Arg::get_long).collect();
+                let meant = similar::words(asked.trim_start_matches('-'), &options);
+                meant.iter().map(|option| format!("--{option}")).collect()
+            }
+            ErrorKind::InvalidValue => {
+                let known = self.all(ContextKind::ValidValue);
+                let known: Vec<&str> = known.iter().map(String::as_str).collect();
+                let meant = similar::words(&asked(ContextKind::InvalidValue), &known);
+                meant.into_iter().map(str::to_owned).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// The command that help is asked of, if it is what stands behind it that is wrong.
+    fn helps_with(&self) -> Option<&str> {
+        let command = self.arguments.get(2)?.to_str()?;
+        let is_more = self.error.kind() == ErrorKind::InvalidSubcommand && self.command == "help";
+        (is_more && super::command().find_subcommand(command).is_some()).then_some(command)
+    }
+
+    /// The option of `unlock` that is there and asks for a name, and what follows it.
+    fn of_one_lock(&self) -> Option<(&'static str, &'static str)> {
+        let names = |argument: &OsString, option: &str| {
+            argument.to_str().is_some_and(|argument| argument.split('=').next() == Some(option))
+        };
+        [("--lock-id", " ID"), ("--force", ""), ("--break-stale", "")]
+            .into_iter()
+            .find(|(option, _)| self.arguments.iter().any(|argument| names(argument, option)))
+    }
+
+    /// The option before what was taken for an option, and that, which may be its value.
+    fn taken_for_an_option(&self) -> Option<(String, &str)> {
+        let taken = self.first(ContextKind::InvalidArg);
+        if self.error.kind() != ErrorKind::UnknownArgument || !taken.starts_with('-') {
             return None;
         }
-        let ours = super::command();
-        let ours = ours.get_subcommands().filter(|command| !command.is_hide_set());
-        let ours: Vec<&str> = ours.map(clap::Command::get_name).collect();
-        let others = OTHER_WORDS.iter().filter(|(command, _)| ours.contains(command));
-        let others = others.flat_map(|(command, words)| words.iter().map(|word| (*word, *command)));
-        let near = |word: &str| strsim::osa_distance(word, &asked);
-        let known = ours.iter().map(|command| (*command, *command)).chain(others);
-        let (word, command) = known.min_by_key(|(word, _)| near(word))?;
-        // With a command behind it, it is the name of a lock, unless it is nearly guard itself.
-        let slips = if self.runs && command != "guard" { 0 } else { asked.len() / 3 };
-        (near(word) <= slips).then(|| command.to_owned())
+        let long = |argument: &str| match is_go_flag(OsStr::new(argument)) {
+            true => format!("-{argument}"),
+            false => argument.to_owned(),
+        };
+        // Of a word after one dash, clap names the first letter.
+        let is_taken = |argument: &str| match long(argument).strip_prefix(&taken) {
+            Some(rest) => rest.is_empty() || rest.starts_with('=') || taken.chars().count() == 2,
+            None => false,
+        };
+        let pairs = self.typed.windows(2).map(|pair| (long(&pair[0]), pair[1].as_str()));
+        let mut pairs = pairs.filter(|(option, value)| is_taken(value) && self.takes_value(option));
+        pairs.next()
     }
 
     /// Whether an option stands in the command's place that some command has.
@@ -262,13 +309,18 @@ impl Complaint<'_> {
 
     /// The option that has taken the `--` for its value.
     fn without_value(&self) -> Option<&str> {
-        let command = super::command();
-        let command = command.get_subcommands().find(|command| command.get_name() == self.command)?;
-        let takes_one = |option: &str| {
-            let mut named = command.get_arguments().filter(|argument| argument.get_long() == Some(option));
-            named.any(|argument| argument.get_action().takes_values())
+        self.last.filter(|last| self.takes_value(last))
+    }
+
+    /// Whether it is an option of the command that takes a value.
+    fn takes_value(&self, option: &str) -> bool {
+        let program = super::command();
+        let Some((command, long)) = program.find_subcommand(self.command).zip(option.strip_prefix("--"))
+        else {
+            return false;
         };
-        self.last.filter(|last| last.strip_prefix("--").is_some_and(takes_one))
+        let mut named = command.get_arguments().filter(|argument| argument.get_long() == Some(long));
+        named.any(|argument| argument.get_action().takes_values())
     }
 
     fn first(&self, kind: ContextKind) -> String {
@@ -292,6 +344,15 @@ impl Complaint<'_> {
 fn plain(argument: &str) -> &str {
     let argument = argument.split(' ').next().unwrap_or_default();
     argument.trim_matches(['<', '>', '[', ']', '.'])
+}
+
+/// A value as it is typed in a shell.
+fn in_a_shell(value: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "-_=.,:/+@%".contains(c);
+    match value.chars().all(is_plain) {
+        true => value.to_owned(),
+        false => format!("'{}'", value.replace('\'', r"'\''")),
+    }
 }
 
 #[cfg(test)]
