@@ -306,19 +306,6 @@ fn every_event_is_as_its_schema_says() {
 }
 
 #[test]
-fn a_wait_that_was_in_vain_is_known_by_one_id() {
-    let sandbox = sandbox();
-    let _guard = sandbox.hold(["guard", "x"]);
-    sandbox.run(["guard", "x", "--wait", "--timeout", "1ms", "--", "true"]);
-    let events: Value = serde_json::from_str(&stdout(&sandbox, "--since 1h --json")).unwrap();
-    let ids = ["wait", "deny"].map(|kind| {
-        let mut of_kind = events.as_array().unwrap().iter().filter(|event| event["event"] == kind);
-        of_kind.next().unwrap_or_else(|| panic!("no {kind}: {events:#}"))["lock_id"].clone()
-    });
-    assert!(ids[0].is_string() && ids[0] == ids[1], "{ids:?}");
-}
-
-#[test]
 fn events_of_many_processes_are_whole_lines_and_none_is_lost_while_the_log_is_rotated() {
     const WRITERS: usize = 6;
     const EACH: usize = 40;

@@ -271,3 +271,17 @@ fn what_makes_no_sense_is_refused() {
         "#,
     );
 }
+
+#[test]
+fn a_wait_that_was_in_vain_is_known_by_one_id() {
+    let sandbox = sandbox();
+    let _guard = sandbox.hold(["guard", "x"]);
+    sandbox.run(["guard", "x", "--wait", "--timeout", "1ms", "--", "true"]);
+    let events: serde_json::Value =
+        serde_json::from_str(&sandbox.run(["audit", "--since", "1h", "--json"]).stdout).unwrap();
+    let ids = ["wait", "deny"].map(|kind| {
+        let mut of_kind = events.as_array().unwrap().iter().filter(|event| event["event"] == kind);
+        of_kind.next().unwrap_or_else(|| panic!("no {kind}: {events:#}"))["lock_id"].clone()
+    });
+    assert!(ids[0].is_string() && ids[0] == ids[1], "{ids:?}");
+}

@@ -40,7 +40,7 @@ fn a_value_that_looks_like_an_option_is_told_how_to_be_one() {
         = 64
         $ lokt lock x -note -weird=1
         ! lokt: unknown option "-weird"
-        ! lokt: hint: if it is the value of --note: --note=-weird=1
+        ! lokt: hint: if it is the value of --note: --note='-weird=1'
         = 64
         $ lokt lock x --note '- one for all'
         ! lokt: unknown option "- "

@@ -189,7 +189,7 @@ impl Complaint<'_> {
     fn hint(&self) -> String {
         let missing = self.error.kind() == ErrorKind::MissingRequiredArgument;
         if let Some((option, value)) = self.taken_for_an_option() {
-            return format!("if it is the value of {option}: {option}={}", in_a_shell(value));
+            return format!("if it is the value of {option}: {option}={}", words::shell_word(value));
         }
         if let Some(command) = self.helps_with() {
             return format!("help is of one command: lokt help {command}");
@@ -344,15 +344,6 @@ impl Complaint<'_> {
 fn plain(argument: &str) -> &str {
     let argument = argument.split(' ').next().unwrap_or_default();
     argument.trim_matches(['<', '>', '[', ']', '.'])
-}
-
-/// A value as it is typed in a shell.
-fn in_a_shell(value: &str) -> String {
-    let is_plain = |c: char| c.is_alphanumeric() || "-_=.,:/+@%".contains(c);
-    match value.chars().all(is_plain) {
-        true => value.to_owned(),
-        false => format!("'{}'", value.replace('\'', r"'\''")),
-    }
 }
 
 #[cfg(test)]
