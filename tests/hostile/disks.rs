@@ -159,6 +159,7 @@ fn too_few_open_files_are_said_to_be_that_and_nothing_of_the_lock() {
                 continue;
             }
             short += 1;
+            assert!(output.code == 1 || command == "why x", "{command}, {files}: {output:?}");
             let hint = "nothing is wrong with the lock: allow this process more open files (ulimit -n)";
             assert!(said.contains(hint), "{command}, {files}: {output:?}");
             for wrong in ["not its own", "unfreeze", "wait for", "LOKT_ROOT"] {

@@ -3,8 +3,9 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::Duration;
 
-use lokt_tests::sandbox::{Sandbox, eventually, output, start, strace_available};
+use lokt_tests::sandbox::{Sandbox, eventually, output, start, strace_available, throughout};
 use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 
 use crate::helpers::{
@@ -243,4 +244,22 @@ fn the_search_path_is_searched_as_a_shell_does_it() {
     assert_eq!(run("").stdout, "here\n", "and so is no path at all");
     assert_eq!(run("first:locked").code, 126, "found, but not to be run");
     assert_eq!(run("first:missing").code, 127);
+}
+
+#[test]
+fn what_forks_and_ends_over_and_over_is_ended_too() {
+    let chain = "trap '' TERM; [ -e goes ] || exit; echo >> log; sh chain &";
+    let script = "exec bash -c 'set -m; sh chain & echo in; read line'";
+    // Where it is when it is looked for is as it comes.
+    for _ in 0..6 {
+        let sandbox = sandbox();
+        fs::write(sandbox.work().join("chain"), chain).unwrap();
+        fs::write(sandbox.work().join("goes"), "").unwrap();
+        let mut guard = hold_with(&sandbox, &["guard", "x", "--kill-after", "50ms"], script);
+        eventually("it goes on", || work_file(&sandbox, "log").len() > 5);
+        assert_eq!(sandbox.run(["unlock", "x", "--force"]).code, 0);
+        assert_eq!(guard.await_end(), 5);
+        let done = work_file(&sandbox, "log").len();
+        throughout(Duration::from_millis(60), "nobody is left", || work_file(&sandbox, "log").len() == done);
+    }
 }

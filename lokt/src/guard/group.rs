@@ -135,6 +135,19 @@ impl Group {
         self.send_each(&[Signal::TERM, Signal::CONT]);
     }
 
+    /// Kills every process of the command. Its jobs as a whole, too: one that forks and ends, over and over, is gone before it can be
+    /// told by its id.
+    pub(super) fn kill(&self) {
+        let ours = job_of(0).map(|(group, _)| group);
+        let mut groups: Vec<i32> =
+            self.known(false).unwrap_or_default().into_iter().map(|(_, group)| group).collect();
+        groups.sort_unstable();
+        groups.dedup();
+        let jobs = groups.into_iter().filter(|group| Some(*group) != ours);
+        jobs.filter_map(Pid::from_raw).for_each(|job| signal_group(job, Signal::KILL));
+        self.send(Signal::KILL);
+    }
+
     /// Those to whom a guard inside of the command passes on what asks for an end.
     fn below_guards(&self) -> Vec<i64> {
         let members = self.members(false).unwrap_or_default().into_iter().map(|(pid, _)| raw(pid));
@@ -177,7 +190,10 @@ impl Group {
         let members = self.members(true);
         let sees_all = self.is_told_of_ends() && members.is_some();
         let unseen = self.apart && !sees_all && group_lives(self.child);
-        unseen || members.is_some_and(|members| !members.is_empty())
+        // One that has ended meanwhile may have left another, which was not there yet when we looked.
+        unseen
+            || members.is_some_and(|members| !members.is_empty())
+            || self.is_told_of_ends() && has_ended_one()
     }
 
     /// Each of them but the command itself, and its process group.
@@ -188,9 +204,16 @@ impl Group {
     /// Each of them, and its process group; `None` if nobody can be seen. Those are among them of whom it can't be told at
     /// the moment, if they are to be `doubtful`; else that moment is waited for.
     fn members(&self, doubtful: bool) -> Option<Vec<(Pid, i32)>> {
+        let mut known = self.known(doubtful)?;
+        known.retain(|(pid, _)| !process::is_zombie(raw(*pid)));
+        Some(known)
+    }
+
+    /// The same, with those that have ended and were not waited for yet.
+    fn known(&self, doubtful: bool) -> Option<Vec<(Pid, i32)>> {
         let (_, session) = job_of(0)?;
-        let alive = self.descendants(doubtful)?.into_iter().filter(|pid| !process::is_zombie(*pid));
-        let known = alive.filter_map(|pid| Some((process::as_pid(pid)?, job_of(pid)?)));
+        let all = self.descendants(doubtful)?.into_iter();
+        let known = all.filter_map(|pid| Some((process::as_pid(pid)?, job_of(pid)?)));
         Some(known.filter(|(_, (_, of))| *of == session).map(|(pid, (group, _))| (pid, group)).collect())
     }
 
@@ -237,6 +260,12 @@ impl Group {
 /// Whether a process group has any member.
 pub(super) fn group_lives(group: Pid) -> bool {
     test_kill_process_group(group) != Err(Errno::SRCH)
+}
+
+/// Whether there is a child that has ended, and was not waited for yet.
+fn has_ended_one() -> bool {
+    let leave_it = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    matches!(waitid(WaitId::All, leave_it), Ok(Some(_)))
 }
 
 /// Makes this process the one that adopts the orphans of the command that is to run under what is held.

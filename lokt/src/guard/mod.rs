@@ -388,7 +388,7 @@ impl Guard<'_> {
         {
             // Again and again: one may have been born meanwhile.
             ending.killed = true;
-            self.group.send(Signal::KILL);
+            self.group.kill();
         }
     }
 
