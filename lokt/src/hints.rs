@@ -132,7 +132,7 @@ pub(crate) fn of_io(error: &io::Error) -> Vec<String> {
         io::ErrorKind::CrossesDevices => {
             "all of the lock directory has to be in one place: something is mounted in it"
         }
-        io::ErrorKind::InvalidData => LOOK_THERE,
+        io::ErrorKind::InvalidData | io::ErrorKind::IsADirectory => LOOK_THERE,
         io::ErrorKind::PermissionDenied | io::ErrorKind::NotADirectory | io::ErrorKind::NotFound => {
             CHOOSE_ROOT
         }

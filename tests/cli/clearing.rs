@@ -153,6 +153,16 @@ fn it_says_in_text_what_it_has_done() {
 }
 
 #[test]
+fn what_could_not_be_removed_is_not_called_removed() {
+    let sandbox = planted("mkdir -p lines/x/000000000001.$ID");
+    let after = examined(&sandbox, &["--fix"]);
+    assert_eq!(number_fixed(&after), 0, "{after:#}");
+    let lines = of(&after, "lines");
+    let items = lines["items"].to_string();
+    assert!(items.contains("not removed: lines/x: ") && items.contains("Is a directory"), "{lines:#}");
+}
+
+#[test]
 fn what_is_not_lokts_or_not_dead_stays() {
     for (script, kept) in [
         ("ln -s / locks/x.json", "locks/x.json"),

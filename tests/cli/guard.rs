@@ -276,7 +276,7 @@ fn what_makes_no_sense_is_refused() {
 fn a_wait_that_was_in_vain_is_known_by_one_id() {
     let sandbox = sandbox();
     let _guard = sandbox.hold(["guard", "x"]);
-    sandbox.run(["guard", "x", "--wait", "--timeout", "1ms", "--", "true"]);
+    let _ = sandbox.run(["guard", "x", "--wait", "--timeout", "1ms", "--", "true"]);
     let events: serde_json::Value =
         serde_json::from_str(&sandbox.run(["audit", "--since", "1h", "--json"]).stdout).unwrap();
     let ids = ["wait", "deny"].map(|kind| {

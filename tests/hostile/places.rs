@@ -244,6 +244,21 @@ fn in_a_temporary_files_place_a_link_is_not_written_through() {
 }
 
 #[test]
+fn in_a_temporary_files_place_a_directory_is_named() {
+    let attack = Attack::new();
+    for kind in ["new", "tmp"] {
+        attack.fresh_root();
+        for number in 0..64 {
+            fs::create_dir(attack.sandbox.root().join(format!("stripes/{number:02x}.{kind}"))).unwrap();
+        }
+        let output = attack.run("guard x -- true");
+        assert_eq!(output.code, 1, "{output:?}");
+        let is_named = output.stderr.lines().next().unwrap().ends_with(&format!(".{kind}: Is a directory"));
+        assert!(is_named && output.stderr.contains("see what stands there"), "{output:?}");
+    }
+}
+
+#[test]
 fn in_a_tickets_place_a_link_is_not_written_through() {
     let attack = Attack::new();
     let things = [Thing::Symlink, Thing::Dangling, Thing::Fifo, Thing::Socket, Thing::Directory].map(Some);

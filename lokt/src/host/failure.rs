@@ -24,10 +24,17 @@ impl fmt::Display for Named {
     }
 }
 
-/// An error that names the path and what was to be done with it.
+/// An error that names the path and what was to be done with it; one that names another already does so on.
 pub(super) fn named(error: &io::Error, verb: &str, path: &Path) -> io::Error {
-    let what = format!("failed to {verb} {}: {error}", path.display());
+    let what = match name_of(error) {
+        Some(named) => named.what.clone(),
+        None => format!("failed to {verb} {}: {error}", path.display()),
+    };
     io::Error::new(error.kind(), Named { what, errno: errno_of(error) })
+}
+
+fn name_of(error: &io::Error) -> Option<&Named> {
+    error.get_ref()?.downcast_ref()
 }
 
 pub(super) fn strange(path: &Path, what: &str) -> io::Error {
@@ -38,7 +45,7 @@ pub(super) fn strange(path: &Path, what: &str) -> io::Error {
 }
 
 fn errno_of(error: &io::Error) -> Option<i32> {
-    error.raw_os_error().or_else(|| error.get_ref()?.downcast_ref::<Named>()?.errno)
+    error.raw_os_error().or_else(|| name_of(error)?.errno)
 }
 
 /// Whether something could not be written for want of room: of the file system's, or of this user's quota on it.
@@ -76,7 +83,8 @@ mod tests {
         for (errno, shortage) in short {
             let error = named(&errno.into(), "open", Path::new("/x"));
             assert_eq!(shortage_of(&error), Some(shortage), "{error}");
-            assert_eq!(shortage_of(&named(&error, "read", Path::new("/x"))), Some(shortage));
+            let again = named(&error, "read", Path::new("/y"));
+            assert_eq!((shortage_of(&again), again.to_string()), (Some(shortage), error.to_string()));
         }
         for other in
             [Errno::NOENT.into(), strange(Path::new("/x"), "a FIFO"), io::Error::other("os error 24")]

@@ -169,7 +169,9 @@ impl RootDir {
         let fd = match openat(stripes, name, flags, self.file_mode()?) {
             // Left by a process that died between writing and placing it; we hold its mutex.
             Err(Errno::EXIST) => {
-                unlinkat(stripes, name, AtFlags::empty())?;
+                let path = || self.path_of(Dir::Stripes, name);
+                unlinkat(stripes, name, AtFlags::empty())
+                    .map_err(|error| named(&error.into(), "remove", &path()))?;
                 openat(stripes, name, flags, self.file_mode()?)?
             }
             other => other?,

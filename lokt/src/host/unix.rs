@@ -84,7 +84,8 @@ impl UnixHost {
         match platform::make_fifo(dir, name, &path) {
             // Left by a process that died in here; we hold its mutex.
             Err(Errno::EXIST) => {
-                unlinkat(dir, name, AtFlags::empty())?;
+                unlinkat(dir, name, AtFlags::empty())
+                    .map_err(|error| named(&error.into(), "remove", &path))?;
                 platform::make_fifo(dir, name, &path)?;
             }
             other => other?,

@@ -2,7 +2,7 @@
 
 use super::clock::Now;
 use super::decision::{Decision, Displaced};
-use super::evidence::{Evidence, UnknownFreeze};
+use super::evidence::Evidence;
 use super::mode::Mode;
 use super::record::{Kind, Record, VERSION};
 use super::refusal::Refusal;
@@ -30,13 +30,7 @@ pub(super) fn acquire(
     }
     // Before the holder: when that one has ended, the freeze is what is in the way.
     if let Some(freeze) = &evidence.freeze {
-        return Decision::Refuse(match &freeze.unknown {
-            // Nothing was seen of one.
-            Some(UnknownFreeze::Unreadable(what)) if what.shortage.is_some() => {
-                Refusal::Unusable(Standing::Unreadable(what.clone()))
-            }
-            _ => Refusal::Frozen(freeze.clone()),
-        });
+        return Decision::Refuse(freeze.unseen().unwrap_or_else(|| Refusal::Frozen(freeze.clone())));
     }
     let held = evidence.mode();
     let seats = seats(evidence, now);
@@ -159,29 +153,4 @@ fn joint_record(first: &Record) -> Record {
     };
     joint.set_mode(first.mode());
     joint
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::clock::tests::at;
-    use super::super::freeze::FreezeEvidence;
-    use super::super::request::tests::claim;
-    use super::super::stored::{Shortage, Stored, Unreadable};
-    use super::*;
-
-    #[test]
-    fn what_could_not_be_seen_for_want_of_something_is_no_freeze() {
-        let refused = |shortage| {
-            let stored = Stored::Unreadable(Unreadable { why: "EMFILE".to_owned(), shortage });
-            let known = FreezeEvidence { stored, ..FreezeEvidence::default() };
-            let evidence = Evidence { freeze: known.in_force(&at(0)), ..Evidence::default() };
-            match acquire("x", &claim(Kind::Guard, None), Manner::Plain, &evidence, Standing::Free, &at(0)) {
-                Decision::Refuse(refusal) => refusal,
-                other => panic!("{other:?}"),
-            }
-        };
-        assert!(matches!(refused(None), Refusal::Frozen(_)), "something stands there");
-        let short = refused(Some(Shortage::OpenFiles));
-        assert!(matches!(short, Refusal::Unusable(Standing::Unreadable(_))), "{short:?}");
-    }
 }

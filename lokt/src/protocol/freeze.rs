@@ -90,6 +90,18 @@ impl FreezeEvidence {
     }
 }
 
+impl Freeze {
+    /// Why it could not be seen whether there is one: for want of something, which says nothing of it.
+    pub(super) fn unseen(&self) -> Option<Refusal> {
+        match &self.unknown {
+            Some(UnknownFreeze::Unreadable(what)) if what.shortage.is_some() => {
+                Some(Refusal::UnreadableFreeze(what.clone()))
+            }
+            _ => None,
+        }
+    }
+}
+
 fn unknown_freeze(note: String) -> Record {
     Record { kind: Some(Kind::Freeze), note: Some(note), ..Record::default() }
 }
@@ -110,7 +122,7 @@ pub fn decide_freeze(
 
 fn place(name: &str, claim: &Claim, freeze: Option<Freeze>, now: &Now) -> FreezeDecision {
     if let Some(freeze) = freeze {
-        return FreezeDecision::Refuse(Refusal::FrozenAlready(freeze));
+        return FreezeDecision::Refuse(freeze.unseen().unwrap_or(Refusal::FrozenAlready(freeze)));
     }
     FreezeDecision::Place(Box::new(claim.record(name, None, now)))
 }
@@ -143,7 +155,7 @@ fn removed(stored: &Stored) -> FreezeDecision {
 mod tests {
     use super::super::clock::tests::at;
     use super::super::request::tests::claim;
-    use super::super::{ClockId, LockId};
+    use super::super::{ClockId, Decision, Evidence, LockId, Manner, Request, Shortage, Unreadable, decide};
     use super::*;
 
     const TTL: Duration = Duration::from_secs(60);
@@ -204,6 +216,24 @@ mod tests {
         for stored in [Stored::Empty, Stored::Torn, Stored::Corrupt("?".into())] {
             assert_eq!(known(stored).in_force(&at(0)), None, "as in the Go tool");
         }
+    }
+
+    #[test]
+    fn what_could_not_be_seen_for_want_of_something_is_no_freeze() {
+        let stored = |shortage| Stored::Unreadable(Unreadable { why: "EMFILE".to_owned(), shortage });
+        let refusals = |shortage| {
+            let acquire = Request::Acquire(claim(Kind::Guard, None), Manner::Plain);
+            let evidence =
+                Evidence { freeze: known(stored(shortage)).in_force(&at(0)), ..Evidence::default() };
+            match (decide("x", &acquire, &evidence, &at(0)), place_at(stored(shortage), &at(0))) {
+                (Decision::Refuse(one), FreezeDecision::Refuse(other)) => (one, other),
+                other => panic!("{other:?}"),
+            }
+        };
+        let there = refusals(None);
+        assert!(matches!(there, (Refusal::Frozen(_), Refusal::FrozenAlready(_))), "{there:?}");
+        let unseen = refusals(Some(Shortage::OpenFiles));
+        assert!(matches!(unseen, (Refusal::UnreadableFreeze(_), Refusal::UnreadableFreeze(_))), "{unseen:?}");
     }
 
     #[test]

@@ -171,8 +171,10 @@ impl DirStore {
             return Ok(false);
         }
         if act != Act::Look {
-            dead.iter().for_each(|(number, id)| self.put_out_of_line(name, *number, id));
+            let put_out = dead.iter().map(|(number, id)| self.put_out_of_line(name, *number, id));
+            let done = put_out.fold(Ok(()), io::Result::and);
             self.host.remove_dir(Dir::Line(name));
+            done.map_err(Error::root)?;
         }
         Ok(true)
     }

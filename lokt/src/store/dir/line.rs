@@ -115,20 +115,21 @@ impl DirStore {
             if is_ready(number, &id) {
                 return Ok(Some(First { number, id, ahead }));
             }
-            self.put_out_of_line(name, number, &id);
+            let _ = self.put_out_of_line(name, number, &id);
             ahead -= 1;
         }
         Ok(None)
     }
 
     /// Takes a ticket away; the waiter is told, and a dead one leaves nothing behind.
-    pub(super) fn put_out_of_line(&self, name: &Name, number: u64, id: &LockId) {
-        let _ = self.host.remove(Dir::Line(name), &ticket_file(number, id), false);
+    pub(super) fn put_out_of_line(&self, name: &Name, number: u64, id: &LockId) -> io::Result<()> {
+        let removed = self.host.remove(Dir::Line(name), &ticket_file(number, id), false);
         if self.lives(name, id) {
             self.sessions.ring(name, id);
         } else if !self.may_be_recorded(name, id) {
             self.sessions.remove(name, id);
         }
+        removed.map(drop)
     }
 
     /// Whether a session's file may be the one that the record names: then it is what proves the holder dead.
@@ -173,7 +174,7 @@ impl DirStore {
         let nearest = before.iter().rev().find(|(other, id)| {
             let lives = self.lives(name, id);
             if !lives {
-                self.put_out_of_line(name, *other, id);
+                let _ = self.put_out_of_line(name, *other, id);
             }
             lives
         });
