@@ -86,8 +86,11 @@ pub(crate) fn of_refusal(name: &Name, refusal: &Refusal, waited: bool) -> Vec<St
         Refusal::AnothersFreeze(_) => {
             vec![format!("if you are sure that it is over: lokt unfreeze {name} --force")]
         }
-        Refusal::NotOwner { stale: true, .. } => {
+        Refusal::NotOwner { standing, .. } if standing.is_abandoned() => {
             vec![format!("remove it, as it binds nobody: lokt unlock {name} --break-stale")]
+        }
+        Refusal::NotOwner { standing: Standing::Lapsed { .. }, .. } => {
+            vec![format!("its lease has lapsed; to end its command: lokt unlock {name} --break-stale")]
         }
         Refusal::NotOwner { record, .. } if record.kind == Some(Kind::Guard) => vec![end],
         Refusal::NotOwner { .. } => vec![format!("see who holds it: lokt why {name}"), force],

@@ -4,7 +4,7 @@ use std::fmt::{Display, Write as _};
 use std::time::Duration;
 
 use crate::protocol::{
-    Abandoned, Freeze, Kind, Liveness, Mode, Name, Now, Record, Refusal, Standing, UnknownFreeze,
+    Abandoned, Freeze, Kind, Liveness, Mode, Name, Now, Record, Refusal, Standing, UnknownFreeze, Unreadable,
     format_duration,
 };
 
@@ -158,6 +158,9 @@ pub(crate) fn refusal(name: &Name, refusal: &Refusal, now: &Now) -> String {
         Refusal::AnothersFreeze(freeze @ Freeze { unknown: Some(_), .. }) => {
             format!("lock \"{name}\" is {}", frozen(freeze, now))
         }
+        Refusal::UnreadableFreeze(Unreadable { why, shortage: Some(_) }) => {
+            format!("it can't be told whether lock \"{name}\" is frozen: {}", printable(why))
+        }
         Refusal::UnreadableFreeze(what) => {
             format!(
                 "the freeze of \"{name}\" can't be read, so it counts as frozen: {}",
@@ -310,14 +313,21 @@ pub(crate) fn cause(error: &std::io::Error) -> String {
     }
 }
 
-/// A length of time that somebody has chosen: exact, and as `--ttl` takes it.
-pub(crate) fn length(duration: Duration) -> String {
-    let text = format_duration(duration);
-    let nanos = format!("{:09}", duration.subsec_nanos());
-    let fraction = nanos.trim_end_matches('0');
-    match text.strip_suffix('s') {
-        Some(seconds) if duration.as_secs() > 0 && !fraction.is_empty() => format!("{seconds}.{fraction}s"),
-        _ => text,
+/// A length of time that somebody has chosen: to the last digit, and as `--ttl` takes it.
+pub(crate) fn exactly(duration: Duration) -> String {
+    const UNITS: [(u32, &str); 4] = [(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "us"), (1, "ns")];
+    let (seconds, nanos) = (duration.as_secs(), duration.subsec_nanos());
+    let fits = |size: u32| seconds == 0 && size <= nanos;
+    let (size, unit) = UNITS.into_iter().find(|(size, _)| fits(*size)).unwrap_or(UNITS[0]);
+    let digits = size.ilog10() as usize;
+    let fraction = format!("{:0digits$}", nanos % size);
+    let whole = match seconds {
+        0 => (nanos / size).to_string(),
+        _ => format_duration(Duration::from_secs(seconds)).trim_end_matches('s').to_owned(),
+    };
+    match fraction.trim_end_matches('0') {
+        "" => format!("{whole}{unit}"),
+        fraction => format!("{whole}.{fraction}{unit}"),
     }
 }
 
@@ -419,12 +429,16 @@ mod tests {
     fn a_length_that_was_chosen_is_told_to_the_last_digit() {
         for (nanos, text) in [
             (0, "0s"),
+            (1, "1ns"),
+            (500_000, "500us"),
             (1_000_000, "1ms"),
+            (1_500_000, "1.5ms"),
             (1_500_000_000, "1.5s"),
             (61_000_000_001, "1m1.000000001s"),
             (172_800_000_000_000, "48h0m0s"),
         ] {
-            assert_eq!(length(Duration::from_nanos(nanos)), text);
+            assert_eq!(exactly(Duration::from_nanos(nanos)), text);
+            assert_eq!(crate::protocol::parse_duration(text), Ok(Duration::from_nanos(nanos)));
         }
     }
 

@@ -75,7 +75,7 @@ fn readers_come_together_and_a_writer_alone() {
         ! lokt: hint: ask for it with --shared, or when nobody holds it: lokt status site
         = 2
         $ lokt unlock site --force
-        released lock "site", which 2 held
+        released 2 holders of lock "site"
         $ lokt lock site && lokt lock site --shared
         acquired lock "site"
         ! lokt: lock "site" is held by tester@HOST (agent agent-test), by hand, for 0s

@@ -1,5 +1,8 @@
 //! `lokt unlock`.
 
+use lokt_tests::sandbox::eventually;
+use rustix::process::Signal;
+
 use super::transcript::{check, said, sandbox, sh};
 
 #[test]
@@ -247,7 +250,7 @@ fn a_root_that_does_not_exist_is_not_made() {
 }
 
 #[test]
-fn what_is_stale_takes_no_owner() {
+fn whoever_may_not_release_what_is_stale_is_told_how_to() {
     check(
         &sandbox(),
         r#"
@@ -258,6 +261,38 @@ fn what_is_stale_takes_no_owner() {
         = 4
         $ lokt unlock deploy --break-stale
         released lock "deploy"
+        "#,
+    );
+}
+
+#[test]
+fn of_a_lapsed_lease_it_is_not_said_that_it_binds_nobody() {
+    let sandbox = sandbox();
+    let guard = sandbox.hold(["guard", "x", "--ttl", "1s"]);
+    guard.signal(Signal::STOP);
+    eventually("it lapses", || {
+        sandbox.run(["status", "x", "--json"]).stdout.contains("\"state\": \"lapsed\"")
+    });
+    let said = sandbox.run(["unlock", "x"]);
+    let hint = "lokt: hint: its lease has lapsed; to end its command: lokt unlock x --break-stale\n";
+    assert!(said.code == 4 && said.stderr.ends_with(hint), "{said:?}");
+}
+
+#[test]
+fn of_several_it_is_said_how_many_were_released() {
+    check(
+        &sandbox(),
+        r#"
+        $ export LOKT_NO_SWEEP=1; for ttl in 1ms 1ms 1h; do lokt lock site --shared --ttl $ttl; done; sleep 0.1
+        acquired lock "site"
+        acquired lock "site"
+        acquired lock "site"
+        $ lokt unlock site --break-stale
+        released 2 holders of lock "site"
+        $ lokt unlock site --break-stale 2>&1 | cut -d: -f2
+         lock "site" is not stale
+         hint
+         hint
         "#,
     );
 }

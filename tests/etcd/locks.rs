@@ -244,7 +244,7 @@ fn whoever_waits_far_behind_is_told_how_many_are_before_it() {
     let _writer = here.queue(&["x", "--wait"]);
     let read = ["x", "--shared", "--wait"];
     let mut before: Vec<_> = (0..9).map(|_| here.queue(&read)).collect();
-    let mut last = here.lokt(&["lock", "x", "--shared", "--wait", "--timeout", "3s", "--json"]);
+    let mut last = here.lokt(&["lock", "x", "--shared", "--wait", "--timeout", "6s", "--json"]);
     let mut last = start(&mut last);
     last.await_stderr("lokt: waiting");
     let _behind = [here.queue(&read), here.queue(&read)];

@@ -275,7 +275,7 @@ fn on_a_file_system_that_is_a_program_a_crash_frees_the_lock_too() {
     let script = "mkdir src mnt && bindfs src mnt || exit 199
         export LOKT_ROOT=$PWD/mnt/root
         \"$LOKT\" guard x -- sh -c 'kill -KILL $PPID; exec sleep 1000'
-        timeout 20 \"$LOKT\" guard x --wait --timeout 5s -- echo in";
+        timeout 20 \"$LOKT\" guard x --wait --timeout 5s -- echo in; umount mnt";
     let output = output(attack.sandbox.command("unshare").args(["-m", "sh", "-c", script]));
     if output.code == 199 || output.stderr.contains("unshare failed") {
         return skipped(Lack::behind("bindfs"), &format!("no FUSE file system: {}", output.stderr));

@@ -113,17 +113,28 @@ fn what_is_amid_an_exec_is_not_taken_for_gone() {
 
 #[test]
 fn what_is_amid_an_exec_is_asked_to_end_all_the_same() {
-    let restless = "n=${1:-0}; [ $n = 0 ] && echo > up; [ $n = 500 ] && { echo > unasked; exit; }
-        exec sh orphan $((n + 1))";
+    let restless = "[ $1 ] || echo > up; [ -e goes ] || exit; exec sh orphan again";
     // How far it is with its exec is as it comes.
     for _ in 0..RESTLESS {
         let sandbox = scripts(IN_A_JOB, restless);
-        let mut guard = hold(&sandbox, &format!("{OLDER} exec $LOKT guard x --kill-after 60s -- bash cmd"));
+        fs::write(sandbox.work().join("goes"), "").unwrap();
+        let mut guard = hold(&sandbox, &format!("{OLDER} exec $LOKT guard x --kill-after 10m -- bash cmd"));
         guard.let_go();
         assert_eq!(guard.await_end(), 128 + Signal::KILL.as_raw());
         lives_on(&sandbox, "older");
-        assert!(!sandbox.work().join("unasked").exists());
     }
+}
+
+/// Whoever of theirs ends is reaped, and that is all.
+#[test]
+fn older_children_that_come_and_go_keep_nobody_waiting() {
+    let sandbox = scripts("echo in; read line; kill -KILL $$", "");
+    fs::write(sandbox.work().join("goes"), "").unwrap();
+    let older = "(while [ -e goes ]; do (true &); (true &); (true &); done) > /dev/null 2>&1 &";
+    let mut guard = hold(&sandbox, &format!("{older} exec $LOKT guard x --kill-after 10m -- bash cmd"));
+    guard.let_go();
+    assert_eq!(guard.await_end(), 128 + Signal::KILL.as_raw());
+    assert!(sandbox.leftovers().is_empty(), "{:?}", sandbox.leftovers());
 }
 
 #[test]

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
 use jiff::Timestamp;
-use jiff::civil::DateTime;
 use rustix::event::{PollFd, PollFlags};
 use rustix::process::Signal;
 use serde_json::{Map, Value, json};
@@ -110,11 +109,13 @@ fn since(text: &str) -> Result<Since, String> {
     };
     let shown = words::printable(text);
     // It would be another time on another machine; the log is in UTC.
-    if let (Ok(time), false) = (text.parse::<DateTime>(), text.contains('[')) {
-        return Err(format!("\"{shown}\" has no time zone: write {time}Z for UTC"));
+    let in_utc = ["Z", "T00:00Z"].iter().find_map(|end| format!("{text}{end}").parse::<Timestamp>().ok());
+    if let Some(time) = in_utc {
+        return Err(format!("\"{shown}\" has no time zone: write {time} for UTC"));
     }
-    match text.strip_prefix(|c: char| c.is_ascii_digit() || "+-.".contains(c)) {
-        Some(rest) if !rest.contains(['-', ':']) => Err(bad.to_string()),
+    let number = text.trim_start_matches(|c: char| c.is_ascii_digit() || "+-.".contains(c)).len();
+    match text.len() - number {
+        1..=6 if !text[text.len() - number..].contains(['-', ':', '/']) => Err(bad.to_string()),
         _ => Err(format!("\"{shown}\" is neither a duration (90s, 1h30m) nor a time (2026-11-24T09:00:00Z)")),
     }
 }
@@ -387,6 +388,9 @@ mod tests {
             ("-1h", "is negative"),
             ("+7d", "is not a duration"),
             (".", "a number without a unit"),
+            ("3600", "write 3600s for seconds"),
+            ("2026/12/01", "neither a duration"),
+            ("20261301", "neither a duration"),
             ("2026-13-01", "neither a duration (90s, 1h30m) nor a time"),
             ("12:30", "neither a duration"),
             ("2026-12-01T03:20:00[Asia/Tokyo]", "neither a duration"),

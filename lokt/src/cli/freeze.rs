@@ -39,7 +39,7 @@ pub(super) fn run(locks: &Locks, args: &Args) -> Result<Report, Error> {
     let name = &args.name;
     let note = args.note.clone().filter(|note| !note.is_empty());
     locks.freeze(name, args.ttl, note)?;
-    let text = format!("frozen \"{name}\" for {}", words::length(args.ttl));
+    let text = format!("frozen \"{name}\" for {}", words::exactly(args.ttl));
     let mut report = Report::ok(Output::Text(text));
     report.messages.extend(still_held(locks, name));
     super::tidy(locks);

@@ -49,7 +49,7 @@ pub(super) fn run(locks: &Locks, args: &Args) -> Result<Report, Error> {
             "expires_at": expires_at,
         }))
     } else {
-        let ttl = words::length(record.ttl().unwrap_or_default());
+        let ttl = words::exactly(record.ttl().unwrap_or_default());
         Output::Text(format!("renewed lock \"{}\" for {ttl}", args.name))
     }))
 }

@@ -66,7 +66,7 @@ fn one(locks: &Locks, name: &Name, args: &Args) -> Result<Report, Error> {
     let count = released.iter().filter(|gone| gone.is_admission()).count().max(1);
     let result = match args.json {
         true => Output::Json(json!({ "released": vec![name.as_str(); count], "count": count })),
-        false if count > 1 => Output::Text(format!("released lock \"{name}\", which {count} held")),
+        false if count > 1 => Output::Text(format!("released {count} holders of lock \"{name}\"")),
         false => Output::Text(format!("released lock \"{name}\"")),
     };
     let messages = released.iter().filter_map(|gone| runs_on(locks, name, gone)).collect();

@@ -146,7 +146,7 @@ impl Complaint<'_> {
             (_, _, true) => "--timeout requires --wait".to_owned(),
             _ if of("--watch") => "--interval requires --watch".to_owned(),
             (true, true, _) => "the lock's name and the command are missing".to_owned(),
-            (true, false, _) if self.command == "unlock" => match self.of_one_lock() {
+            (true, false, _) if self.command == "unlock" => match self.of_one_lock().last() {
                 Some((option, _)) => format!("{option} needs the NAME of the lock"),
                 None => "nothing to release is given".to_owned(),
             },
@@ -200,9 +200,13 @@ impl Complaint<'_> {
                 format!("to run a command under a lock: lokt guard {} -- CMD", self.command)
             }
             (ErrorKind::InvalidSubcommand, _) => "lokt --help lists the commands".to_owned(),
-            _ if missing && self.command == "unlock" => match self.of_one_lock() {
-                Some((option, value)) => format!("lokt unlock NAME {option}{value}"),
-                None => "give a NAME, --owner OWNER or --all".to_owned(),
+            _ if missing && self.command == "unlock" => match &*self.of_one_lock() {
+                [] => "give a NAME, --owner OWNER or --all".to_owned(),
+                options => {
+                    let options: Vec<String> =
+                        options.iter().map(|(option, value)| format!("{option}{value}")).collect();
+                    format!("lokt unlock NAME {}", options.join(" "))
+                }
             },
             (ErrorKind::UnknownArgument, _) if self.is_misplaced_command() => {
                 let argument = self.first(ContextKind::InvalidArg);
@@ -261,14 +265,17 @@ impl Complaint<'_> {
         (is_more && super::command().find_subcommand(command).is_some()).then_some(command)
     }
 
-    /// The option of `unlock` that is there and asks for a name, and what follows it.
-    fn of_one_lock(&self) -> Option<(&'static str, &'static str)> {
-        let names = |argument: &OsString, option: &str| {
-            argument.to_str().is_some_and(|argument| argument.split('=').next() == Some(option))
+    /// The options of `unlock` that are there and ask for a name, the last with what follows it.
+    fn of_one_lock(&self) -> Vec<(&'static str, &'static str)> {
+        let is_there = |option: &str| {
+            let named = |argument: &OsString| {
+                argument.to_str().and_then(|text| text.split('=').next()) == Some(option)
+            };
+            self.arguments.iter().any(named)
         };
-        [("--lock-id", " ID"), ("--force", ""), ("--break-stale", "")]
-            .into_iter()
-            .find(|(option, _)| self.arguments.iter().any(|argument| names(argument, option)))
+        let mut all = vec![("--force", ""), ("--break-stale", ""), ("--lock-id", " ID")];
+        all.retain(|(option, _)| is_there(option));
+        all
     }
 
     /// The option before what was taken for an option, and that, which may be its value.

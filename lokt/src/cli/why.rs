@@ -233,7 +233,7 @@ fn held(locks: &Locks, record: &Record, standing: &Standing, status: &Status) ->
             }
             _ => Some("expired".to_owned()),
         };
-        detail.push(format!("  TTL:  {} ({})", words::length(ttl), left.unwrap_or_default()));
+        detail.push(format!("  TTL:  {} ({})", words::exactly(ttl), left.unwrap_or_default()));
     }
     detail.extend(record.slot.zip(record.slots).map(|(slot, slots)| format!("  Slot: {slot} of {slots}")));
     detail.extend(record.note.as_ref().map(|note| format!("  Note: {}", words::printable(note))));

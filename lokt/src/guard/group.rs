@@ -8,6 +8,8 @@
 //!   it is still found as a descendant, and its end is told by SIGCHLD.
 //! * A guard that was exec'd by a shell may have older children, and adopts their orphans as well: [`Adopts::All`] says how
 //!   they are told apart. They are nobody else's to wait for, so whoever of them ends is reaped; that is all.
+//! * What forks and ends, over and over, is gone before it can be told by its id, and may not be seen at all. Its group stays, and is
+//!   killed as a whole; that it ends again and again says that it is there. One in our own group is kept from nobody but the next holder.
 //! * Where `/proc` is missing, or another namespace's, or can't be read, only the command and its group are found.
 //! * A zombie is still in its group, for ever if its parent does not care; it counts as gone.
 
@@ -17,8 +19,8 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, getpid, kill_process, kill_process_group, test_kill_process_group,
-    waitid,
+    Pid, Signal, WaitId, WaitIdOptions, WaitOptions, getpid, kill_process, kill_process_group,
+    test_kill_process_group, wait, waitid,
 };
 
 use super::held::Held;
@@ -28,7 +30,10 @@ use crate::host::{platform, process};
 use crate::inside;
 
 /// For so long it may be waited until it can be told of a process what it is: it is amid an exec, which takes less.
-const EXEC: Duration = Duration::from_millis(20);
+const EXEC: Duration = Duration::from_millis(50);
+
+/// So often it is looked for what is left, if meanwhile something has ended each time.
+const LOOKS: usize = 16;
 
 /// The processes of the command.
 pub(super) struct Group {
@@ -112,21 +117,22 @@ impl Group {
 
     /// Sends one after the other, each to whom the first is sent.
     fn send_each(&self, signals: &[Signal]) {
-        let ends = |signal: &Signal| asks_to_end(*signal) && *signal != Signal::KILL;
         // Before any is sent: who ends leaves his children to us.
-        let passed_on = if signals.iter().any(ends) { self.below_guards() } else { Vec::new() };
-        signals.iter().for_each(|signal| self.send_past(&passed_on, *signal));
-    }
-
-    fn send_past(&self, passed_on: &[i64], signal: Signal) {
-        if self.apart {
-            signal_group(self.child, signal);
+        let mut others = self.members(false).unwrap_or_default();
+        if signals.iter().any(|signal| asks_to_end(*signal)) {
+            let passed_on = below_guards(&others);
+            others.retain(|(pid, _)| !passed_on.contains(&raw(*pid)));
         }
         let told = |group: i32| self.apart && group == self.child.as_raw_nonzero().get();
-        self.send_to_child(signal, told);
-        let others: Vec<_> = self.others().filter(|(pid, _)| !passed_on.contains(&raw(*pid))).collect();
-        for (pid, _) in others.into_iter().filter(|(_, group)| !told(*group)) {
-            let _ = kill_process(pid, signal);
+        others.retain(|(pid, group)| *pid != self.child && !told(*group));
+        for signal in signals {
+            if self.apart {
+                signal_group(self.child, *signal);
+            }
+            self.send_to_child(*signal, told);
+            for (pid, _) in &others {
+                let _ = kill_process(*pid, *signal);
+            }
         }
     }
 
@@ -138,21 +144,19 @@ impl Group {
     /// Kills every process of the command. Its jobs as a whole, too: one that forks and ends, over and over, is gone before it can be
     /// told by its id.
     pub(super) fn kill(&self) {
+        if self.apart {
+            signal_group(self.child, Signal::KILL);
+        }
+        self.send_to_child(Signal::KILL, |_| false);
         let ours = job_of(0).map(|(group, _)| group);
-        let mut groups: Vec<i32> =
-            self.known(false).unwrap_or_default().into_iter().map(|(_, group)| group).collect();
-        groups.sort_unstable();
-        groups.dedup();
-        let jobs = groups.into_iter().filter(|group| Some(*group) != ours);
-        jobs.filter_map(Pid::from_raw).for_each(|job| signal_group(job, Signal::KILL));
-        self.send(Signal::KILL);
-    }
-
-    /// Those to whom a guard inside of the command passes on what asks for an end.
-    fn below_guards(&self) -> Vec<i64> {
-        let members = self.members(false).unwrap_or_default().into_iter().map(|(pid, _)| raw(pid));
-        let guards = members.filter(|pid| process::is_another_of_us(*pid));
-        guards.filter_map(process::descendants).flatten().collect()
+        for (pid, group) in self.known(false).unwrap_or_default() {
+            match Pid::from_raw(group) {
+                Some(job) if Some(group) != ours => signal_group(job, Signal::KILL),
+                _ => {
+                    let _ = kill_process(pid, Signal::KILL);
+                }
+            }
+        }
     }
 
     /// The command itself is found wherever it has gone (another session, a `/proc` that does not show it), unless it is
@@ -185,15 +189,25 @@ impl Group {
         }
     }
 
-    /// Whether any process of the command is left.
+    /// Whether any process is left of a command that has itself been waited for, as far as so many looks can tell. Who has ended
+    /// meanwhile may have left another, which was not there yet when we looked; or it was none of the command's.
     pub(super) fn lives(&self) -> bool {
+        for _ in 0..LOOKS {
+            if self.is_seen_to_live() {
+                return true;
+            }
+            if !(self.is_told_of_ends() && reap()) {
+                return false;
+            }
+        }
+        false
+    }
+
+    fn is_seen_to_live(&self) -> bool {
         let members = self.members(true);
         let sees_all = self.is_told_of_ends() && members.is_some();
         let unseen = self.apart && !sees_all && group_lives(self.child);
-        // One that has ended meanwhile may have left another, which was not there yet when we looked.
-        unseen
-            || members.is_some_and(|members| !members.is_empty())
-            || self.is_told_of_ends() && has_ended_one()
+        unseen || members.is_some_and(|members| !members.is_empty())
     }
 
     /// Each of them but the command itself, and its process group.
@@ -237,7 +251,7 @@ impl Group {
     fn is_found_to_have(&self, pid: i64, patience: Duration) -> Option<bool> {
         loop {
             match self.is_known_to_have(pid) {
-                None if now() < patience => thread::yield_now(),
+                None if now() < patience && !process::is_zombie(pid) => thread::yield_now(),
                 known => return known,
             }
         }
@@ -262,10 +276,19 @@ pub(super) fn group_lives(group: Pid) -> bool {
     test_kill_process_group(group) != Err(Errno::SRCH)
 }
 
-/// Whether there is a child that has ended, and was not waited for yet.
-fn has_ended_one() -> bool {
-    let leave_it = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    matches!(waitid(WaitId::All, leave_it), Ok(Some(_)))
+/// Waits for those that have ended; whether any has.
+fn reap() -> bool {
+    let mut any = false;
+    while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {
+        any = true;
+    }
+    any
+}
+
+/// Those among these to whom a guard inside of the command passes on what asks for an end.
+fn below_guards(members: &[(Pid, i32)]) -> Vec<i64> {
+    let guards = members.iter().map(|(pid, _)| raw(*pid)).filter(|pid| process::is_another_of_us(*pid));
+    guards.filter_map(process::descendants).flatten().collect()
 }
 
 /// Makes this process the one that adopts the orphans of the command that is to run under what is held.

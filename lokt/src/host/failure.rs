@@ -24,7 +24,7 @@ impl fmt::Display for Named {
     }
 }
 
-/// An error that names the path and what was to be done with it; one that names another already does so on.
+/// An error that names the path and what was to be done with it; one that names a path already keeps it.
 pub(super) fn named(error: &io::Error, verb: &str, path: &Path) -> io::Error {
     let what = match name_of(error) {
         Some(named) => named.what.clone(),

@@ -169,9 +169,8 @@ impl RootDir {
         let fd = match openat(stripes, name, flags, self.file_mode()?) {
             // Left by a process that died between writing and placing it; we hold its mutex.
             Err(Errno::EXIST) => {
-                let path = || self.path_of(Dir::Stripes, name);
                 unlinkat(stripes, name, AtFlags::empty())
-                    .map_err(|error| named(&error.into(), "remove", &path()))?;
+                    .map_err(|error| named(&error.into(), "remove", &self.path_of(Dir::Stripes, name)))?;
                 openat(stripes, name, flags, self.file_mode()?)?
             }
             other => other?,

@@ -46,7 +46,7 @@ pub enum Refusal {
     NotFrozen,
     /// It was frozen by another.
     AnothersFreeze(Freeze),
-    /// What stands in its freeze's place can't be read, and so can't be ended.
+    /// What stands in its freeze's place can't be read, so that it can't be ended; or not even seen.
     UnreadableFreeze(Unreadable),
     /// There is no such lock.
     NotFound,
@@ -54,8 +54,8 @@ pub enum Refusal {
     NotOwner {
         /// The holder's record.
         record: Box<Record>,
-        /// Nobody needs to be its owner to remove it: it is stale.
-        stale: bool,
+        /// How it stands: nobody needs to be the owner of what is stale.
+        standing: Standing,
     },
     /// Several of those who hold it are the asker's: it must say which.
     Several(Vec<LockId>),
@@ -80,7 +80,7 @@ pub enum Refusal {
 
 impl Refusal {
     pub(super) fn not_owner(record: &Record, standing: &Standing) -> Self {
-        Self::NotOwner { record: Box::new(record.clone()), stale: standing.is_stale() }
+        Self::NotOwner { record: Box::new(record.clone()), standing: standing.clone() }
     }
 
     /// The record of whoever is in the way, if it is one holder's.
@@ -102,7 +102,7 @@ impl Refusal {
 
     /// Whether nobody's end would change it, so that there is nothing to wait for.
     pub fn is_hopeless(&self) -> bool {
-        matches!(self, Self::Unusable(_) | Self::OtherMode { .. })
+        matches!(self, Self::Unusable(_) | Self::UnreadableFreeze(_) | Self::OtherMode { .. })
     }
 }
 
@@ -124,9 +124,9 @@ mod tests {
                 mode: held,
                 others: Vec::new(),
             },
-            Refusal::NotStale { record: some, standing },
+            Refusal::NotStale { record: some, standing: standing.clone() },
             Refusal::OtherMode { held, asked, holders: 1, record: record.clone() },
-            Refusal::NotOwner { record: record.clone(), stale: false },
+            Refusal::NotOwner { record: record.clone(), standing: standing.clone() },
             Refusal::NoLease(record.clone()),
         ] {
             assert_eq!(refusal.record(), Some(&*record), "{refusal:?}");

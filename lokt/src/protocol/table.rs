@@ -362,13 +362,13 @@ fn names_and_ids_are_enough_for_manual_locks_only() {
 }
 
 #[test]
-fn one_who_is_not_the_owner_is_told_whether_it_takes_one() {
+fn one_who_is_not_the_owner_is_told_how_it_stands() {
     for (kind, liveness) in [(Kind::Manual, Liveness::Unknown), (Kind::Guard, Liveness::Alive)] {
         let known = evidence(stored(admitted(kind, Some(TTL))), liveness);
         let eve = || Authority::Owner("eve".into());
         for request in [Request::Release(eve()), Request::Renew(eve(), None)] {
             let told = |second| match decide("x", &request, &known, &at(second)) {
-                Decision::Refuse(Refusal::NotOwner { stale, .. }) => stale,
+                Decision::Refuse(Refusal::NotOwner { standing, .. }) => standing.is_stale(),
                 other => panic!("{other:?}"),
             };
             assert_eq!([1, 61].map(told), [false, true], "{kind:?} {request:?}");

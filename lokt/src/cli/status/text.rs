@@ -61,7 +61,7 @@ fn holder(record: &Record, status: &Status, put: Put<'_>) {
         put("note", words::printable(note), PLAIN);
     }
     if let Some(ttl) = record.ttl() {
-        put("ttl", words::length(ttl), PLAIN);
+        put("ttl", words::exactly(ttl), PLAIN);
     }
     if let Some(expiry) = &record.expires_at {
         let look = if is_expired(&view.standing) { style("expired") } else { PLAIN };

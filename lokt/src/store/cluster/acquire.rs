@@ -264,8 +264,11 @@ impl<'a> Attempt<'a> {
             Turn::Waiting { .. } if !refusal.is_hopeless() => Some(self.stand_in_line(sight)?),
             _ => None,
         };
-        if let (Refusal::Queued { ahead, .. }, Some(place)) = (&mut refusal, &place) {
-            // Of a long line only the front was looked at, and how many there are.
+        if let (Refusal::Queued { ahead, .. }, Some(place), Some(own)) =
+            (&mut refusal, &place, &sight.seen.own)
+            && !sight.seen.line.iter().any(|one| one.id == own.id)
+        {
+            // So far behind, it was not looked at who stands between. The first may have left since.
             *ahead = place.ahead.max(1);
         }
         // A plain try that finds it free but waited for is not refused yet.

@@ -173,8 +173,9 @@ impl DirStore {
         if act != Act::Look {
             let put_out = dead.iter().map(|(number, id)| self.put_out_of_line(name, *number, id));
             let done = put_out.fold(Ok(()), io::Result::and);
-            self.host.remove_dir(Dir::Line(name));
+            let is_gone = self.host.remove_dir(Dir::Line(name));
             done.map_err(Error::root)?;
+            return Ok(is_gone || !dead.is_empty());
         }
         Ok(true)
     }
