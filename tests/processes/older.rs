@@ -125,18 +125,6 @@ fn what_is_amid_an_exec_is_asked_to_end_all_the_same() {
     }
 }
 
-/// Whoever of theirs ends is reaped, and that is all.
-#[test]
-fn older_children_that_come_and_go_keep_nobody_waiting() {
-    let sandbox = scripts("echo in; read line; kill -KILL $$", "");
-    fs::write(sandbox.work().join("goes"), "").unwrap();
-    let older = "(while [ -e goes ]; do (true &); (true &); (true &); done) > /dev/null 2>&1 &";
-    let mut guard = hold(&sandbox, &format!("{older} exec $LOKT guard x --kill-after 10m -- bash cmd"));
-    guard.let_go();
-    assert_eq!(guard.await_end(), 128 + Signal::KILL.as_raw());
-    assert!(sandbox.leftovers().is_empty(), "{:?}", sandbox.leftovers());
-}
-
 #[test]
 fn what_a_guard_inside_that_is_killed_has_orphaned_is_ended_with_the_outer_lock() {
     let sandbox = scripts(IN_A_JOB, STUBBORN);

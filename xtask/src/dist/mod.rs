@@ -22,7 +22,7 @@ use crate::{console, man, paths};
 
 /// The program has to stay smaller than this: people put it in front of every build. Without the store on etcd
 /// it has less than 2,000,000; TLS is most of the rest.
-pub const LARGEST: u64 = 3_000_000;
+pub const LARGEST: u64 = 3_100_000;
 
 /// The shells with a completion script, and how its file is named where that shell looks for it.
 const SHELLS: [(&str, &str); 3] = [("bash", "lokt.bash"), ("zsh", "_lokt"), ("fish", "lokt.fish")];
