@@ -301,14 +301,18 @@ impl<'a> Waiting<'a> {
         loop {
             let now = self.store.now();
             let waited = now.monotonic.saturating_sub(self.began);
+            let is_over = matches!(self.until, Until::Instant(end) if now.monotonic >= end);
+            if !is_over {
+                let ahead = place.ahead;
+                observer.progress(&Progress { name: self.name, refusal, ahead, waited, now: &now });
+            }
             self.obey(observer.control(), observer)?;
             if self.ticket.is_none() {
                 return Ok(());
             }
-            if matches!(self.until, Until::Instant(end) if now.monotonic >= end) {
+            if is_over {
                 return Err(Error::timed_out(self.name, waited, refusal.clone(), now));
             }
-            observer.progress(&Progress { name: self.name, refusal, ahead: place.ahead, waited, now: &now });
             let until = self.next_wake(wake_at, now.monotonic, observer.interval());
             match bell.wait(Some(until), observer.interrupt()) {
                 Wake::Rung => {
