@@ -170,3 +170,27 @@ fn nor_does_it_matter_how_the_next_in_line_was_woken() {
     assert!(waited <= Duration::from_secs(5), "{waited:?}");
     hung.into_iter().for_each(Hung::end);
 }
+
+/// Was asked to give up while its time ran out.
+struct Asked;
+
+impl Observer for Asked {
+    fn progress(&mut self, progress: &Progress<'_>) {
+        panic!("its time is over: {progress:?}");
+    }
+
+    fn control(&mut self) -> WaitControl {
+        WaitControl::GiveUp
+    }
+}
+
+#[test]
+fn one_that_is_asked_to_give_up_at_its_deadline_hears_of_that_first() {
+    let line = Line::new();
+    let _holder = line.take(Mode::Exclusive);
+    let locks = Machine::in_time_of(&line.clock, line.dir.path()).locks("asked");
+    let patience = Patience::AtMost(Duration::ZERO);
+    let error =
+        locks.acquire_watched(&line.name, &in_mode(Mode::Exclusive), patience, &mut Asked).unwrap_err();
+    assert!(error.is_interrupted(), "{error}");
+}
