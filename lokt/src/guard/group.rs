@@ -9,7 +9,7 @@
 //! * A guard that was exec'd by a shell may have older children, and adopts their orphans as well: [`Adopts::All`] says how
 //!   they are told apart. They are nobody else's to wait for, so whoever of them ends is reaped; that is all.
 //! * What forks and ends, over and over, is gone before it can be told by its id, and may not be seen at all. Its group stays, and is
-//!   killed as a whole; that it ends again and again says that it is there. One in our own group is kept from nobody but the next holder.
+//!   killed as a whole; that it ends again and again says that it is there. One in our own group can't be: it keeps the lock.
 //! * Where `/proc` is missing, or another namespace's, or can't be read, only the command and its group are found.
 //! * A zombie is still in its group, for ever if its parent does not care; it counts as gone.
 
