@@ -25,11 +25,7 @@ pub(super) fn go_style(arguments: Vec<OsString>) -> Vec<OsString> {
         own &= argument != "--";
         let argument = match (&argument, taken.len()) {
             (flag, 2) if taken[1] == "help" && (flag == "--help" || flag == "-h") => "help".into(),
-            (flag, 1..) if own && is_go_flag(flag) => {
-                let mut long = OsString::from("-");
-                long.push(flag);
-                long
-            }
+            (_, 1..) if own => lengthened(argument),
             _ => argument,
         };
         match argument.to_str().filter(|_| own).and_then(switch) {
@@ -45,6 +41,16 @@ fn is_go_flag(argument: &OsStr) -> bool {
     let bytes = argument.as_encoded_bytes();
     let is_name = !bytes.iter().any(u8::is_ascii_whitespace);
     bytes.len() > 2 && bytes[0] == b'-' && bytes[1].is_ascii_lowercase() && is_name
+}
+
+/// `--ttl` for `-ttl`; whatever else as it is.
+fn lengthened(argument: OsString) -> OsString {
+    if !is_go_flag(&argument) {
+        return argument;
+    }
+    let mut long = OsString::from("-");
+    long.push(argument);
+    long
 }
 
 /// A switch that is set in Go's way, and to what.
@@ -284,10 +290,7 @@ impl Complaint<'_> {
         if self.error.kind() != ErrorKind::UnknownArgument || !taken.starts_with('-') {
             return None;
         }
-        let long = |argument: &str| match is_go_flag(OsStr::new(argument)) {
-            true => format!("-{argument}"),
-            false => argument.to_owned(),
-        };
+        let long = |argument: &str| lengthened(argument.into()).to_string_lossy().into_owned();
         // Of a word after one dash, clap names the first letter.
         let is_taken = |argument: &str| match long(argument).strip_prefix(&taken) {
             Some(rest) => rest.is_empty() || rest.starts_with('=') || taken.chars().count() == 2,
